@@ -1,0 +1,46 @@
+"""From files to batches on the device.
+
+Importing this package imports no torch: names are looked up when they are first used, so that
+``data=auto`` can be settled (``optlab.data.availability``) while a command line is composed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optlab.data.loader import Batch, EvalLoader, TrainLoader
+    from optlab.data.module import ImageDataModule
+    from optlab.data.source import DataUnavailableError, Source
+    from optlab.data.sources import SOURCE_NAMES, load_source
+
+_MODULE_OF = {
+    "Batch": "loader",
+    "DataUnavailableError": "source",
+    "EvalLoader": "loader",
+    "ImageDataModule": "module",
+    "SOURCE_NAMES": "sources",
+    "Source": "source",
+    "TrainLoader": "loader",
+    "load_source": "sources",
+}
+
+__all__ = [
+    "SOURCE_NAMES",
+    "Batch",
+    "DataUnavailableError",
+    "EvalLoader",
+    "ImageDataModule",
+    "Source",
+    "TrainLoader",
+    "load_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,97 @@
+"""Which set ``data=auto`` means here: MNIST if it can be had, else the embedded digits.
+
+Standard library alone: the answer is needed while a command line is composed, before torch is
+imported. It is settled once and handed to child processes in an environment variable, so that
+all runs of one command use the same set.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+ANSWER_VARIABLE = "OPTLAB_AUTO_DATA"
+MIRROR_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz"
+MIRROR_BYTES = 9_912_422  # size of that file; a captive portal answers with another one
+
+# Bytes of each official MNIST file, uncompressed and as the .gz that torchvision keeps beside it.
+_MNIST_BYTES = {
+    "train-images-idx3-ubyte": (47_040_016, 9_912_422),
+    "train-labels-idx1-ubyte": (60_008, 28_881),
+    "t10k-images-idx3-ubyte": (7_840_016, 1_648_877),
+    "t10k-labels-idx1-ubyte": (10_008, 4_542),
+}
+
+
+def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
+    """Name of the set that ``data=auto`` stands for: "mnist" or "digits".
+
+    Falls to the embedded digits in a loud line on stderr. A later call with the same root, in
+    this process or in a child of it, returns the same answer and says nothing.
+
+    Args:
+        root: folder that holds, or would receive, the data sets.
+        timeout_s: seconds to wait for the mirror's answer when MNIST is not on disk.
+    """
+    folder = os.path.abspath(os.path.expanduser(root))
+    answer, _, answered_for = os.environ.get(ANSWER_VARIABLE, "").partition("@")
+    if answer in ("mnist", "digits") and answered_for == folder:
+        return answer
+
+    if mnist_on_disk(folder) or (_writable(folder) and mirror_reachable(timeout_s)):
+        answer = "mnist"
+    else:
+        answer = "digits"
+        print(
+            f"\n*** data=auto: MNIST is not in {folder} and cannot be fetched from here.\n"
+            "*** USING THE EMBEDDED DIGITS instead (UCI, 1,797 images, 8x8 scaled to 28x28).\n"
+            "*** Results are named 'digits' and do not compare with MNIST results.\n"
+            "*** For MNIST: point OPTLAB_DATA at a folder that has MNIST/raw, or connect and "
+            "use data=mnist.\n",
+            file=sys.stderr,
+            flush=True,
+        )
+    os.environ[ANSWER_VARIABLE] = f"{answer}@{folder}"
+    return answer
+
+
+def mnist_on_disk(root: str | os.PathLike[str]) -> bool:
+    """Whether all four MNIST files lie under `root` at their full size; contents are not read."""
+    raw = Path(root).expanduser() / "MNIST" / "raw"
+    return all(
+        _has_bytes(raw / name, num_bytes) or _has_bytes(raw / f"{name}.gz", num_bytes_gz)
+        for name, (num_bytes, num_bytes_gz) in _MNIST_BYTES.items()
+    )
+
+
+def mirror_reachable(timeout_s: float = 4.0) -> bool:
+    """Whether torchvision's MNIST mirror answers a HEAD request with the right file size."""
+    answers: list[int] = []
+    # A thread, because a name lookup obeys no timeout: a broken resolver can hang for a minute.
+    thread = threading.Thread(target=_ask_mirror, args=(answers, timeout_s), daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return answers == [MIRROR_BYTES]
+
+
+def _ask_mirror(answers: list[int], timeout_s: float) -> None:
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(MIRROR_URL, method="HEAD"), timeout=timeout_s) as response:
+            answers.append(int(response.headers.get("Content-Length") or 0))
+    except (OSError, HTTPException, ValueError):  # unreachable, refused, or not our file
+        pass
+
+
+def _has_bytes(path: Path, num_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == num_bytes
+
+
+def _writable(folder: str) -> bool:
+    """Whether `folder` could be written to, or made: a download needs it."""
+    path = Path(folder)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK)

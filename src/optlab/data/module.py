@@ -1,0 +1,212 @@
+"""The one LightningDataModule: any data set, split, sharded and batched on the training device."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from optlab.data.augment import Augmentation
+from optlab.data.device_images import DeviceImages, device_images
+from optlab.data.loader import Batch, EvalLoader, TrainLoader
+from optlab.data.source import Source
+from optlab.data.sources import load_source
+from optlab.data.splits import split_train_part, stratified_subset
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Train, validation and test images of one data set.
+
+    After `setup()` it tells: name, title, checksum, class_names, in_channels, image_size,
+    num_classes, mean, std, num_train, num_val, num_test, steps_per_epoch, train_indices and
+    val_indices (int64, into the official train part). The test part is reached by
+    `test_dataloader` alone.
+
+    Args:
+        name: one of optlab.data.SOURCE_NAMES.
+        root: folder of the official sets, or the image folder; None: $OPTLAB_DATA, else `data`.
+        title: how tables call an image folder; None for its folder's name.
+        image_size: pixels a side that an image folder is resized to; None keeps its own.
+        batch_size: images per optimizer step, over all devices.
+        eval_batch_size: images per evaluation batch, over all devices; changes no result.
+        val_fraction: share of the official train part held out; unused with folds.
+        split_seed: chooses the images held out.
+        num_folds: 0, or the number of folds.
+        fold: the fold held out.
+        train_fraction: share of the training images used, stratified and nested.
+        augment: knobs of Augmentation; None or empty for none.
+        steps_per_call: most optimizer steps in one chunk; changes no result.
+        channels_last: memory format of the images.
+        seed: of batch order and augmentation.
+        seeds: one per replica; then batches are (R, B, ...) and `seed` is unused.
+    """
+
+    name: str  # Lightning's own is optional
+
+    def __init__(
+        self,
+        name: str,
+        root: str | None = None,
+        *,
+        title: str | None = None,
+        image_size: int | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int = 1000,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        num_folds: int = 0,
+        fold: int = 0,
+        train_fraction: float = 1.0,
+        augment: Mapping[str, Any] | None = None,
+        steps_per_call: int = 8,
+        channels_last: bool = False,
+        seed: int = 0,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        for knob, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("steps_per_call", steps_per_call),
+        ):
+            if value < 1:
+                raise ValueError(
+                    f"data.{knob} is {value}, but must be at least 1.\n\n"
+                    f"hint: leave data.{knob} out for its default"
+                )
+        if seeds is not None and not seeds:
+            raise ValueError(
+                "data.seeds is an empty list, but names one seed per replica.\n\n"
+                "hint: null trains one network from data.seed"
+            )
+        self.name = name
+        self.batch_size = batch_size
+        self.augmentation = _make_augmentation(augment)
+        self._root = root
+        self._title = title
+        self._resize_to = image_size
+        self._eval_batch_size = eval_batch_size
+        self._split_knobs: dict[str, Any] = {
+            "val_fraction": val_fraction,
+            "split_seed": split_seed,
+            "num_folds": num_folds,
+            "fold": fold,
+            "train_fraction": train_fraction,
+        }
+        self._steps_per_call = steps_per_call
+        self._channels_last = channels_last
+        self._seeds = (seed,) if seeds is None else tuple(seeds)
+        self._replicas = seeds is not None
+        self._source: Source | None = None
+
+    def prepare_data(self) -> None:
+        """Fetch and verify the files, on one process of a machine."""
+        self._load()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the set and split it; further calls do nothing."""
+        if self._source is not None:
+            return
+        source = self._load()
+        split = split_train_part(source.train_labels, **self._split_knobs)
+        _, self.in_channels, _, self.image_size = source.train_images.shape
+        if self.augmentation is not None:
+            self.augmentation.check_fits(self.image_size)
+        self.title = source.title
+        self.checksum = source.checksum
+        self.class_names = list(source.class_names)
+        self.num_classes = len(source.class_names)
+        self.mean, self.std = source.mean, source.std
+        self.train_indices, self.val_indices = split.train, split.val
+        self.num_train, self.num_val = len(split.train), len(split.val)
+        self.num_test = len(source.test_labels)
+        self.steps_per_epoch = -(-self.num_train // self.batch_size)
+        self._source = source
+
+    def train_dataloader(self) -> TrainLoader:
+        """Chunks, `list[Batch]`; the epoch is the trainer's, or 0 without one."""
+        rank, world_size = self._rank_and_world_size()
+        return TrainLoader(
+            self._on_device("train"),
+            self.train_indices,
+            batch_size=self.batch_size,
+            seeds=self._seeds,
+            replicas=self._replicas,
+            get_epoch=lambda: 0 if self.trainer is None else self.trainer.current_epoch,
+            augmentation=self.augmentation,
+            steps_per_call=self._steps_per_call,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def val_dataloader(self) -> EvalLoader:
+        return self._eval_loader("train", self.val_indices)
+
+    def test_dataloader(self) -> EvalLoader:
+        return self._eval_loader("test", None)
+
+    def test_pictures(self, indices: np.ndarray) -> np.ndarray:
+        """Test images as they are, for people to look at: uint8 (N, H, W), or (N, H, W, 3)."""
+        pictures = self._loaded_source().test_images[torch.from_numpy(indices)]
+        return np.asarray(pictures.permute(0, 2, 3, 1).squeeze(-1))
+
+    def train_eval_dataloader(self, max_images: int | None = None) -> EvalLoader:
+        """Training images in fixed order, not augmented; at most a stratified `max_images`."""
+        indices = self.train_indices
+        if max_images is not None and max_images < len(indices):
+            labels = self._loaded_source().train_labels[indices]
+            indices = indices[
+                stratified_subset(labels, max_images, self._split_knobs["split_seed"])
+            ]
+        return self._eval_loader("train", indices)
+
+    def transfer_batch_to_device(
+        self, batch: Batch | list[Batch], device: torch.device, dataloader_idx: int
+    ) -> Batch | list[Batch]:
+        return batch  # made on the device; Lightning's own walk over every field costs time
+
+    def _load(self) -> Source:
+        return load_source(self.name, self._root, title=self._title, image_size=self._resize_to)
+
+    def _loaded_source(self) -> Source:
+        assert self._source is not None, "call setup() first"
+        return self._source
+
+    def _on_device(self, part: str) -> DeviceImages:
+        device = torch.device("cpu")
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+        return device_images(self._loaded_source(), part, device, self._channels_last)
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _eval_loader(self, part: str, indices: Tensor | None) -> EvalLoader:
+        rank, world_size = self._rank_and_world_size()
+        return EvalLoader(
+            self._on_device(part),
+            indices,
+            batch_size=self._eval_batch_size,
+            rank=rank,
+            world_size=world_size,
+        )
+
+
+def _make_augmentation(knobs: Mapping[str, Any] | None) -> Augmentation | None:
+    """None where no knob asks for a change, so that the loader skips the work."""
+    known = [field.name for field in fields(Augmentation)]
+    for knob in knobs or {}:
+        if knob not in known:
+            near = difflib.get_close_matches(str(knob), known, n=1)
+            raise ValueError(
+                f"data.augment.{knob} is no augmentation; there are {', '.join(known)}.\n\n"
+                f"hint: {f'did you mean data.augment.{near[0]}?' if near else 'choose from these'}"
+            )
+    augmentation = Augmentation(**(knobs or {}))
+    return None if augmentation == Augmentation() else augmentation

@@ -1,0 +1,78 @@
+"""The data sets by name, each loaded once per process."""
+
+import difflib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from optlab.data.source import Source
+
+SOURCE_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder")
+
+
+def load_source(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    title: str | None = None,
+    image_size: int | None = None,
+) -> Source:
+    """The data set `name`, from disk, fetched, or embedded; a second call returns the same object.
+
+    Args:
+        name: one of SOURCE_NAMES.
+        root: folder of the official sets, or the image folder itself; digits reads none.
+            None means `$OPTLAB_DATA`, else `data`.
+        title: how tables call an image folder; None means its folder's name.
+        image_size: side in pixels that an image folder is resized to; None keeps its own.
+
+    Raises:
+        DataUnavailableError: the set is missing, damaged, or cannot be fetched.
+        ValueError: unknown name, or a knob that the set would ignore.
+    """
+    if name not in SOURCE_NAMES:
+        near = difflib.get_close_matches(str(name), SOURCE_NAMES, n=1)
+        raise ValueError(
+            f"data.name is {name!r}, which is no data set; there are {', '.join(SOURCE_NAMES)}.\n\n"
+            f"hint: {f'did you mean data={near[0]}?' if near else 'choose one of these'}"
+        )
+    if name != "image_folder":
+        for knob, value in (("title", title), ("image_size", image_size)):
+            if value is not None:
+                raise ValueError(
+                    f"data.{knob} is {value!r}, but data={name} would ignore it.\n\n"
+                    f"hint: leave data.{knob} out; data=image_folder takes it"
+                )
+    elif root is None:
+        raise ValueError(
+            "data=image_folder needs data.root.\n\n"
+            "hint: data.root=PATH, a folder with train/<class>/*.png and test/<class>/*.png"
+        )
+    if image_size is not None and image_size < 1:
+        raise ValueError(
+            f"data.image_size is {image_size}, but a picture has at least 1 pixel a side.\n\n"
+            "hint: 28 or 32 suit the networks here; null keeps the pictures as they are"
+        )
+    folder = Path(root if root is not None else os.environ.get("OPTLAB_DATA", "data"))
+    return _load_once(name, folder.expanduser().absolute(), title, image_size)
+
+
+@lru_cache(maxsize=4)  # a process compares on one set, rarely on two
+def _load_once(name: str, root: Path, title: str | None, image_size: int | None) -> Source:
+    # Imported where needed: each source brings libraries that the others do without.
+    if name == "digits":
+        from optlab.data.digits import load_digits
+
+        return load_digits()
+    if name == "image_folder":
+        from optlab.data.image_folder import load_image_folder
+
+        return load_image_folder(root, title=title, image_size=image_size)
+    from optlab.data import official
+
+    load = {
+        "mnist": official.load_mnist,
+        "fashion_mnist": official.load_fashion_mnist,
+        "cifar10": official.load_cifar10,
+    }
+    return load[name](root)

@@ -1,0 +1,61 @@
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from optlab.data import SOURCE_NAMES, ImageDataModule
+from optlab.data.augment import Augmentation
+
+CONF = Path(__file__).parents[2] / "conf"
+OPTIONS = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+
+
+def compose_data(option, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(overrides=["+seed=3", f"+data={option}", *overrides]).data
+
+
+def test_every_data_set_has_its_option():
+    assert set(OPTIONS) == {*SOURCE_NAMES, "auto"}
+
+
+def test_shared_knobs_are_those_of_the_data_module_with_its_defaults():
+    knobs = OmegaConf.load(CONF / "data" / "shared" / "knobs.yaml")
+    parameters = inspect.signature(ImageDataModule).parameters
+    assert set(knobs) - {"_target_", "_convert_"} == set(parameters) - {"title", "image_size"}
+    for name in set(parameters) & set(knobs) - {"name", "root", "seed", "augment"}:
+        assert knobs[name] == parameters[name].default, name
+    assert dict(knobs.augment) == {field.name: field.default for field in fields(Augmentation)}
+
+
+@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"auto", "image_folder"}))
+def test_option_builds_the_set_that_it_names(option):
+    module = instantiate(compose_data(option, "data.batch_size=32"))
+    assert isinstance(module, ImageDataModule)
+    assert (module.name, module.batch_size, module._seeds) == (option, 32, (3,))
+    assert module.augmentation is None
+
+
+def test_image_folder_takes_root_title_and_size(tmp_path):
+    config = compose_data(
+        "image_folder", f"data.root={tmp_path}", "data.title='CIFAR-10 (JPEG copy)'"
+    )
+    assert instantiate(config)._title == "CIFAR-10 (JPEG copy)"
+
+
+def test_root_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("OPTLAB_DATA", "/somewhere")
+    assert compose_data("mnist").root == "/somewhere"
+    monkeypatch.delenv("OPTLAB_DATA")
+    assert compose_data("mnist").root == "data"
+
+
+def test_augmentation_is_switched_on_from_the_command_line():
+    config = compose_data(
+        "digits", "data.augment.crop_padding=2", "data.augment.rotation_degrees=10"
+    )
+    assert instantiate(config).augmentation == Augmentation(crop_padding=2, rotation_degrees=10)

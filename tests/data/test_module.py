@@ -1,0 +1,219 @@
+import lightning.pytorch as L
+import pytest
+import torch
+
+from optlab.data import ImageDataModule, load_source
+from optlab.data.device_images import device_images
+
+# Lightning 2.6.6 asks torch in a way that torch 2.15 calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+
+
+def make_module(**knobs):
+    module = ImageDataModule("digits", **knobs)
+    module.setup()
+    return module
+
+
+class Recorder(L.LightningModule):
+    """Trains nothing worth having; keeps the labels of each epoch as they arrive."""
+
+    def __init__(self, stop_after=None):
+        super().__init__()
+        self.automatic_optimization = False
+        self.layer = torch.nn.Linear(1, 1)
+        self.epochs = {}
+        self.evaluated = {}
+        self.stop_after = stop_after  # chunks
+
+    def training_step(self, batches, batch_idx):
+        for batch in batches:
+            self.epochs.setdefault(self.current_epoch, []).append(batch.labels.clone())
+        if self.stop_after == self.trainer.fit_loop.epoch_loop.total_batch_idx + 1:
+            raise KeyboardInterrupt
+
+    def validation_step(self, batch, batch_idx):
+        self.evaluated.setdefault("val", []).append(batch.labels)
+
+    def test_step(self, batch, batch_idx):
+        self.evaluated.setdefault("test", []).append(batch.labels)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def make_trainer(tmp_path, **knobs):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    knobs = {"enable_checkpointing": False, "num_sanity_val_steps": 0, **quiet, **knobs}
+    return L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+        **knobs,
+    )
+
+
+def labels_of(module, epoch):
+    loader = module.train_dataloader()
+    loader._get_epoch = lambda: epoch
+    return [batch.labels for chunk in loader for batch in chunk]
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_setup_tells_the_facts_of_the_set():
+    module = make_module()
+    source = load_source("digits")
+    assert (module.in_channels, module.image_size, module.num_classes) == (1, 28, 10)
+    # a tenth of 1,437 images is held out
+    assert (module.num_train, module.num_val, module.num_test) == (1293, 144, 360)
+    assert module.steps_per_epoch == 21  # 1293 / 64, rounded up
+    assert module.checksum == source.checksum
+    assert module.class_names == list("0123456789")
+    assert module.title.startswith("UCI digits")
+    assert (module.mean, module.std) == (source.mean, source.std)
+
+
+def test_train_and_validation_are_disjoint_and_test_is_the_official_part():
+    module = make_module()
+    assert not set(module.train_indices.tolist()) & set(module.val_indices.tolist())
+    labels = torch.cat([batch.labels for batch in module.test_dataloader()])
+    assert torch.equal(labels, load_source("digits").test_labels)
+
+
+def test_validation_images_are_those_of_its_indices_and_not_augmented():
+    module = make_module(augment={"crop_padding": 4, "rotation_degrees": 30.0})
+    pixels = load_source("digits").train_images[module.val_indices].double() / 255
+    images = torch.cat([batch.images for batch in module.val_dataloader()])
+    assert (images - (pixels - module.mean[0]) / module.std[0]).abs().max() < 1e-5
+
+
+def test_train_eval_shows_the_training_images_in_fixed_order_without_augmentation():
+    module = make_module(augment={"crop_padding": 4})
+    source = load_source("digits")
+    batches = list(module.train_eval_dataloader())
+    assert torch.equal(
+        torch.cat([b.labels for b in batches]), source.train_labels[module.train_indices]
+    )
+    pixels = source.train_images[module.train_indices].double() / 255
+    images = torch.cat([b.images for b in batches])
+    assert (images - (pixels - module.mean[0]) / module.std[0]).abs().max() < 1e-5
+
+
+def test_train_eval_can_be_a_stratified_part():
+    loader = make_module().train_eval_dataloader(max_images=100)
+    labels = torch.cat([batch.labels for batch in loader])
+    assert len(labels) == loader.num_images == 100
+    assert set(labels.bincount().tolist()) <= {9, 10, 11}
+
+
+def test_split_depends_neither_on_the_run_seed_nor_on_the_batch_size():
+    first, second = make_module(seed=0), make_module(seed=5, batch_size=32)
+    assert torch.equal(first.val_indices, second.val_indices)
+    assert torch.equal(first.train_indices, second.train_indices)
+
+
+def test_images_are_on_a_device_once_per_process():
+    first, second = make_module().train_dataloader(), make_module(seed=3).train_dataloader()
+    assert first._data is second._data
+    source = load_source("digits")
+    on_cpu = device_images(source, "train", torch.device("cpu"), False)
+    assert on_cpu.images.data_ptr() == source.train_images.data_ptr()  # no copy on the CPU
+
+
+def test_seeds_make_replica_batches_equal_to_each_seed_alone():
+    together = make_module(seeds=[3, 1], steps_per_call=2).train_dataloader()
+    batch = next(iter(together))[0]
+    for row, seed in enumerate([3, 1]):
+        alone = next(iter(make_module(seed=seed).train_dataloader()))[0]
+        assert torch.equal(batch.images[row], alone.images)
+
+
+def test_fit_validate_and_test_see_the_right_images_without_a_warning(tmp_path):
+    module, recorder = make_module(seed=7, steps_per_call=4), Recorder()
+    trainer = make_trainer(tmp_path, max_epochs=3)
+    trainer.fit(recorder, datamodule=module)
+    trainer.test(recorder, datamodule=module)
+    assert list(recorder.epochs) == [0, 1, 2]
+    for epoch, labels in recorder.epochs.items():
+        assert_same(labels, labels_of(module, epoch))
+    assert torch.equal(torch.cat(recorder.evaluated["test"]), load_source("digits").test_labels)
+    assert sum(map(len, recorder.evaluated["val"])) == 3 * module.num_val
+
+
+def test_fit_with_sanity_check_and_reload_sees_the_same_batches(tmp_path):
+    module, recorder = make_module(), Recorder()
+    trainer = make_trainer(
+        tmp_path, max_epochs=3, num_sanity_val_steps=1, reload_dataloaders_every_n_epochs=1
+    )
+    trainer.fit(recorder, datamodule=module)
+    for epoch in range(3):
+        assert_same(recorder.epochs[epoch], labels_of(module, epoch))
+
+
+class SaveLast(L.Callback):
+    """Writes last.ckpt after every chunk, or after every epoch."""
+
+    def __init__(self, path, after_each_chunk):
+        self.path, self.after_each_chunk = path, after_each_chunk
+
+    def on_train_batch_end(self, trainer, *args):
+        if self.after_each_chunk:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer, *args):
+        if not self.after_each_chunk:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize(("after_each_chunk", "steps_saved"), [(False, 0), (True, 8)])
+def test_resumed_fit_sees_the_batches_that_it_would_have_seen(
+    tmp_path, after_each_chunk, steps_saved
+):
+    # 21 steps in chunks of 4 are 6 chunks an epoch; the run dies in the third of epoch 1,
+    # when two chunks of it (8 steps) could have been saved
+    path = tmp_path / "last.ckpt"
+    trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[SaveLast(path, after_each_chunk)])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trainer.fit(Recorder(stop_after=6 + 3), datamodule=make_module(steps_per_call=4))
+    resumed, module = Recorder(), make_module(steps_per_call=4)
+    trainer = make_trainer(tmp_path, max_epochs=3)
+    trainer.fit(resumed, datamodule=module, ckpt_path=path, weights_only=True)
+    assert sorted(resumed.epochs) == [1, 2]
+    assert_same(resumed.epochs[1], labels_of(module, 1)[steps_saved:])
+    assert_same(resumed.epochs[2], labels_of(module, 2))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"batch_size": 0}, r"data\.batch_size is 0, but must be at least 1"),
+        ({"eval_batch_size": 0}, r"data\.eval_batch_size is 0"),
+        ({"steps_per_call": 0}, r"data\.steps_per_call is 0"),
+        ({"seeds": []}, r"data\.seeds is an empty list"),
+        (
+            {"augment": {"crop_pading": 4}},
+            r"(?s)augment\.crop_pading is no .*did you mean data\.augment\.crop_padding",
+        ),
+        ({"augment": {"crop_padding": -4}}, r"data\.augment\.crop_padding is -4"),
+        (
+            {"augment": {"crop_padding": 28}},
+            r"crop_padding is 28, but must be below the images' 28",
+        ),
+        ({"num_folds": 5, "fold": 5}, r"data\.fold is 5, but data\.num_folds is 5"),
+        ({"image_size": 32}, r"data\.image_size is 32, but data=digits would ignore it"),
+    ],
+)
+def test_knob_out_of_range_is_named(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        make_module(**knobs)
+
+
+def test_augment_knobs_that_change_nothing_cost_nothing():
+    knobs = {"crop_padding": 0, "crop_fill": "zero", "rotation_degrees": 0.0}
+    assert make_module(augment=knobs).augmentation is None
+    assert make_module(augment=None).augmentation is None

@@ -1,0 +1,31 @@
+import pytest
+
+from optlab.data import load_source
+
+
+def test_set_is_loaded_once_per_process():
+    assert load_source("digits") is load_source("digits")
+
+
+def test_unknown_set_names_the_nearest():
+    with pytest.raises(
+        ValueError, match=r"(?s)data\.name is 'mnits'.*did you mean data=mnist"
+    ) as error:
+        load_source("mnits")
+    assert "fashion_mnist" in str(error.value)
+
+
+@pytest.mark.parametrize(("knob", "value"), [("title", "Mine"), ("image_size", 32)])
+def test_knob_that_an_official_set_would_ignore_is_refused(knob, value):
+    with pytest.raises(ValueError, match=rf"data\.{knob} is .*data=digits would ignore it"):
+        load_source("digits", **{knob: value})
+
+
+def test_image_folder_without_root_is_refused():
+    with pytest.raises(ValueError, match=r"data=image_folder needs data\.root"):
+        load_source("image_folder")
+
+
+def test_image_size_below_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.image_size is 0, but a picture has at least 1"):
+        load_source("image_folder", tmp_path, image_size=0)
