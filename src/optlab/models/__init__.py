@@ -1,0 +1,15 @@
+"""Networks from a batch of images to logits: plain nn.Modules, one a file.
+
+Every constructor takes `in_channels`, `image_size` and `num_classes`, which the data decides, and
+the network's own knobs by name. Every `forward` maps (B, C, H, W) to (B, num_classes). The last
+linear layer is called `head` everywhere, so that transfer can replace it.
+"""
+
+from optlab.models.cnn import CNN
+from optlab.models.load import load_network
+from optlab.models.mlp import MLP
+from optlab.models.resnet9 import ResNet9
+from optlab.models.resnet18 import ResNet18
+from optlab.models.transfer import FineTuned
+
+__all__ = ["CNN", "MLP", "FineTuned", "ResNet9", "ResNet18", "load_network"]

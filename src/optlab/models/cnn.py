@@ -1,0 +1,172 @@
+"""A convolutional network of any number of stages."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from optlab.models.activations import make_activation
+from optlab.models.dropout import dropout_per_layer
+from optlab.models.initialization import initialize
+
+POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+GLOBAL_POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "none": nn.Identity,
+    "avg": lambda: nn.AdaptiveAvgPool2d(1),
+    "max": lambda: nn.AdaptiveMaxPool2d(1),
+}
+
+
+class CNN(nn.Module):
+    """Stages of convolutions that halve the image, then hidden layers, then logits.
+
+    A stage is `layers` times (convolution, batch norm, activation), then pooling by 2. Convolutions
+    are padded, so that only pooling changes the size. The default is a small network for digits,
+    206,922 parameters on 28x28 grey images.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: int,
+        num_classes: int,
+        *,
+        filters: Sequence[int] = (16, 32),
+        layers: int | Sequence[int] = 1,
+        kernel_size: int = 3,
+        pooling: str = "max",
+        global_pooling: str = "none",
+        hidden_sizes: Sequence[int] = (128,),
+        activation: str = "relu",
+        conv_dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.25,
+        batch_norm: bool = False,
+        init: str = "default",
+    ) -> None:
+        """
+        Args:
+            in_channels: 1 for grey, 3 for colour.
+            image_size: height and width in pixels.
+            num_classes: number of logits.
+            filters: channels of each stage.
+            layers: convolutions of each stage, one number for all or a list.
+            kernel_size: side of a kernel in pixels, odd.
+            pooling: `max` or `avg`, window and stride 2, at the end of a stage.
+            global_pooling: what remains of the image before the hidden layers: `none` keeps every
+                position, `avg` and `max` one value per channel.
+            hidden_sizes: units of the layers after the convolutions; empty for none.
+            activation: a name in `optlab.models.activations.ACTIVATIONS`.
+            conv_dropout: probability that a whole channel is zeroed after a stage, in [0, 1).
+            dropout: one rate in [0, 1) for all hidden layers, or a list with one for each.
+            batch_norm: normalise after every convolution, which then has no bias of its own.
+            init: a name in `optlab.models.initialization.INITIALIZATIONS`.
+
+        Raises:
+            ValueError: if a knob is out of its range; the message names it.
+        """
+        super().__init__()
+        layers_of = [layers] * len(filters) if isinstance(layers, int) else list(layers)
+        _check(
+            filters,
+            layers_of,
+            kernel_size,
+            pooling,
+            global_pooling,
+            hidden_sizes,
+            image_size,
+        )
+        if not 0.0 <= conv_dropout < 1.0:
+            raise ValueError(
+                f"model.conv_dropout is {conv_dropout}, but a rate lies in [0, 1).\n\n"
+                f"hint: 0.1 zeroes a tenth of the channels; 0.0 switches it off"
+            )
+        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_knob="model.hidden_sizes")
+
+        stages: list[nn.Module] = []
+        channels, size = in_channels, image_size
+        for num_filters, num_layers in zip(filters, layers_of, strict=True):
+            for _ in range(num_layers):
+                padding = kernel_size // 2  # keeps the size
+                stages.append(
+                    nn.Conv2d(
+                        channels,
+                        num_filters,
+                        kernel_size,
+                        padding=padding,
+                        bias=not batch_norm,
+                    )
+                )
+                if batch_norm:
+                    stages.append(nn.BatchNorm2d(num_filters))
+                stages.append(make_activation(activation))
+                channels = num_filters
+            stages.append(POOLINGS[pooling](2))
+            size //= 2
+            if conv_dropout > 0:
+                stages.append(nn.Dropout2d(conv_dropout))
+        self.features = nn.Sequential(*stages)
+        self.global_pool = GLOBAL_POOLINGS[global_pooling]()
+        self.accepts_any_size = global_pooling != "none"
+
+        num_inputs = channels * (1 if self.accepts_any_size else size**2)
+        hidden: list[nn.Module] = []
+        for num_units, rate in zip(hidden_sizes, rates, strict=True):
+            hidden += [nn.Linear(num_inputs, num_units), make_activation(activation)]
+            if rate > 0:
+                hidden.append(nn.Dropout(rate))
+            num_inputs = num_units
+        self.hidden = nn.Sequential(*hidden)
+        self.head = nn.Linear(num_inputs, num_classes)
+        initialize(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.features(images)  # (B, filters[-1], H / 2**stages, W / 2**stages)
+        pooled = self.global_pool(maps).flatten(1)  # (B, filters[-1] * positions)
+        return self.head(self.hidden(pooled))  # (B, num_classes)
+
+
+def _check(
+    filters: Sequence[int],
+    layers_of: Sequence[int],
+    kernel_size: int,
+    pooling: str,
+    global_pooling: str,
+    hidden_sizes: Sequence[int],
+    image_size: int,
+) -> None:
+    if not filters or any(number < 1 for number in filters):
+        raise ValueError(
+            f"model.filters is {list(filters)}, but a stage needs 1 filter or more.\n\n"
+            f"hint: [16, 32] makes two stages; model=mlp has no convolutions"
+        )
+    if len(layers_of) != len(filters) or any(number < 1 for number in layers_of):
+        raise ValueError(
+            f"model.layers is {list(layers_of)}, but model.filters makes {len(filters)} stages, "
+            f"each of 1 convolution or more.\n\n"
+            f"hint: give one number for each stage, or one number for all"
+        )
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(
+            f"model.kernel_size is {kernel_size}, but it is odd, so that padding keeps the image "
+            f"size.\n\nhint: 3 or 5"
+        )
+    if pooling not in POOLINGS:
+        raise ValueError(
+            f"model.pooling is {pooling!r}, but it is max or avg.\n\n"
+            f"hint: max keeps the strongest response, avg the mean one"
+        )
+    if global_pooling not in GLOBAL_POOLINGS:
+        raise ValueError(
+            f"model.global_pooling is {global_pooling!r}, but it is none, avg or max.\n\n"
+            f"hint: none keeps every position, avg and max one value per channel"
+        )
+    if any(size < 1 for size in hidden_sizes):
+        raise ValueError(
+            f"model.hidden_sizes is {list(hidden_sizes)}, but every layer needs 1 unit or more.\n\n"
+            f"hint: an empty list leaves the hidden layers out"
+        )
+    if image_size // 2 ** len(filters) < 1:
+        raise ValueError(
+            f"model.filters makes {len(filters)} stages, but each halves the image and "
+            f"{image_size} pixels can be halved {image_size.bit_length() - 1} times.\n\n"
+            f"hint: use fewer stages with more model.layers in each"
+        )

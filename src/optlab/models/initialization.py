@@ -1,0 +1,47 @@
+"""Initial weights by the name that a config uses.
+
+Sources: Xavier, Glorot and Bengio 2010 (AISTATS, PMLR 9); He, He et al. 2015, arXiv:1502.01852;
+orthogonal, Saxe et al. 2014, arXiv:1312.6120.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+
+from torch import Tensor, nn
+
+INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "default": None,  # what torch does: weights and biases uniform in +-1/sqrt(fan_in)
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),  # variance 2/fan_in
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),  # variance 2/fan_in
+    "xavier_normal": nn.init.xavier_normal_,  # variance 2/(fan_in + fan_out)
+    "xavier_uniform": nn.init.xavier_uniform_,  # variance 2/(fan_in + fan_out)
+    "orthogonal": nn.init.orthogonal_,  # gain 1; a convolution is flattened to (out, in*k*k)
+}
+
+
+def check_initialization(name: str) -> None:
+    """Raises ValueError if the name is none of `INITIALIZATIONS`."""
+    if name not in INITIALIZATIONS:
+        near = get_close_matches(str(name), INITIALIZATIONS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"model.init is {name!r}, which is no initialisation.\n\n"
+            f"hint: {hint}choose one of {', '.join(sorted(INITIALIZATIONS))}"
+        )
+
+
+def initialize(net: nn.Module, name: str) -> None:
+    """Draws the weights of all linear and convolution layers anew and sets their biases to zero.
+
+    The head is drawn as the rest. `default` leaves the network as torch made it, biases included.
+    """
+    check_initialization(name)
+    draw = INITIALIZATIONS[name]
+    if draw is None:
+        return
+    for module in net.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

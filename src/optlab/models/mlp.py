@@ -1,0 +1,69 @@
+"""A multilayer perceptron of any width and depth."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from optlab.models.activations import make_activation
+from optlab.models.dropout import dropout_per_layer
+from optlab.models.initialization import initialize
+
+
+class MLP(nn.Module):
+    """Flattened pixels, hidden layers, logits.
+
+    A hidden layer is linear, then batch norm, then activation, then dropout. The linear layer keeps
+    its bias under batch norm, as Keras does, so that published parameter counts can be compared.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: int,
+        num_classes: int,
+        *,
+        hidden_sizes: Sequence[int] = (256, 128),
+        activation: str = "relu",
+        dropout: float | Sequence[float] = 0.0,
+        batch_norm: bool = False,
+        init: str = "default",
+    ) -> None:
+        """
+        Args:
+            in_channels: 1 for grey, 3 for colour.
+            image_size: height and width in pixels.
+            num_classes: number of logits.
+            hidden_sizes: units of each hidden layer; empty gives a linear classifier.
+            activation: a name in `optlab.models.activations.ACTIVATIONS`.
+            dropout: one rate in [0, 1) for all hidden layers, or a list with one for each.
+            batch_norm: normalise each hidden layer before its activation.
+            init: a name in `optlab.models.initialization.INITIALIZATIONS`.
+
+        Raises:
+            ValueError: if a knob is out of its range; the message names it.
+        """
+        super().__init__()
+        if any(size < 1 for size in hidden_sizes):
+            raise ValueError(
+                f"model.hidden_sizes is {list(hidden_sizes)}, but every layer needs 1 unit or more."
+                f"\n\nhint: leave a layer out instead of giving it {min(hidden_sizes)} units"
+            )
+        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_knob="model.hidden_sizes")
+
+        layers: list[nn.Module] = []
+        num_inputs = in_channels * image_size**2
+        for size, rate in zip(hidden_sizes, rates, strict=True):
+            layers.append(nn.Linear(num_inputs, size))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(size))
+            layers.append(make_activation(activation))
+            if rate > 0:
+                layers.append(nn.Dropout(rate))
+            num_inputs = size
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(num_inputs, num_classes)
+        initialize(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.flatten(1)  # (B, C*H*W)
+        return self.head(self.body(pixels))  # (B, num_classes)

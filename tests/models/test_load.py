@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from optlab.models import CNN, MLP, load_network
+
+KWARGS = {"in_channels": 1, "image_size": 8, "num_classes": 10, "hidden_sizes": [6], "dropout": 0.5}
+
+
+def write_run(run_dir: Path, net: nn.Module, target: str, kwargs: dict) -> Path:
+    """A run's folder with what `load_network` reads of it."""
+    (run_dir / "checkpoints").mkdir(parents=True)
+    state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    for weights in ("best", "last"):
+        torch.save({"state_dict": state}, run_dir / "checkpoints" / f"{weights}.ckpt")
+    record = {"status": "finished", "model": {"target": target, "kwargs": kwargs}}
+    (run_dir / "record.json").write_text(json.dumps(record))
+    return run_dir
+
+
+@pytest.fixture
+def net() -> MLP:
+    return MLP(**KWARGS)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, net: MLP) -> Path:
+    return write_run(tmp_path / "adam-seed0-1a2b3c4d", net, "optlab.models.MLP", KWARGS)
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_loaded_network_predicts_as_the_saved_one(run_dir, net, weights):
+    loaded = load_network(run_dir, weights)
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(loaded(images), net.eval()(images))
+
+
+def test_loaded_network_is_in_eval_mode(run_dir):
+    loaded = load_network(str(run_dir))
+    assert not any(module.training for module in loaded.modules())
+
+
+def test_full_path_of_the_class_is_a_target_too(tmp_path, net):
+    run_dir = write_run(tmp_path / "run", net, "optlab.models.mlp.MLP", KWARGS)
+    assert isinstance(load_network(run_dir), MLP)
+
+
+def test_unknown_weights_are_refused(run_dir):
+    with pytest.raises(ValueError, match=r"weights is 'first', but a run keeps best and last"):
+        load_network(run_dir, "first")
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere is no folder"):
+        load_network(tmp_path / "nowhere")
+
+
+def test_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no run: it has no record.json"):
+        load_network(tmp_path)
+
+
+def test_unfinished_run_is_refused(run_dir):
+    (run_dir / "record.json").unlink()
+    with pytest.raises(ValueError, match=r"is unfinished: it has checkpoints but no record.json"):
+        load_network(run_dir)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"model": {"target": 1, "kwargs": {}}}'])
+def test_damaged_record_is_refused(run_dir, text):
+    (run_dir / "record.json").write_text(text)
+    with pytest.raises(ValueError, match=r"record.json is damaged"):
+        load_network(run_dir)
+
+
+def test_record_that_is_no_text_is_refused(run_dir):
+    (run_dir / "record.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"record.json is damaged: UnicodeDecodeError"):
+        load_network(run_dir)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.nn.Linear", "optlab.models.load_network", "optlab.modelsx.MLP", "MLP"],
+)
+def test_target_that_is_no_network_of_ours_is_refused(tmp_path, net, target):
+    run_dir = write_run(tmp_path / "run", net, target, KWARGS)
+    with pytest.raises(ValueError, match=r"which is none of optlab.models.\n\nhint: only CNN, MLP"):
+        load_network(run_dir)
+
+
+def test_arguments_of_another_version_are_refused(tmp_path, net):
+    run_dir = write_run(tmp_path / "run", net, "optlab.models.MLP", {**KWARGS, "widht": 3})
+    with pytest.raises(ValueError, match=r"arguments that it does not take: .*widht"):
+        load_network(run_dir)
+
+
+def test_missing_checkpoint_names_the_status(run_dir):
+    (run_dir / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoints/best.ckpt; its status is 'finished'"):
+        load_network(run_dir)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut"])
+def test_damaged_checkpoint_is_refused(run_dir, content):
+    (run_dir / "checkpoints" / "best.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+        load_network(run_dir)
+
+
+def test_cut_checkpoint_is_refused(run_dir):
+    path = run_dir / "checkpoints" / "best.ckpt"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+        load_network(run_dir)
+
+
+def test_checkpoint_that_holds_code_is_refused(run_dir):
+    torch.save({"state_dict": MLP(**KWARGS)}, run_dir / "checkpoints" / "best.ckpt")
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+        load_network(run_dir)
+
+
+def test_checkpoint_without_state_is_refused(run_dir):
+    torch.save({"epoch": 3}, run_dir / "checkpoints" / "best.ckpt")
+    with pytest.raises(ValueError, match=r"no checkpoint of a run: 'state_dict'"):
+        load_network(run_dir)
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 10}
+    run_dir = write_run(tmp_path / "run", CNN(**kwargs), "optlab.models.MLP", kwargs)
+    with pytest.raises(ValueError, match=r"does not fit .*\d missing \(.*\); \d unknown \("):
+        load_network(run_dir)
+
+
+def test_checkpoint_of_another_width_is_refused(tmp_path, net):
+    run_dir = write_run(tmp_path / "run", net, "optlab.models.MLP", {**KWARGS, "hidden_sizes": [7]})
+    with pytest.raises(ValueError, match=r"body.0.bias is \[6\] instead of \[7\]"):
+        load_network(run_dir)

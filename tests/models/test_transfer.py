@@ -1,0 +1,248 @@
+import json
+import shutil
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import nn
+
+from optlab.models import CNN, FineTuned, ResNet18, load_network
+
+COLOUR = {"in_channels": 3, "image_size": 32, "num_classes": 10, "filters": [4, 8], "layers": 1}
+
+
+def write_run(run_dir: Path, net: nn.Module, model: dict) -> Path:
+    (run_dir / "checkpoints").mkdir(parents=True)
+    state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": state}, run_dir / "checkpoints" / "best.ckpt")
+    record = {"status": "finished", "model": model}
+    (run_dir / "record.json").write_text(json.dumps(record))
+    return run_dir
+
+
+@pytest.fixture
+def cnn() -> CNN:
+    return CNN(**{**COLOUR, "batch_norm": True}).eval()
+
+
+@pytest.fixture
+def colour_run(tmp_path: Path, cnn: CNN) -> Path:
+    model = {"target": "optlab.models.CNN", "kwargs": {**COLOUR, "batch_norm": True}}
+    return write_run(tmp_path / "colour", cnn, model)
+
+
+@pytest.fixture
+def resnet18_file(tmp_path: Path) -> Path:
+    """A file with the state of torchvision's resnet18, as a download of it would be."""
+    from torchvision.models import resnet18
+
+    path = tmp_path / "resnet18.pth"
+    torch.save(resnet18(weights=None).state_dict(), path)
+    return path
+
+
+def trainable(net: nn.Module) -> list[str]:
+    return [name for name, parameter in net.named_parameters() if parameter.requires_grad]
+
+
+# --- a network of our own, colour 32x32, for grey 28x28 digits
+
+
+@pytest.mark.parametrize("fit", ["pad", "resize"])
+def test_colour_network_takes_grey_images_of_another_size(colour_run, fit):
+    net = FineTuned(1, 28, 5, weights=str(colour_run), fit=fit)
+    assert net(torch.rand(3, 1, 28, 28)).shape == (3, 5)
+
+
+def test_grey_images_are_repeated_and_padded_by_their_border(colour_run, cnn):
+    net = FineTuned(1, 28, 10, weights=str(colour_run), fit="pad").eval()
+    images = torch.full((2, 1, 28, 28), -0.4)  # a standardised black background
+    images[:, :, 10:20, 10:20] = 2.0
+    by_hand = torch.full((2, 3, 32, 32), -0.4)
+    by_hand[:, :, 12:22, 12:22] = 2.0
+    cnn.head = net.head
+    torch.testing.assert_close(net(images), cnn(by_hand))
+
+
+def test_body_is_the_trained_one_and_the_head_is_new(colour_run, cnn):
+    net = FineTuned(1, 28, 10, weights=str(colour_run))
+    assert torch.equal(net.network.features[0].weight, cnn.features[0].weight)
+    assert not torch.equal(net.head.weight, cnn.head.weight)
+
+
+def test_frozen_body_stays_in_eval_mode_and_keeps_its_statistics(colour_run):
+    net = FineTuned(1, 28, 10, weights=str(colour_run)).train()
+    before = net.network.features[1].running_mean.clone()
+    net(torch.rand(8, 1, 28, 28) + 3.0)
+    assert not net.network.features[1].training
+    assert torch.equal(net.network.features[1].running_mean, before)
+    assert trainable(net) == ["network.head.weight", "network.head.bias"]
+
+
+def test_unfreeze_epoch_trains_the_body_from_there_on(colour_run):
+    net = FineTuned(1, 28, 10, weights=str(colour_run), unfreeze_epoch=2).train()
+    num_trainable = []
+    for epoch in range(4):
+        net.set_epoch(epoch)
+        num_trainable.append(len(trainable(net)))
+    assert num_trainable == [2, 2, 10, 10]  # 2 kernels; 2 each: 2 norms, hidden layer, head
+    assert net.network.features[1].training
+    net.set_epoch(0)  # a second run in the same process starts frozen
+    assert len(trainable(net)) == 2
+
+
+def test_unfrozen_parameters_are_updated_by_the_optimizer_that_had_them(colour_run):
+    net = FineTuned(1, 28, 10, weights=str(colour_run), unfreeze_epoch=1).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    kernel = net.network.features[0].weight
+    before = kernel.clone()
+    changed = []
+    for epoch in range(2):
+        net.set_epoch(epoch)
+        optimizer.zero_grad()
+        net(torch.rand(4, 1, 28, 28)).square().sum().backward()
+        optimizer.step()
+        changed.append(not torch.equal(kernel, before))
+    assert changed == [False, True]
+
+
+def test_unfrozen_from_the_start_trains_everything(colour_run):
+    net = FineTuned(1, 28, 10, weights=str(colour_run), freeze_body=False).train()
+    assert len(trainable(net)) == 10
+    assert net.network.features[1].training
+
+
+def test_finetuned_run_is_loaded_without_the_run_it_came_from(tmp_path, colour_run):
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(colour_run)}
+    net = FineTuned(**kwargs, fit="pad").eval()
+    model = {"target": "optlab.models.FineTuned", "kwargs": {**kwargs, "fit": "pad"}}
+    alone = write_run(tmp_path / "alone", net, {**model, "source": net.source})
+    images = torch.rand(3, 1, 28, 28)
+    with_source = write_run(tmp_path / "with", net, model)  # a record that does not keep the source
+    assert torch.equal(load_network(with_source)(images), net(images))
+    shutil.rmtree(colour_run)
+    assert torch.equal(load_network(alone)(images), net(images))
+    with pytest.raises(ValueError, match=r"model.weights is '.*colour'"):
+        load_network(with_source)
+
+
+def test_source_can_be_kept_in_a_record(colour_run):
+    net = FineTuned(1, 28, 5, weights=str(colour_run))
+    assert json.loads(json.dumps(net.source)) == net.source
+    assert net.source["target"] == "optlab.models.CNN"
+
+
+def test_finetuned_run_can_be_finetuned_again(tmp_path, colour_run, cnn):
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(colour_run)}
+    first = FineTuned(**kwargs)
+    model = {"target": "optlab.models.FineTuned", "kwargs": kwargs, "source": first.source}
+    second = FineTuned(1, 28, 3, weights=str(write_run(tmp_path / "first", first, model)))
+    assert second(torch.rand(2, 1, 28, 28)).shape == (2, 3)
+    assert torch.equal(second.network.features[0].weight, cnn.features[0].weight)
+
+
+# --- torchvision's ResNet18
+
+
+def test_local_file_gives_a_frozen_resnet18_with_5130_trainable_parameters(resnet18_file):
+    net = FineTuned(1, 28, 10, weights=str(resnet18_file), resize_to=64).train()
+    counts = [parameter.numel() for parameter in net.parameters() if parameter.requires_grad]
+    assert sum(counts) == 5_130  # 512 * 10 + 10
+    state = torch.load(resnet18_file, weights_only=True)
+    assert torch.equal(net.network.body.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    assert net(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    assert not net.network.body.bn1.training
+
+
+def test_imagenet_weights_expect_224_pixels_unless_told_otherwise(resnet18_file):
+    assert FineTuned(3, 32, 10, weights=str(resnet18_file)).size == 224
+    assert FineTuned(3, 32, 10, weights=str(resnet18_file), resize_to=96).size == 96
+
+
+def test_imagenet_weights_come_from_torchvisions_cache(monkeypatch, resnet18_file):
+    state = torch.load(resnet18_file, weights_only=True)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *a, **k: state)
+    net = FineTuned(3, 32, 10, weights="imagenet")
+    assert isinstance(net.network, ResNet18)
+    assert torch.equal(net.network.body.conv1.weight, state["conv1.weight"])
+
+
+def test_no_network_names_the_file_and_the_ways_out(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(ValueError, match=r"resnet18-\w+.pth could not be had .*no route") as caught:
+        FineTuned(3, 32, 10, weights="imagenet")
+    assert "model.weights=PATH/resnet18-" in str(caught.value)
+    assert "model.weights=outputs/<study>/<run>" in str(caught.value)
+
+
+def test_finetuned_imagenet_run_is_loaded_without_a_download(monkeypatch, tmp_path, resnet18_file):
+    kwargs = {"in_channels": 3, "image_size": 32, "num_classes": 4, "resize_to": 32}
+    net = FineTuned(**kwargs, weights=str(resnet18_file)).eval()
+    model = {"target": "optlab.models.FineTuned", "kwargs": {**kwargs, "weights": "imagenet"}}
+    run_dir = write_run(tmp_path / "run", net, model)
+    monkeypatch.delattr("torchvision.models._api.load_state_dict_from_url")
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(load_network(run_dir)(images), net(images))
+
+
+# --- refusals
+
+
+def test_file_of_another_network_is_refused(tmp_path):
+    path = tmp_path / "cnn.pt"
+    torch.save(CNN(1, 8, 10).state_dict(), path)
+    with pytest.raises(ValueError, match=r"cnn.pt is not the state of torchvision's resnet18"):
+        FineTuned(3, 32, 10, weights=str(path))
+
+
+def test_file_without_a_state_is_refused(tmp_path):
+    path = tmp_path / "number.pt"
+    torch.save(3, path)
+    with pytest.raises(ValueError, match=r"number.pt is not the state of torchvision's resnet18"):
+        FineTuned(3, 32, 10, weights=str(path))
+
+
+def test_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "cut.pth"
+    path.write_bytes(b"cut")
+    with pytest.raises(ValueError, match=r"cut.pth is damaged or holds more than weights"):
+        FineTuned(3, 32, 10, weights=str(path))
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"model.weights is 'none.pth', but there is no such file"):
+        FineTuned(3, 32, 10, weights="none.pth")
+
+
+def test_unknown_weights_list_what_they_can_be():
+    with pytest.raises(ValueError, match=r"'imagnet', which is neither imagenet nor a .pt or .pth"):
+        FineTuned(3, 32, 10, weights="imagnet")
+
+
+def test_colour_images_for_grey_weights_are_refused(tmp_path):
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 10}
+    model = {"target": "optlab.models.CNN", "kwargs": kwargs}
+    run_dir = write_run(tmp_path / "grey", CNN(**kwargs), model)
+    with pytest.raises(ValueError, match=r"grey expects 1 channel\(s\), but the images have 3"):
+        FineTuned(3, 32, 10, weights=str(run_dir), fit="resize")
+    with pytest.raises(ValueError, match=r"model.fit is pad, but images of 32 pixels are larger"):
+        FineTuned(1, 32, 10, weights=str(run_dir), fit="pad")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"fit": "crop"}, r"model.fit is 'crop', but it is resize or pad"),
+        ({"freeze_body": False, "unfreeze_epoch": 1}, r"leaves nothing to unfreeze"),
+        ({"unfreeze_epoch": 0}, r"model.unfreeze_epoch is 0"),
+        ({"resize_to": 0}, r"model.resize_to is 0"),
+        ({"resize_to": 64}, r"takes 32 pixels alone"),
+    ],
+)
+def test_knob_out_of_range_is_refused_by_name(colour_run, knobs, message):
+    with pytest.raises(ValueError, match=message):
+        FineTuned(1, 28, 10, weights=str(colour_run), **knobs)
