@@ -1,0 +1,153 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from optlab.optim import schedules
+
+CONF = Path(__file__).parents[2] / "conf" / "scheduler"
+RUN = {"total_steps": 700, "steps_per_epoch": 70}
+
+
+def test_every_schedule_of_the_design_has_a_file():
+    assert {path.stem for path in CONF.glob("*.yaml")} == {
+        "constant",
+        "step",
+        "exponential",
+        "cosine",
+        "warmup_cosine",
+        "onecycle",
+        "plateau",
+        "warm_restarts",
+    }
+
+
+# with the knobs of conf/scheduler and a run of 700 steps
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("constant", {0: 1, 699: 1}),
+        ("step", {0: 1, 237: 1, 238: 0.1, 475: 0.1, 476: 0.01, 699: 0.01}),  # 238 = 0.34 * 700
+        ("exponential", {0: 1, 350: 0.1, 700: 0.01}),
+        ("cosine", {0: 1, 350: 0.5, 700: 0}),
+        # 35 steps of warm-up, 665 of cosine
+        ("warmup_cosine", {0: 1 / 36, 17: 0.5, 35: 1, 367: 0.501181, 700: 0}),
+        # 210 steps up, 490 down
+        ("onecycle", {0: 0.04, 105: 0.52, 210: 1, 455: 0.500002, 700: 4.0e-6}),
+        # cycles of 100, 200 and 400 steps
+        ("warm_restarts", {0: 1, 50: 0.5, 99: 0.000247, 100: 1, 200: 0.5, 300: 1, 500: 0.5}),
+    ],
+)
+def test_schedule_file_gives_the_factors_of_the_table(name, table):
+    config = OmegaConf.load(CONF / f"{name}.yaml")
+    assert config.pop("name") == name
+    schedule = instantiate(config)(**RUN)
+    assert {step: schedule(step) for step in table} == pytest.approx(table, abs=1e-6)
+
+
+def test_plateau_file_halves_the_rate_after_five_epochs_without_progress():
+    config = OmegaConf.load(CONF / "plateau.yaml")
+    config.pop("name")
+    make = instantiate(config)(**RUN)
+    assert isinstance(make, schedules.PlateauMaker)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    scheduler = make(optimizer)
+    assert isinstance(scheduler, ReduceLROnPlateau)
+    rates = []
+    for _ in range(7):
+        scheduler.step(1.0)  # a validation loss that never improves
+        rates.append(optimizer.param_groups[0]["lr"])
+    # the first is the best so far; patience bears four more; the fifth halves
+    assert rates == [0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05]
+
+
+def test_plateau_stops_at_its_floor():
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=3.0e-6)
+    scheduler = schedules.plateau(**RUN, patience=0)(optimizer)
+    for _ in range(5):
+        scheduler.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == 1.0e-6
+
+
+@pytest.mark.parametrize("make", [schedules.warmup_cosine, schedules.onecycle])
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"warmup_steps": 700}, r"scheduler.warmup_steps is 700, but the run has 700 optimizer"),
+        ({"warmup_steps": 9000}, r"hint: lower scheduler.warmup_steps below 700, or raise trainer"),
+        ({"warmup_fraction": 1.0}, r"scheduler.warmup_fraction is 1.0, but the run has 700"),
+        ({"warmup_fraction": 1.5}, r"scheduler.warmup_fraction is 1.5, .* in \[0, 1\]"),
+        ({"warmup_steps": -1}, r"scheduler.warmup_steps is -1"),
+        ({}, r"warmup_fraction is None and scheduler.warmup_steps is None"),
+        ({"warmup_fraction": 0.1, "warmup_steps": 5}, r"one of the two is given"),
+    ],
+)
+def test_warmup_that_cannot_be_is_refused_by_name(make, knobs, message):
+    with pytest.raises(ValueError, match=message):
+        make(**RUN, **knobs)
+
+
+@pytest.mark.parametrize(
+    ("make", "knobs", "message"),
+    [
+        (schedules.step, {"drop_every_steps": 0}, r"drop_every_steps is 0, .* above 0"),
+        (schedules.step, {"drop_every_fraction": 0.0}, r"drop_every_fraction is 0.0, .* above 0"),
+        (schedules.step, {"drop_every_steps": 5, "gamma": 1.5}, r"scheduler.gamma is 1.5"),
+        (schedules.step, {}, r"drop_every_fraction is None and scheduler.drop_every_steps is None"),
+        (schedules.exponential, {"final_factor": 0.0}, r"scheduler.final_factor is 0.0"),
+        (schedules.cosine, {"final_factor": -0.1}, r"scheduler.final_factor is -0.1"),
+        (
+            schedules.onecycle,
+            {"warmup_steps": 5, "initial_factor": 2.0},
+            r"scheduler.initial_factor is 2.0",
+        ),
+        (
+            schedules.onecycle,
+            {"warmup_steps": 5, "anneal": "cos"},
+            r"scheduler.anneal is 'cos', but it is cosine or linear",
+        ),
+        (schedules.warm_restarts, {"num_cycles": 0}, r"scheduler.num_cycles is 0"),
+        (schedules.warm_restarts, {"num_cycles": 701}, r"num_cycles is 701, .* in \[1, 700\]"),
+        (schedules.warm_restarts, {"cycle_growth": 0.5}, r"scheduler.cycle_growth is 0.5"),
+        (schedules.plateau, {"factor": 1.0}, r"scheduler.factor is 1.0"),
+        (schedules.plateau, {"patience": -1}, r"scheduler.patience is -1"),
+        (schedules.plateau, {"threshold": -1.0}, r"scheduler.threshold is -1.0"),
+        (schedules.plateau, {"cooldown": -1}, r"scheduler.cooldown is -1"),
+        (schedules.plateau, {"min_lr": -1.0}, r"scheduler.min_lr is -1.0"),
+    ],
+)
+def test_knob_out_of_range_is_refused_by_name(make, knobs, message):
+    with pytest.raises(ValueError, match=message):
+        make(**RUN, **knobs)
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("name", ["constant", "step", "exponential", "cosine", "warmup_cosine"])
+def test_factors_stay_between_0_and_1_whatever_the_length(name, total_steps):
+    check_range(name, total_steps)
+
+
+@pytest.mark.parametrize("total_steps", [3, 7, 1000])
+@pytest.mark.parametrize("name", ["onecycle", "warm_restarts"])
+def test_cycles_stay_between_0_and_1_whatever_the_length(name, total_steps):
+    check_range(name, total_steps)
+
+
+def check_range(name: str, total_steps: int) -> None:
+    config = OmegaConf.load(CONF / f"{name}.yaml")
+    config.pop("name")
+    schedule = instantiate(config)(total_steps=total_steps, steps_per_epoch=1)
+    assert all(0 <= schedule(step) <= 1 for step in range(total_steps))
+
+
+@pytest.mark.parametrize("num_cycles", [1, 2, 3, 5, 6])
+def test_restarts_come_as_often_as_there_are_cycles(num_cycles):
+    schedule = schedules.warm_restarts(**RUN, num_cycles=num_cycles, cycle_growth=2.0)
+    rates = [schedule(step) for step in range(700)]
+    rises = sum(later > earlier for earlier, later in pairwise(rates))
+    assert rises == num_cycles - 1
+    assert schedule(699) < 0.001
