@@ -1,0 +1,54 @@
+"""What OptLab adds to Hydra. Hydra finds plugins in this package alone and imports it in every
+process of every launcher, so the resolvers that conf/ uses are registered here.
+"""
+
+import os
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from optlab.data.availability import settle_auto
+from optlab.training.identity import run_folder_name
+
+
+def _run_folder(_root_: DictConfig) -> str:
+    return run_folder_name(_root_)
+
+
+def _available_data(_root_: DictConfig) -> str:
+    return settle_auto(os.path.expanduser(str(_root_.data.root)))
+
+
+OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+OmegaConf.register_new_resolver("available_data", _available_data, replace=True)
+
+
+class LocalLauncher(Launcher):
+    """Runs side by side on this machine; the work is done in `optlab.studies.launcher`."""
+
+    def __init__(self, num_processes: int | None, memory_per_run_gib: float) -> None:
+        self.num_processes = num_processes
+        self.memory_per_run_gib = memory_per_run_gib
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from optlab.studies.launcher import launch
+
+        return launch(
+            job_overrides,
+            initial_job_idx,
+            hydra_context=self.hydra_context,
+            config=self.config,
+            num_processes=self.num_processes,
+            memory_per_run_gib=self.memory_per_run_gib,
+        )

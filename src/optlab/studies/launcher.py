@@ -1,0 +1,316 @@
+"""Runs of a study side by side on this machine, each in a process of its own.
+
+Why not in this process: a run that is killed for memory must not take the others with it, and no
+state may leak from run to run. The processes are forked from a server that has imported torch
+once, so a run starts in milliseconds. Every run has `trainer.num_threads` threads (1 by default),
+and there are never more runs at a time than cores, memory or work allow.
+"""
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext
+from joblib import cpu_count
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from optlab.training import door
+from optlab.training import record as records
+from optlab.training.identity import run_dir
+from optlab.training.plan import Plan
+
+POLL_S = 0.5
+
+
+@dataclass
+class Job:
+    """One run of a study: its overrides, its composed config (with the hydra node), its folder."""
+
+    overrides: list[str]
+    config: DictConfig
+    folder: Path
+    returned: JobReturn | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing to train."""
+        return not self.config.rerun and records.has_result(records.read_record(self.folder))
+
+
+def launch(
+    job_overrides: Sequence[Sequence[str]],
+    first_index: int,
+    *,
+    hydra_context: HydraContext,
+    config: DictConfig,
+    num_processes: int | None,
+    memory_per_run_gib: float,
+) -> list[JobReturn]:
+    """Trains what is not trained yet; returns what Hydra wants of each run.
+
+    Raises:
+        ValueError: if a config contradicts itself; nothing has been started then.
+    """
+    setup_globals()
+    jobs = [
+        _compose(hydra_context, config, list(overrides), first_index + index)
+        for index, overrides in enumerate(job_overrides)
+    ]
+    unique = list({job.folder: job for job in jobs}.values())
+    todo = [job for job in unique if not job.done]
+    for job in unique:
+        if job not in todo:
+            _touch(job)
+    plan = Plan.of([(job.config, job.folder) for job in unique])
+    if any(job.config.plan for job in jobs):
+        plan.print(num_processes or _affordable(todo, memory_per_run_gib))
+        return [_returned(job) for job in jobs]
+    if len(todo) < len(unique):
+        print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
+    if todo:
+        _run_all(todo, hydra_context, num_processes or _affordable(todo, memory_per_run_gib))
+    return [_returned(job) for job in jobs]
+
+
+def _compose(
+    hydra_context: HydraContext, config: DictConfig, overrides: list[str], index: int
+) -> Job:
+    composed = hydra_context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(composed):
+        composed.hydra.job.id = str(index)
+        composed.hydra.job.num = index
+    return Job(overrides, composed, run_dir(composed))
+
+
+def _touch(job: Job) -> None:
+    """Marks a finished run as part of this command, as Hydra marks one that it runs."""
+    written_by_hydra = job.folder / ".hydra" / "hydra.yaml"
+    if written_by_hydra.is_file():
+        os.utime(written_by_hydra)
+
+
+def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
+    """Runs at a time: as many as there are, as cores carry, as free memory holds; one on a GPU."""
+    if any(_on_gpu(job.config) for job in jobs):
+        return 1
+    threads = max((job.config.trainer.num_threads for job in jobs), default=1)
+    by_memory = int(psutil.virtual_memory().available / 2**30 / memory_per_run_gib)
+    return max(1, min(len(jobs), cpu_count() // threads, by_memory))
+
+
+def _on_gpu(config: DictConfig) -> bool:
+    if config.trainer.accelerator == "cpu":
+        return False
+    if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():
+        return config.trainer.accelerator == "gpu"  # preflight will say that there is none
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -> None:
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    if sys.platform != "win32":
+        context.set_forkserver_preload(["optlab.training.run"])
+    _check_all(context, jobs)
+    cores = cpu_count()
+    print(
+        f"{len(jobs)} runs to train, {num_processes} at a time on {cores} cores; "
+        f"each writes {jobs[0].folder.parent}/<run>/train.log",
+        flush=True,
+    )
+    waiting, running, num_ended = list(jobs), {}, 0
+    start_s = time.perf_counter()
+    live = _Live(jobs)
+    try:
+        with live:
+            while waiting or running:
+                while waiting and len(running) < num_processes:
+                    job = waiting.pop(0)
+                    running[_start(context, job, hydra_context)] = job
+                live.show(running.values())
+                wait([process.sentinel for process in running], timeout=POLL_S)
+                for process in [process for process in running if process.exitcode is not None]:
+                    job = running.pop(process)
+                    num_ended += 1
+                    record = _outcome(job, process.exitcode)
+                    left_s = _time_left_s(start_s, num_ended, len(jobs), num_processes)
+                    live.print(_line(record, num_ended, len(jobs), left_s))
+                    if record["status"] != "finished" and job.config.on_error == "stop":
+                        raise SystemExit(1)
+    finally:  # Ctrl-C, an error, on_error=stop: all end at once; checkpoints make it no loss
+        for process in running:
+            process.kill()
+        for process in running:
+            process.join()
+
+
+def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
+    for stale in (job.folder / "record.json",) if job.config.rerun else ():
+        stale.unlink(missing_ok=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
+    process.start()
+    return process
+
+
+def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None:
+    """One run, in its own process. What it prints goes to its log."""
+    _end_with_parent()
+    with open(Path(folder) / "train.log", "a", buffering=1) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    setup_globals()
+    Plugins.instance()  # registers the resolvers that the config still holds
+    HydraConfig.instance().set_config(config)
+    run_job(
+        hydra_context=hydra_context,
+        task_function=door.start,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _end_with_parent() -> None:
+    """A study that is killed must not leave runs behind that nobody waits for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _check_all(context: Any, jobs: list[Job]) -> None:
+    """Checks every config before the first run starts; in a child, which has torch already."""
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_check_in_child, args=(sender, [job.config for job in jobs]))
+    process.start()
+    sender.close()
+    try:
+        problems = receiver.recv()
+    except EOFError:
+        raise RuntimeError("the process that checks configs died; see the lines above") from None
+    finally:
+        process.join()
+    if problems:
+        raise ValueError(
+            "\n".join(
+                f"{' '.join(job.overrides) or 'the run'}: {problem}"
+                for job, problem in zip(jobs, problems, strict=True)
+                if problem
+            )
+        )
+
+
+def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
+    from optlab.training.preflight import preflight
+
+    problems = []
+    for config in configs:
+        try:
+            preflight(config)
+            problems.append("")
+        except ValueError as error:
+            problems.append(str(error))
+    sender.send(problems if any(problems) else [])
+
+
+def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
+    """The record of a run whose process has ended; written here if the process could not."""
+    record = records.read_record(job.folder)
+    if record is None:
+        reason = f"its process ended with exit code {exit_code}; see train.log"
+        if exit_code < 0:
+            reason = f"its process was killed by signal {-exit_code}"
+            reason += " (out of memory?)" if exit_code == -9 else ""
+        HydraConfig.instance().set_config(job.config)
+        record = door.failed_record(job.config, reason, records.now())
+        records.write_record(job.folder, record)
+    if record["status"] == "failed":
+        door.tell_failure(job.config, record)
+    return record
+
+
+def _line(record: dict[str, Any], num_ended: int, num_jobs: int, left_s: float) -> str:
+    left = f", about {left_s:.0f} s left" if num_ended < num_jobs else ""
+    width = len(str(num_jobs))
+    return (
+        f"[{num_ended:>{width}}/{num_jobs}] {record['run_name']}: {records.describe(record)}{left}"
+    )
+
+
+def _time_left_s(start_s: float, num_ended: int, num_jobs: int, num_processes: int) -> float:
+    elapsed_s = time.perf_counter() - start_s
+    return elapsed_s / num_ended * (num_jobs - num_ended)
+
+
+def _returned(job: Job) -> JobReturn:
+    """What Hydra's sweepers read: the run's best validation accuracy, nan without a result."""
+    record = records.read_record(job.folder) or {}
+    config = OmegaConf.masked_copy(job.config, [key for key in job.config if key != "hydra"])
+    return JobReturn(
+        overrides=job.overrides,
+        cfg=config,
+        hydra_cfg=OmegaConf.masked_copy(job.config, ["hydra"]),
+        working_dir=str(job.folder),
+        status=JobStatus.COMPLETED,
+        _return_value=records.objective(record),
+    )
+
+
+class _Live:
+    """On a terminal one bar over all runs of the study; elsewhere nothing but the printed lines."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.console = Console()
+        self.progress = Progress(
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.task = self.progress.add_task(
+            "", total=sum(job.config.trainer.max_epochs for job in jobs)
+        )
+
+    def __enter__(self) -> "_Live":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def show(self, running: Any) -> None:
+        if self.progress.disable:
+            return
+        states = [
+            f"{job.config.run_name} {_num_epochs(job)}/{job.config.trainer.max_epochs}"
+            for job in running
+        ]
+        done = sum(_num_epochs(job) for job in self.jobs)
+        self.progress.update(self.task, completed=done, description=", ".join(states))
+
+    def print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _num_epochs(job: Job) -> int:
+    try:
+        return max(0, (job.folder / "epochs.csv").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,90 @@
+"""The end of a multirun: the ranked table, the report, and an exit code that tells the truth."""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from optlab.training import record as records
+
+
+class StudyReport(Callback):
+    """A Hydra callback, so it comes after every launcher and sweeper alike."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.start_s = time.time()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Reports every study that the command touched. Exits with 1 if one of its runs failed."""
+        if config.plan:
+            return
+        folders = touched_runs(Path(config.outputs), since_s=self.start_s)
+        for study in sorted({folder.parent for folder in folders}):
+            try:
+                write_study(study, config)
+                _report(study)
+            except Exception:  # Hydra would make a warning of it and exit with 0
+                traceback.print_exc()
+                sys.exit(1)
+        unfinished = [
+            folder
+            for folder in folders
+            if (records.read_record(folder) or {}).get("status") != "finished"
+        ]
+        if unfinished:
+            _tell(unfinished)
+            sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
+
+
+def touched_runs(outputs: Path, since_s: float) -> list[Path]:
+    """Folders of the runs that a command trained or found done.
+
+    Hydra writes `.hydra/hydra.yaml` whenever it starts a run, in whatever process or on whatever
+    machine; its time is how a run is known to belong to the command.
+    """
+    marks = [*outputs.glob("*/*/.hydra/hydra.yaml"), *outputs.glob("*/*/record.json")]
+    recent = [mark for mark in marks if mark.stat().st_mtime >= since_s - 1.0]
+    return sorted({m.parent.parent if m.parent.name == ".hydra" else m.parent for m in recent})
+
+
+def write_study(study: Path, config: DictConfig) -> None:
+    """study.json: the command, and published figures to stand beside ours."""
+    published = OmegaConf.to_container(config.published) if config.published else None
+    previous = records.read_json(study / "study.json") or {}
+    overrides = [str(override) for override in config.hydra.overrides.task]
+    records.write_json(
+        study / "study.json",
+        {
+            "study": study.name,
+            "title": config.title,
+            "command": records.command(["-m", *overrides]),
+            "published": published,
+            "tuning": previous.get("tuning"),
+        },
+    )
+
+
+def _report(study: Path) -> None:
+    from optlab.results import make_report, print_summary, read_study
+
+    print_summary(read_study(study))
+    page = make_report(study)
+    print(
+        f"\nreport       {page}\n"
+        f"again        python scripts/report.py {study}\n"
+        f"tensorboard  tensorboard --logdir {study.parent}\n",
+        flush=True,
+    )
+
+
+def _tell(unfinished: list[Path]) -> None:
+    print(f"{len(unfinished)} of the runs came to no result:", file=sys.stderr)
+    for folder in unfinished:
+        record = records.read_record(folder)
+        outcome = records.describe(record) if record else "no record"
+        again = f"\n    again: {record['command']}" if record else ""
+        print(f"  {folder.name}: {outcome}{again}", file=sys.stderr)

@@ -1,0 +1,152 @@
+"""From config to parts: data, network, LightningModule and Trainer of one run."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+from torch import nn
+
+from optlab.optim import param_groups
+from optlab.training.checkpoints import AtomicCheckpointIO
+from optlab.training.classifier import ImageClassifier
+from optlab.training.progress import RunProgress
+from optlab.training.replicas import StackedNet
+from optlab.training.seeds import derive_seed
+
+QUIET = (
+    ".*does not have many workers.*",  # by design: the images lie on the device already
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 with torch 2.15
+    ".*number of training batches.*is smaller than the logging interval.*",  # of calls, not steps
+    ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed up already
+    ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
+)
+
+
+def prepare_process(config: DictConfig) -> None:
+    """Threads and noise of this process."""
+    torch.set_num_threads(config.trainer.num_threads)
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU
+    # Lightning's own lines advertise products and repeat what is known; its warnings stay.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).handlers.clear()  # else each line comes out twice
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def build_data(config: DictConfig, seeds: Sequence[int]) -> Any:
+    """The data module, loaded and split; batches of each seed where there are several."""
+    options = config.trainer
+    datamodule = instantiate(
+        config.data,
+        seed=seeds[0],
+        seeds=list(seeds) if len(seeds) > 1 else None,
+        steps_per_call=options.steps_per_call * options.accumulate_grad_batches,
+    )
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    return datamodule
+
+
+def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
+    """The network, its initial weights drawn from (seed, model, data) and nothing else."""
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    net: nn.Module = maker(config.model)(**shape_of(datamodule))
+    if config.trainer.channels_last and any(isinstance(m, nn.Conv2d) for m in net.modules()):
+        net = net.to(memory_format=torch.channels_last)
+    return net
+
+
+def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> ImageClassifier:
+    """The LightningModule, its optimizer and schedule still to be made."""
+    accumulate = config.trainer.accumulate_grad_batches
+    steps_per_epoch = -(-datamodule.steps_per_epoch // accumulate)
+    total_steps = steps_per_epoch * config.trainer.max_epochs
+    if config.trainer.max_steps > 0:
+        total_steps = min(total_steps, config.trainer.max_steps)
+    make_schedule = maker(config.scheduler)
+    make_optimizer = maker(config.optimizer, lr=config.optimizer.lr * config.lr_scale)
+    return ImageClassifier(
+        net,
+        make_optimizer=lambda: make_optimizer(groups_of(net, config.weight_decay_on)),
+        schedule=make_schedule(total_steps=total_steps, steps_per_epoch=steps_per_epoch),
+        num_classes=datamodule.num_classes,
+        seed=config.seed,
+        num_replicas=getattr(net, "num_replicas", 1),
+        accumulate=accumulate,
+        clip_norm=config.trainer.gradient_clip_norm,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def groups_of(net: nn.Module, weight_decay_on: str) -> list[dict[str, Any]]:
+    """Parameter groups of a network or of a stack of them."""
+    if isinstance(net, StackedNet):
+        return net.param_groups(weight_decay_on)
+    return param_groups(net, weight_decay_on)
+
+
+def build_trainer(
+    configs: Sequence[DictConfig], callbacks: Sequence[Callback], datamodule: Any
+) -> L.Trainer:
+    """Lightning's Trainer with what the config asks for; a logger for each replica."""
+    config = configs[0]
+    options = config.trainer
+    added = [
+        instantiate(node)
+        for node in config.callbacks.values()
+        if isinstance(node, DictConfig) and "_target_" in node
+    ]
+    steps_per_epoch = -(-datamodule.steps_per_epoch // options.accumulate_grad_batches)
+    progress = RunProgress(config.run_name, steps_per_epoch * options.max_epochs)
+    loggers = [instantiate(each.logger) for each in configs if each.logger._target_]
+    return L.Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        strategy=options.strategy,
+        precision=options.precision,
+        max_epochs=options.max_epochs,
+        max_steps=options.max_steps,
+        logger=loggers or False,
+        log_every_n_steps=10,
+        callbacks=[*callbacks, progress, *added, *observers(config)],
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data module gives each device its share
+    )
+
+
+def observers(config: DictConfig) -> list[Callback]:
+    """Callbacks that look on: they change no number."""
+    callbacks: list[Callback] = []
+    if config.callbacks.tensorboard_figures:
+        from optlab.training.figures import TensorBoardFigures
+
+        callbacks.append(TensorBoardFigures())
+    if config.callbacks.histograms:
+        from optlab.training.histograms import Histograms
+
+        callbacks.append(Histograms())
+    return callbacks
+
+
+def maker(node: DictConfig, **values: Any) -> Any:
+    """Instantiates a `_partial_` config without its label `name`, with some values replaced."""
+    plain = {key: value for key, value in node.items() if key != "name"}
+    return instantiate({**plain, **values})
+
+
+def shape_of(datamodule: Any) -> dict[str, int]:
+    """What a network has to know of the data."""
+    return {
+        name: getattr(datamodule, name) for name in ("in_channels", "image_size", "num_classes")
+    }

@@ -1,0 +1,53 @@
+"""Checkpoints: best.ckpt by validation, last.ckpt to go on from; both load with weights_only."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames: a killed run leaves the old file, never half a one.
+
+    Lightning's own writer goes through a temporary folder that may lie on another disk, where
+    the last move is a copy that can be cut off.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        save_atomically(checkpoint, Path(path))
+
+
+def save_atomically(checkpoint: dict[str, Any], path: Path) -> None:
+    """torch.save in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    torch.save(checkpoint, temporary)
+    temporary.replace(path)
+
+
+def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
+    """Keeps the weights of the epoch that validation liked best, the first of equals."""
+    return ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="best",
+        monitor=monitor,
+        mode=mode,
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def last_checkpoint(folder: Path, name: str) -> ModelCheckpoint:
+    """Keeps all that a run needs to go on after the last finished epoch."""
+    return ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename=name,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )

@@ -1,0 +1,137 @@
+"""The door: what lies between the command line and a run. No torch here.
+
+`open_for` starts Hydra and turns its complaints about the command line into ones that help;
+`start` decides whether there is anything to train, and is the boundary that one failing run of a
+study does not cross.
+"""
+
+import gc
+import logging
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from optlab import PROTOCOL_VERSION
+from optlab.training import record as records
+from optlab.training.identity import identity, replicas, run_dir, run_hash
+from optlab.training.plan import Plan
+from optlab.training.typos import explain_overrides
+
+log = logging.getLogger(__name__)
+
+
+def open_for(main: Callable[[], Any]) -> None:
+    """Runs a Hydra main; a command line that cannot be understood ends with an explanation."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        message = explain_overrides(sys.argv[1:]) or _whole_message(error)
+        sys.exit(f"error: {message}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: the same command goes on from the last checkpoint")
+
+
+def start(config: DictConfig) -> float:
+    """One run, unless it is done already. Returns its best validation accuracy, for sweepers.
+
+    A run that fails is recorded as failed. Alone it ends the program with exit code 1; in a study
+    the others go on, unless on_error=stop.
+    """
+    runs = [(replica, run_dir(replica)) for replica in replicas(config)]
+    if config.plan:
+        Plan.of(runs).print(num_processes=1)
+        return math.nan
+    found = [records.read_record(folder) for _, folder in runs]
+    if config.rerun or not all(records.has_result(record) for record in found):
+        _run(config)
+        if not records.is_main_process():
+            return math.nan  # the first process of the run has the result
+        found = [records.read_record(folder) for _, folder in runs]
+    else:
+        for (_, folder), record in zip(runs, found, strict=True):
+            print(f"{folder}: already {records.describe(record)}. rerun=true trains it again.")
+    failed = any(record is None or record["status"] != "finished" for record in found)
+    if failed and (config.on_error == "stop" or not _in_study()):
+        raise SystemExit(1)
+    return records.objective(found[0] or {})
+
+
+def _run(config: DictConfig) -> None:
+    started_at = records.now()
+    try:
+        # Imports torch: only now that there is something to do. Importing makes many objects and
+        # no garbage, so collecting meanwhile would cost a third of the start-up.
+        gc.disable()
+        from optlab.training.run import run
+
+        gc.enable()
+        run(config)
+    except Exception as error:  # the boundary: whatever it was, it is recorded and told
+        log.exception("the run failed")
+        reason = f"{type(error).__name__}: {error}"
+        for replica in replicas(config):
+            if not records.has_result(records.read_record(run_dir(replica))):
+                record = failed_record(replica, reason, started_at)
+                records.write_record(run_dir(replica), record)
+        tell_failure(config, record)
+        if not isinstance(error, ValueError):  # a ValueError says all that a user can act on
+            traceback.print_exc()
+
+
+def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str, Any]:
+    """The record of a run that came to no result."""
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "status": "failed",
+        "reason": reason,
+        "study": config.study,
+        "run_name": config.run_name,
+        "hash": run_hash(config),
+        "overrides": task_overrides(),
+        "command": records.command(task_overrides()),
+        "seed": config.seed,
+        "config": identity(config),
+        "versions": records.versions(),
+        "git_commit": records.git_commit(),
+        "started_at": started_at,
+        "finished_at": records.now(),
+    }
+
+
+def tell_failure(config: DictConfig, record: dict[str, Any]) -> None:
+    """The root cause first, then the command that repeats the run alone."""
+    print(
+        f"\n{config.run_name} failed: {record['reason']}\n\n"
+        f"  log:   {run_dir(config) / 'train.log'}\n"
+        f"  again: {record['command']}\n",
+        file=sys.stderr,
+    )
+
+
+def task_overrides() -> list[str]:
+    """The overrides of the run that is going on; empty outside of Hydra."""
+    if not HydraConfig.initialized():
+        return []
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    assert isinstance(overrides, list)
+    return [str(override) for override in overrides]
+
+
+def _in_study() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _whole_message(error: BaseException) -> str:
+    """An error's text with that of its cause, which OmegaConf puts the knob's name into."""
+    cause = f"\n{error.__cause__}" if error.__cause__ is not None else ""
+    return f"{error}{cause}"

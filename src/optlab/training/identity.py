@@ -1,0 +1,89 @@
+"""What makes two runs the same run: the part of the config that can change a result, and its hash.
+
+A run's folder is named by that hash, so the same config always finds the same folder. Paths,
+loggers, figures, progress bars and launchers are left out: they never change a number.
+No torch here: a study asks for the folders of its runs before anything heavy is imported.
+"""
+
+import copy
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from optlab import PROTOCOL_VERSION
+
+# Top-level keys that change a result, and below them the knobs that do not.
+RESULT_KEYS = (
+    "data",
+    "model",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+    "trainer",
+    "seed",
+    "lr_scale",
+    "weight_decay_on",
+    "label_smoothing",
+)
+NEUTRAL_KNOBS: dict[str, frozenset[str]] = {
+    # How the same images reach the device: other paths, other chunk lengths, the same batches.
+    "data": frozenset(
+        {"_target_", "root", "eval_batch_size", "steps_per_call", "channels_last", "seed", "seeds"}
+    ),
+    # Callbacks that only look on. One that a user adds is taken to change the result.
+    "callbacks": frozenset({"progress", "figures", "tensorboard_figures", "histograms", "graph"}),
+    "trainer": frozenset({"devices", "accelerator", "strategy", "steps_per_call"}),
+}
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """The resolved part of a run's config that can change its result, as plain nested dicts."""
+    kept: dict[str, Any] = {}
+    for key in RESULT_KEYS:
+        value = config[key]
+        if OmegaConf.is_config(value):
+            value = OmegaConf.to_container(value, resolve=True)
+        if isinstance(value, dict):
+            neutral = NEUTRAL_KNOBS.get(key, frozenset()) | {"_partial_", "_convert_"}
+            value = {knob: setting for knob, setting in value.items() if knob not in neutral}
+        kept[key] = value
+    if config.data.name == "image_folder":  # here the path says which images
+        kept["data"]["root"] = str(Path(config.data.root).expanduser().absolute())
+    return kept
+
+
+def run_hash(config: DictConfig) -> str:
+    """16 hexadecimal digits that name a run: equal for equal identities and protocol versions."""
+    canonical = json.dumps([PROTOCOL_VERSION, identity(config)], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def run_folder_name(config: DictConfig) -> str:
+    """`<run name>-<hash8>`, the run name reduced to characters that every file system takes."""
+    readable = re.sub(r"[^A-Za-z0-9._=+-]+", "_", str(config.run_name)).strip("._")
+    return f"{readable}-{run_hash(config)[:8]}"
+
+
+def run_dir(config: DictConfig) -> Path:
+    """Where a run lies: `<outputs>/<study>/<run name>-<hash8>`."""
+    return Path(config.outputs) / config.study / run_folder_name(config)
+
+
+def replicas(config: DictConfig) -> list[DictConfig]:
+    """The runs that a config stands for: one a seed from seed to seed + num_replicas - 1.
+
+    Each is the config of that seed alone, so a run has one folder however it was trained.
+    """
+    seeds = range(config.seed, config.seed + config.num_replicas)
+    return [_alone(config, seed) for seed in seeds]
+
+
+def _alone(config: DictConfig, seed: int) -> DictConfig:
+    alone = copy.deepcopy(config)
+    with open_dict(alone):
+        alone.seed, alone.num_replicas = seed, 1
+    return alone

@@ -1,0 +1,89 @@
+"""What a command would do: the runs that are new, interrupted or done, and what they cost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from optlab.training import record as records
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run and the state that it is in."""
+
+    run_name: str
+    folder: Path
+    state: str  # new | interrupted | failed | finished | diverged
+    to_train: bool
+    num_epochs: int
+    problem: tuple[str, str]  # data and model: what the cost of an epoch depends on most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a command, in order."""
+
+    runs: list[PlannedRun]
+
+    @classmethod
+    def of(cls, runs: list[tuple[DictConfig, Path]]) -> "Plan":
+        """Looks at the folders of the runs; changes nothing."""
+        return cls([_planned(config, folder) for config, folder in runs])
+
+    def seconds(self, num_processes: int) -> float | None:
+        """Rough time of what is still to train, from records beside it; None without any."""
+        total_s = 0.0
+        for run in self.runs:
+            if run.to_train:
+                cost_s = _seconds_per_epoch(run)
+                if cost_s is None:
+                    return None
+                total_s += cost_s * run.num_epochs
+        return total_s / num_processes
+
+    def print(self, num_processes: int) -> None:
+        """A table of the runs, and what they would cost."""
+        table = Table("run", "state", "folder", title="what this command would do")
+        for run in self.runs:
+            table.add_row(run.run_name, run.state, str(run.folder))
+        console = Console()
+        console.print(table)
+        num_to_train = sum(run.to_train for run in self.runs)
+        seconds = self.seconds(num_processes)
+        cost = "unknown: no finished run of this data and model to go by"
+        if seconds is not None:
+            cost = f"roughly {seconds:.0f} s with {num_processes} at a time"
+        console.print(
+            f"{num_to_train} to train, {len(self.runs) - num_to_train} done; time: {cost}. "
+            "Nothing was started."
+        )
+
+
+def _planned(config: DictConfig, folder: Path) -> PlannedRun:
+    record = records.read_record(folder)
+    interrupted = (folder / "checkpoints" / "last.ckpt").is_file()
+    state = record["status"] if record else ("interrupted" if interrupted else "new")
+    return PlannedRun(
+        run_name=config.run_name,
+        folder=folder,
+        state=state,
+        to_train=config.rerun or not records.has_result(record),
+        num_epochs=config.trainer.max_epochs,
+        problem=(config.data.name, config.model.name),
+    )
+
+
+def _seconds_per_epoch(run: PlannedRun) -> float | None:
+    """Median over the finished runs of the same data and model in the same outputs folder."""
+    costs = []
+    for path in run.folder.parent.parent.glob("*/*/record.json"):
+        record = records.read_record(path.parent)
+        if record is None or record["status"] != "finished":
+            continue
+        if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
+            costs.append(record["wall_time_s"] / record["num_epochs"])
+    return median(costs) if costs else None

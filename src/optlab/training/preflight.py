@@ -1,0 +1,164 @@
+"""Preflight: what contradicts itself in a config, found before data is read or a GPU is touched.
+
+A constructor checks its own values; here is what spans components. Everything that is wrong is
+collected and raised once.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig
+
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+MONITORS = {"val/accuracy": "max", "val/loss": "min"}
+# Update rules that look beyond the single weight mix up replicas that lie in one stacked tensor.
+NOT_ELEMENTWISE = {
+    "LBFGS": "its line search and curvature pairs span all weights",
+    "Muon": "it orthogonalises whole matrices",
+    "Adafactor": "it factors and clips whole matrices",
+}
+
+
+def preflight(config: DictConfig) -> None:
+    """Checks a run's config as a whole.
+
+    Raises:
+        ValueError: with every problem that was found, each naming its knob.
+    """
+    problems = [
+        *_ranges(config),
+        *_ignored_knobs(config),
+        *_monitors(config),
+        *_optimizer_limits(config),
+        *_replica_limits(config),
+        *_device(config),
+    ]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise ValueError(f"the config has {count}:\n{listed}")
+
+
+def _ranges(config: DictConfig) -> Iterator[str]:
+    positive = {
+        "lr_scale": config.lr_scale,
+        "optimizer.lr": config.optimizer.get("lr"),
+        "trainer.gradient_clip_norm": config.trainer.gradient_clip_norm,
+    }
+    for knob, value in positive.items():
+        if value is not None and not 0 < value < float("inf"):
+            yield f"{knob} is {value}; it must be a finite number > 0"
+    counts = {
+        f"trainer.{name}": config.trainer[name]
+        for name in ("max_epochs", "num_threads", "steps_per_call", "accumulate_grad_batches")
+    }
+    for knob, value in {**counts, "num_replicas": config.num_replicas}.items():
+        if not isinstance(value, int) or value < 1:
+            yield f"{knob} is {value}; it must be a whole number >= 1"
+    if config.trainer.max_steps != -1 and config.trainer.max_steps < 1:
+        yield f"trainer.max_steps is {config.trainer.max_steps}; allowed: >= 1, or -1 for no bound"
+    if not 0 <= config.label_smoothing < 1:
+        yield f"label_smoothing is {config.label_smoothing}; it must lie in [0, 1)"
+    if not isinstance(config.seed, int) or config.seed < 0:
+        yield f"seed is {config.seed}; it must be a whole number >= 0"
+    for knob, value, allowed in (
+        ("weight_decay_on", config.weight_decay_on, ("all", "kernels")),
+        ("on_error", config.on_error, ("continue", "stop")),
+        ("trainer.precision", config.trainer.precision, PRECISIONS),
+    ):
+        if value not in allowed:
+            yield f"{knob} is {value}; allowed: {', '.join(allowed)}"
+
+
+def _ignored_knobs(config: DictConfig) -> Iterator[str]:
+    """Knobs that the class or function they are meant for does not take."""
+    nodes: dict[str, Any] = {
+        group: config[group] for group in ("data", "model", "optimizer", "scheduler", "logger")
+    }
+    nodes |= {
+        f"callbacks.{name}": node
+        for name, node in config.callbacks.items()
+        if isinstance(node, DictConfig) and "_target_" in node
+    }
+    for path, node in nodes.items():
+        target = node.get("_target_")
+        if target is None:
+            continue
+        try:
+            parameters = inspect.signature(get_object(target)).parameters
+        except Exception as error:
+            yield f"{path}._target_ is {target}, which cannot be imported: {error}"
+            continue
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            continue
+        labels = {"name"} if path in ("model", "optimizer", "scheduler") else set()
+        for knob in node:
+            if not str(knob).startswith("_") and knob not in parameters and knob not in labels:
+                nearest = difflib.get_close_matches(str(knob), parameters, n=1)
+                meant = f"; did you mean {nearest[0]}?" if nearest else ""
+                yield f"{path}.{knob} is no knob of {target}{meant}"
+
+
+def _monitors(config: DictConfig) -> Iterator[str]:
+    watching = {"callbacks.best": config.callbacks.best}
+    if config.callbacks.get("early_stopping") is not None:
+        watching["callbacks.early_stopping"] = config.callbacks.early_stopping
+    for path, node in watching.items():
+        if node.monitor not in MONITORS:
+            allowed = ", ".join(MONITORS)
+            yield f"{path}.monitor is {node.monitor}; allowed: {allowed} (never test)"
+        elif node.mode != MONITORS[node.monitor]:
+            better = MONITORS[node.monitor]
+            yield f"{path}.mode is {node.mode}; {node.monitor} is better at its {better}"
+
+
+def _optimizer_limits(config: DictConfig) -> Iterator[str]:
+    optimizer, trainer = config.optimizer, config.trainer
+    if optimizer._target_.endswith(".LBFGS"):
+        if trainer.accumulate_grad_batches > 1:
+            yield (
+                "optimizer=lbfgs evaluates its loss several times a step, so "
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is refused; "
+                "raise data.batch_size instead"
+            )
+        if trainer.gradient_clip_norm is not None:
+            yield "optimizer=lbfgs with trainer.gradient_clip_norm: line search needs the true one"
+    if config.weight_decay_on == "kernels" and "weight_decay" not in optimizer:
+        yield (
+            f"weight_decay_on=kernels, but optimizer={optimizer.name} has no weight_decay; "
+            "leave weight_decay_on at all"
+        )
+
+
+def _replica_limits(config: DictConfig) -> Iterator[str]:
+    if config.num_replicas == 1:
+        return
+    so = f"num_replicas={config.num_replicas}"
+    rule = config.optimizer._target_.rpartition(".")[2]
+    if rule in NOT_ELEMENTWISE:
+        yield (
+            f"{so} with optimizer={config.optimizer.name}: {NOT_ELEMENTWISE[rule]}; "
+            "sweep seed=... instead"
+        )
+    if config.trainer.gradient_clip_norm is not None:
+        yield f"{so} with trainer.gradient_clip_norm: the norm would span all replicas"
+    if config.callbacks.get("early_stopping") is not None:
+        yield f"{so} with early stopping: replicas would stop at different epochs"
+    if config.scheduler.name == "plateau":
+        yield f"{so} with scheduler=plateau: replicas would need different rates"
+    if config.trainer.strategy == "ddp":
+        yield f"{so} with trainer.strategy=ddp: replicas are trained on one device"
+    if config.model.name in ("mlp_numpy", "resnet18_pretrained"):
+        yield f"{so} with model={config.model.name}: torch.func cannot stack that network"
+
+
+def _device(config: DictConfig) -> Iterator[str]:
+    trainer = config.trainer
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        yield "trainer.accelerator is gpu, but torch sees none; use trainer=auto or trainer=cpu"
+    if trainer.devices != 1 and trainer.strategy != "ddp":
+        yield f"trainer.devices is {trainer.devices}; that needs trainer.strategy=ddp (trainer=ddp)"

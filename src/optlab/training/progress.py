@@ -1,0 +1,69 @@
+"""Progress of a run: a bar with the time left on a terminal, a plain line an epoch elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+REFRESH_INTERVAL_S = 0.2  # the bar costs nothing at five updates a second
+
+
+class RunProgress(Callback):
+    """One bar over all optimizer steps of the run: what a user waits for is the end of the run."""
+
+    def __init__(self, title: str, total_steps: int) -> None:
+        self.title = title
+        self.total_steps = total_steps
+        self._bar: Progress | None = None
+        self._shown_s = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._start_s = time.perf_counter()
+        if trainer.is_global_zero and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[metrics]}"),
+                console=Console(stderr=True),
+                auto_refresh=False,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self.title, total=self.total_steps, completed=trainer.global_step, metrics=""
+            )
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if self._bar is not None and time.perf_counter() - self._shown_s > REFRESH_INTERVAL_S:
+            self._bar.update(self._task, completed=trainer.global_step, refresh=True)
+            self._shown_s = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        values = f"val loss {metrics['val/loss']:.4f}, val accuracy {metrics['val/accuracy']:.2%}"
+        if self._bar is not None:
+            self._bar.update(
+                self._task, completed=trainer.global_step, metrics=values, refresh=True
+            )
+        elif trainer.is_global_zero:
+            elapsed_s = time.perf_counter() - self._start_s
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            print(f"{self.title}: {epoch}, {values}, {elapsed_s:.1f} s", flush=True)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,142 @@
+"""record.json: what a run was and what came of it. Written last and atomically.
+
+A folder without a record is unfinished and never counts. No torch here: a study looks at the
+records of its runs before anything heavy is imported.
+"""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RECORD_FORMAT = 1
+RESULTS = ("finished", "diverged")  # outcomes that training again would only repeat
+PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
+
+
+def write_record(run_dir: Path, record: dict[str, Any]) -> None:
+    """Writes record.json in one atomic step; a crash leaves the old one or none, never half."""
+    write_json(run_dir / "record.json", {"format": RECORD_FORMAT, **record})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes strict JSON (a number that is not finite becomes null) in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w") as file:
+        json.dump(_finite(content), file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_record(run_dir: Path) -> dict[str, Any] | None:
+    """The record of a run; None where there is none, or none that can be read."""
+    record = read_json(run_dir / "record.json")
+    return record if record is not None and "status" in record else None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file; None where there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def objective(record: dict[str, Any]) -> float:
+    """What a sweeper maximises: the best validation accuracy; nan without a result."""
+    if record.get("status") != "finished":
+        return math.nan
+    return float(record["validation"]["best"]["accuracy"])
+
+
+def has_result(record: dict[str, Any] | None) -> bool:
+    """Whether there is nothing left to train: the run finished, or diverged as it would again."""
+    return record is not None and record["status"] in RESULTS
+
+
+def describe(record: dict[str, Any]) -> str:
+    """One line for people: the outcome of a run."""
+    if record["status"] != "finished":
+        return f"{record['status']}: {record['reason']}"
+    return (
+        f"validation {record['validation']['best']['accuracy']:.2%} "
+        f"(best, epoch {record['validation']['best']['epoch']}), "
+        f"test {record['test']['best']['accuracy']:.2%}, "
+        f"{record['train_time_s']:.1f} s of training"
+    )
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: of a run over several devices only the first one does."""
+    return all(int(os.environ.get(rank, "0")) == 0 for rank in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command(overrides: list[str]) -> str:
+    """The command that repeats a run alone."""
+    return " ".join(["python train.py", *(_quoted(override) for override in overrides)])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that ran, `-dirty` where it was changed; None outside of git."""
+    asked = ["git", "-C", str(Path(sys.argv[0]).absolute().parent)]
+    try:
+        commit = subprocess.run(
+            [*asked, "describe", "--always", "--dirty", "--abbrev=12", "--match="],
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return commit.stdout.strip() or None
+
+
+def peak_memory_gib() -> float:
+    """The largest memory that this process has had, GiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _quoted(override: str) -> str:
+    return f"'{override}'" if any(c in override for c in " ()[]{}'\"$*;&|<>") else override
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,183 @@
+"""One run from its config to its record: check, build, train, test, write down.
+
+A run with num_replicas = R goes the same way with R configs that differ in their seed, one stacked
+network, and a folder and a record for each.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from filelock import FileLock, Timeout
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from omegaconf import DictConfig
+
+from optlab.training import build, outcome
+from optlab.training import record as records
+from optlab.training.checkpoints import best_checkpoint, last_checkpoint
+from optlab.training.classifier import ImageClassifier
+from optlab.training.history import Diverged, History
+from optlab.training.identity import replicas, run_dir
+from optlab.training.preflight import preflight
+from optlab.training.replicas import ReplicaCheckpoints, StackedNet
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
+
+
+def run(config: DictConfig) -> list[dict[str, Any]]:
+    """Trains, tests and records the run of a config, or each of its replicas.
+
+    Goes on from the last checkpoint if there is one. Replicas that have a result are left alone,
+    unless rerun=true.
+
+    Returns:
+        The records of what was trained, replica by replica.
+
+    Raises:
+        ValueError: for a config that contradicts itself, or data that is not there.
+    """
+    preflight(config)
+    configs = [
+        replica
+        for replica in replicas(config)
+        if config.rerun or not records.has_result(records.read_record(run_dir(replica)))
+    ]
+    folders = [run_dir(replica) for replica in configs]
+    with ExitStack() as locks:
+        for folder in folders if records.is_main_process() else ():
+            locks.enter_context(_alone_in(folder))
+            if config.rerun:
+                _forget(folder)
+        return _run(configs, folders)
+
+
+def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]:
+    config, started_at, start_s = configs[0], records.now(), time.perf_counter()
+    build.prepare_process(config)
+    datamodule = build.build_data(config, [replica.seed for replica in configs])
+    nets = [build.build_net(replica, datamodule) for replica in configs]
+    net = nets[0] if len(nets) == 1 else StackedNet(nets)
+    classifier = build.build_classifier(config, net, datamodule)
+    history = History(folders, datamodule.num_classes)
+    checkpoints, resume_point = _checkpoints(config, folders, net)
+    trainer = build.build_trainer(configs, [history, *checkpoints], datamodule)
+
+    failure = _fit(trainer, classifier, datamodule, resume_point)
+    new = [
+        {
+            **outcome.describe_run(replica, trainer, net, datamodule),
+            "status": "finished",
+            "reason": None,
+            **outcome.validation_results(folder, config),
+            **outcome.training_cost(trainer, history),
+            "started_at": started_at,
+        }
+        for replica, folder in zip(configs, folders, strict=True)
+    ]
+    for index, reason in history.diverged.items():
+        new[index] |= {"status": "diverged", "reason": reason}
+    if failure is None:
+        outcome.test(new, trainer, classifier, datamodule, folders)
+    for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
+        if trainer.is_global_zero and record["status"] == "finished":
+            _show(config, trainer, classifier, datamodule, record, folder, index)
+        record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
+        if trainer.is_global_zero:
+            records.write_record(folder, record)
+            print(f"{folder}: {records.describe(record)}", flush=True)
+    if isinstance(net, StackedNet) and resume_point.is_file():
+        resume_point.unlink()  # each replica has its own last.ckpt now
+    return new
+
+
+def _checkpoints(config: DictConfig, folders: list[Path], net: Any) -> tuple[list[Callback], Path]:
+    """What keeps the weights, and where the checkpoint to go on from lies."""
+    best = config.callbacks.best
+    if not isinstance(net, StackedNet):
+        keep: list[Callback] = [best_checkpoint(folders[0], best.monitor, best.mode)]
+        last = last_checkpoint(folders[0], "last")
+    else:
+        keep = [ReplicaCheckpoints(folders, net, best.monitor, best.mode)]
+        seeds = f"{config.seed}-to-{config.seed + len(folders) - 1}"
+        last = last_checkpoint(folders[0], f"replicas-{seeds}")
+    assert isinstance(last, ModelCheckpoint)
+    return [*keep, last], Path(str(last.dirpath)) / f"{last.filename}.ckpt"
+
+
+def _fit(
+    trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path
+) -> Diverged | None:
+    """Trains to the end; returns the divergence that ended it, if one did."""
+    try:
+        trainer.fit(
+            classifier,
+            datamodule=datamodule,
+            ckpt_path=resume_point if resume_point.is_file() else None,
+            weights_only=True,
+        )
+    except Diverged as divergence:
+        log.warning("diverged: %s", divergence)
+        return divergence
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return None
+
+
+def _show(
+    config: DictConfig,
+    trainer: L.Trainer,
+    classifier: ImageClassifier,
+    datamodule: Any,
+    record: dict[str, Any],
+    folder: Path,
+    index: int,
+) -> None:
+    """The classification report and the pictures of one finished run."""
+    outcome.write_classification_report(folder, record)
+    if not config.callbacks.figures:
+        return
+    from optlab.training.figures import draw_run, show_in_tensorboard
+
+    net = classifier.net
+    # Over several devices each has seen a share of the test images: no picture of single ones
+    alone = trainer.world_size == 1
+    predictions = outcome.TestPredictions.of(classifier, index) if alone else None
+    weights = net.state_of(index) if isinstance(net, StackedNet) else net.state_dict()
+    pictures = draw_run(folder, record, predictions, datamodule.test_pictures, weights)
+    if config.callbacks.tensorboard_figures and trainer.loggers:
+        example = next(iter(datamodule.val_dataloader())).images[:1]
+        show_in_tensorboard(trainer.loggers[index], pictures, net, example, record["num_steps"])
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the system frees if the process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_TIMEOUT_S)
+    except Timeout:
+        raise ValueError(
+            f"another process is training {folder}.\n\n"
+            "hint: wait until it ends; the same command then finds its result"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _forget(folder: Path) -> None:
+    """Removes what an earlier training of the same run left: the record first."""
+    (folder / "record.json").unlink(missing_ok=True)
+    for name in ("checkpoints", "figures"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for events in folder.glob("events.out.tfevents.*"):
+        events.unlink()

@@ -1,0 +1,19 @@
+"""Train one network, or a study of many: `python train.py -m optimizer=sgd,adam`.
+
+The way in: Hydra composes the config from conf/, `door.start` sees whether there is anything to
+train, and `optlab.training.run` trains it. Nothing here imports torch, so --help answers at once.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from optlab.training import door
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float:
+    return door.start(config)
+
+
+if __name__ == "__main__":
+    door.open_for(main)
