@@ -5,8 +5,10 @@ process of every launcher, so the resolvers that conf/ uses are registered here.
 import os
 from collections.abc import Sequence
 
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,6 +46,7 @@ class LocalLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         from optlab.studies.launcher import launch
 
+        assert self.hydra_context and self.config is not None
         return launch(
             job_overrides,
             initial_job_idx,
@@ -51,4 +54,38 @@ class LocalLauncher(Launcher):
             config=self.config,
             num_processes=self.num_processes,
             memory_per_run_gib=self.memory_per_run_gib,
+        )
+
+
+class FairSweeper(Sweeper):
+    """Equal tuning budgets, fresh seeds; the work is done in `optlab.studies.fair_sweeper`."""
+
+    def __init__(self, trials: int, seeds: int, tuning_seed: int, space: str) -> None:
+        self.trials = trials
+        self.seeds = seeds
+        self.tuning_seed = tuning_seed
+        self.space = space
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        from optlab.studies.fair_sweeper import sweep
+
+        assert self.launcher and self.hydra_context and self.config is not None
+        return sweep(
+            arguments,
+            launcher=self.launcher,
+            hydra_context=self.hydra_context,
+            config=self.config,
+            trials=self.trials,
+            seeds=self.seeds,
+            tuning_seed=self.tuning_seed,
+            space=self.space,
         )

@@ -132,7 +132,8 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
         f"each writes {jobs[0].folder.parent}/<run>/train.log",
         flush=True,
     )
-    waiting, running, num_ended = list(jobs), {}, 0
+    waiting, num_ended = list(jobs), 0
+    running: dict[Any, Job] = {}
     start_s = time.perf_counter()
     live = _Live(jobs)
     try:
@@ -189,7 +190,12 @@ def _end_with_parent() -> None:
     """A study that is killed must not leave runs behind that nobody waits for."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(process: Any) -> None:
+    process.join()
+    os._exit(1)
 
 
 def _check_all(context: Any, jobs: list[Job]) -> None:
@@ -259,7 +265,7 @@ def _time_left_s(start_s: float, num_ended: int, num_jobs: int, num_processes: i
 def _returned(job: Job) -> JobReturn:
     """What Hydra's sweepers read: the run's best validation accuracy, nan without a result."""
     record = records.read_record(job.folder) or {}
-    config = OmegaConf.masked_copy(job.config, [key for key in job.config if key != "hydra"])
+    config = OmegaConf.masked_copy(job.config, [str(key) for key in job.config if key != "hydra"])
     return JobReturn(
         overrides=job.overrides,
         cfg=config,

@@ -128,10 +128,6 @@ def build_trainer(
 def observers(config: DictConfig) -> list[Callback]:
     """Callbacks that look on: they change no number."""
     callbacks: list[Callback] = []
-    if config.callbacks.tensorboard_figures:
-        from optlab.training.figures import TensorBoardFigures
-
-        callbacks.append(TensorBoardFigures())
     if config.callbacks.histograms:
         from optlab.training.histograms import Histograms
 

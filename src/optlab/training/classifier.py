@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from optlab.optim.schedules import PlateauMaker, Schedule
 from optlab.training.evaluation import Evaluation
@@ -79,8 +80,9 @@ class ImageClassifier(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         # Dropout depends on (seed, epoch) alone: a resumed run draws what it would have drawn
         torch.manual_seed(derive_seed(self.seed, "epoch", self.current_epoch))
-        if hasattr(self.net, "set_epoch"):
-            self.net.set_epoch(self.current_epoch)
+        set_epoch = getattr(self.net, "set_epoch", None)  # of networks that unfreeze on the way
+        if callable(set_epoch):
+            set_epoch(self.current_epoch)
         self._set_optimizer_mode(training=True)
 
     def training_step(self, chunk: Sequence[Any], chunk_idx: int) -> dict[str, Any]:
@@ -154,7 +156,7 @@ class ImageClassifier(L.LightningModule):
                 first_logits.extend(all_logits)
             return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)
 
-        loss = optimizer.step(closure)
+        loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting for a float
         # The raw optimizer's step costs half of LightningOptimizer's; so its count is kept here.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
@@ -183,31 +185,38 @@ class ImageClassifier(L.LightningModule):
 
     # --- evaluation ----------------------------------------------------------------------------
 
+    def evaluation(self, split: str) -> Evaluation:
+        """The sums over one of the splits val, test and train_eval."""
+        evaluation = self.evaluations[split]
+        assert isinstance(evaluation, Evaluation)
+        return evaluation
+
     def on_validation_start(self) -> None:
         self._set_optimizer_mode(training=False)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.evaluations["val"].update(self.net(batch.images), batch.labels)
+        self.evaluation("val").update(self.net(batch.images), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
-        result = self.evaluations["val"].compute()
-        self.evaluations["val"].reset()
+        result = self.evaluation("val").compute()
+        self.evaluation("val").reset()
         # torchmetrics squeezes what has one element
         self.validation = {name: result[name].reshape(-1).tolist() for name in ("loss", "accuracy")}
         means = {f"val/{name}": sum(each) / len(each) for name, each in self.validation.items()}
         self.log_dict(means, logger=False)  # what checkpoints and early stopping watch
         for config in self.trainer.lr_scheduler_configs:  # a plateau schedule, if any
+            assert isinstance(config.scheduler, ReduceLROnPlateau)
             config.scheduler.step(means["val/loss"])
 
     def on_test_start(self) -> None:
         self.test_predictions.clear()
         for split in EVAL_LOADERS:
-            self.evaluations[split].reset()
+            self.evaluation(split).reset()
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         split = EVAL_LOADERS[dataloader_idx]
         logits = self.net(batch.images)
-        self.evaluations[split].update(logits, batch.labels)
+        self.evaluation(split).update(logits, batch.labels)
         if split == "test":
             confidence, predicted = logits.float().softmax(dim=-1).max(dim=-1)
             self.test_predictions.append((batch.labels, predicted, confidence))

@@ -59,6 +59,7 @@ def start(config: DictConfig) -> float:
         found = [records.read_record(folder) for _, folder in runs]
     else:
         for (_, folder), record in zip(runs, found, strict=True):
+            assert record is not None
             print(f"{folder}: already {records.describe(record)}. rerun=true trains it again.")
     failed = any(record is None or record["status"] != "finished" for record in found)
     if failed and (config.on_error == "stop" or not _in_study()):

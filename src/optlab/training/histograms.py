@@ -6,6 +6,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from optlab.training.classifier import ImageClassifier
+
 
 class Histograms(Callback):
     """Looks at the last step of each epoch: before validation, which clears the gradients."""
@@ -20,6 +22,7 @@ class Histograms(Callback):
     ) -> None:
         if not (trainer.is_last_batch or trainer.should_stop):
             return
+        assert isinstance(pl_module, ImageClassifier)
         for logger in trainer.loggers[:1]:  # of replicas the first: their weights lie in one stack
             if not isinstance(logger, TensorBoardLogger):
                 continue

@@ -16,6 +16,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from optlab.training.classifier import ImageClassifier
+
 STEP_COLUMNS = ("step", "train/loss", "lr")
 EPOCH_COLUMNS = (
     "epoch",
@@ -27,6 +29,7 @@ EPOCH_COLUMNS = (
     "val/accuracy",
     "train_time_s",
 )
+LOG_EVERY_N_STEPS = 10  # step losses that loggers get; steps.csv has every one
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
 # epoch, is no rough patch: the weights have blown up, even where no number is infinite yet.
 DIVERGENCE_FACTOR = 10.0
@@ -109,6 +112,7 @@ class History(Callback):
         self.num_images += images
         lr = self._outputs[-1]["learning_rates"][-1]
         losses = self._flush_steps(trainer)  # (steps of the epoch, R)
+        assert isinstance(pl_module, ImageClassifier)
         validation = pl_module.validation
         self.epoch_rows = [
             [
@@ -186,7 +190,7 @@ class History(Callback):
         first = last - len(losses) + 1
         for replica, logger in enumerate(trainer.loggers):
             for step, loss in enumerate(losses[:, replica].tolist(), start=first):
-                if step % trainer.log_every_n_steps == 0 or step == 1:
+                if step % LOG_EVERY_N_STEPS == 0 or step == 1:
                     logger.log_metrics({"train/loss_step": loss}, step=step)
             row = dict(zip(EPOCH_COLUMNS, self.epoch_rows[replica], strict=True))
             del row["step"]

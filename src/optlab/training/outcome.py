@@ -121,7 +121,7 @@ def _evaluate(
         datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES),
     ]
     trainer.test(classifier, loaders, verbose=False)
-    return {split: classifier.evaluations[split].compute() for split in EVAL_LOADERS}
+    return {split: classifier.evaluation(split).compute() for split in EVAL_LOADERS}
 
 
 def _load_best(classifier: ImageClassifier, folders: Sequence[Path]) -> None:
@@ -162,7 +162,7 @@ def describe_run(
             "name": config.model.name,
             "target": config.model._target_,
             "kwargs": {
-                **{k: v for k, v in model_knobs.items() if k != "name" and k[0] != "_"},
+                **{k: v for k, v in model_knobs.items() if k != "name" and str(k)[0] != "_"},
                 **shape_of(datamodule),
             },
             "num_parameters": sum(sizes),
@@ -244,8 +244,8 @@ def training_cost(trainer: L.Trainer, history: History) -> dict[str, Any]:
 
 def _log_hparams(logger: Logger, record: dict[str, Any]) -> None:
     """The run's settings with its final metrics, for TensorBoard's HParams tab."""
-    settings = pd.json_normalize(record["config"]).iloc[0].to_dict()
-    settings = {name: value for name, value in settings.items() if not isinstance(value, list)}
+    flat = pd.json_normalize(record["config"]).iloc[0].to_dict()
+    settings = {str(name): value for name, value in flat.items() if not isinstance(value, list)}
     metrics = {
         "best/val_accuracy": record["validation"]["best"]["accuracy"],
         "best/test_accuracy": record["test"]["best"]["accuracy"],

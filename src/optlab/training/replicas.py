@@ -18,6 +18,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from optlab.optim import param_groups
 from optlab.training.checkpoints import save_atomically
+from optlab.training.classifier import ImageClassifier
 
 
 class StackedNet(nn.Module):
@@ -46,7 +47,8 @@ class StackedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (R, B, classes) of images (B, C, H, W), or (R, B, C, H, W): a batch for each."""
-        state = (dict(self.stacked.named_parameters()), dict(self.stacked.named_buffers()))
+        parameters: dict[str, Tensor] = dict(self.stacked.named_parameters())
+        buffers = dict(self.stacked.named_buffers())
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
             logits: Tensor = functional_call(self._skeleton[0], (parameters, buffers), (batch,))
@@ -54,7 +56,9 @@ class StackedNet(nn.Module):
 
         own_images = 0 if images.ndim == 5 else None
         in_dims = (0, 0, own_images)
-        logits: Tensor = vmap(one, in_dims=in_dims, randomness="different")(*state, images)
+        logits: Tensor = vmap(one, in_dims=in_dims, randomness="different")(
+            parameters, buffers, images
+        )
         return logits
 
     def train(self, mode: bool = True) -> "StackedNet":
@@ -105,6 +109,7 @@ class ReplicaCheckpoints(Callback):
         self.best = list(state_dict["best"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, ImageClassifier)
         for replica, value in enumerate(pl_module.validation[self.metric]):
             if self.sign * value > self.best[replica]:
                 self.best[replica] = self.sign * value

@@ -4,6 +4,7 @@ import difflib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -73,7 +74,8 @@ def _wrong_keys(overrides: list[Override]) -> list[str]:
 
 
 def _wrong_key(config: DictConfig, key: str) -> str | None:
-    node, path = config, ""
+    node: Any = config
+    path = ""
     for part in key.split("."):
         if OmegaConf.is_list(node):
             return None

@@ -1,0 +1,86 @@
+"""Search spaces as data (conf/search), and the settings that a number of trials draws from them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+EDGE_SHARE = 0.02  # of a range: a winner this close to an end lies at the edge of its space
+SIGNIFICANT_DIGITS = 6  # of a drawn value: readable in folder names and commands
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One knob's range. Points are in [0, 1]; equal distances there are equally worth trying."""
+
+    name: str  # below `optimizer.`
+    kind: str  # log | one_minus_log | linear | choice
+    values: tuple[Any, ...]  # low and high, or the choices
+
+    def at(self, point: float) -> Any:
+        """The knob's value at a point in [0, 1]."""
+        if self.kind == "choice":
+            return self.values[min(int(point * len(self.values)), len(self.values) - 1)]
+        low, high = self.values
+        if self.kind == "linear":
+            value = low + point * (high - low)
+        else:
+            value = math.exp(math.log(low) + point * (math.log(high) - math.log(low)))
+        if self.kind == "one_minus_log":
+            value = 1.0 - value
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+    def at_edge(self, value: Any) -> bool:
+        """Whether a value lies at an end of the range, beyond which a better one may lie."""
+        if self.kind == "choice":
+            return False
+        low, high = self.values
+        if self.kind == "one_minus_log":
+            value = 1.0 - value
+        if self.kind == "linear":
+            point = (value - low) / (high - low)
+        else:
+            point = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+        return bool(min(point, 1.0 - point) < EDGE_SHARE)
+
+
+def read_space(optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Knob]:
+    """The knobs of a search file, the one most worth tuning first.
+
+    Raises:
+        ValueError: for a range that is none, naming the file and the knob.
+    """
+    knobs = []
+    for name, ranges in space.items():
+        where = f"conf/search/{optimizer}.yaml: {name}"
+        if len(ranges) != 1:
+            raise ValueError(f"{where} has {len(ranges)} ranges; it must have one")
+        ((kind, values),) = ranges.items()
+        if kind not in ("log", "one_minus_log", "linear", "choice"):
+            raise ValueError(f"{where} is {kind}; allowed: log, one_minus_log, linear, choice")
+        if kind != "choice" and not (len(values) == 2 and values[0] < values[1]):
+            raise ValueError(f"{where} is {list(values)}; it must be [low, high]")
+        if kind in ("log", "one_minus_log") and values[0] <= 0:
+            raise ValueError(f"{where} starts at {values[0]}; a logarithmic range starts above 0")
+        knobs.append(Knob(name, kind, tuple(values)))
+    return knobs
+
+
+def grid(knob: Knob, trials: int) -> list[dict[str, Any]]:
+    """Equally spaced values of one knob, both ends included."""
+    return [{knob.name: knob.at(index / (trials - 1))} for index in range(trials)]
+
+
+def quasi_random(knobs: Sequence[Knob], trials: int, seed: int) -> list[dict[str, Any]]:
+    """Points of a scrambled Halton sequence over all knobs: even in every projection.
+
+    Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
+    """
+    points = qmc.Halton(len(knobs), seed=np.random.default_rng(seed)).random(trials)
+    return [
+        {knob.name: knob.at(float(x)) for knob, x in zip(knobs, point, strict=True)}
+        for point in points
+    ]
