@@ -1,8 +1,10 @@
 """From config to parts: data, network, LightningModule and Trainer of one run."""
 
 import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -31,6 +33,10 @@ QUIET = (
 def prepare_process(config: DictConfig) -> None:
     """Threads and noise of this process."""
     torch.set_num_threads(config.trainer.num_threads)
+    if not torch.cuda.is_available():
+        # torch's optimizers ask for a GPU at every step; without this the answer takes a library
+        # search each time, a twentieth of a small network's step
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU
     # Lightning's own lines advertise products and repeat what is known; its warnings stay.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -59,6 +65,13 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
     """The network, its initial weights drawn from (seed, model, data) and nothing else."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
     net: nn.Module = maker(config.model)(**shape_of(datamodule))
+    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    if has_batch_norm and datamodule.num_train % datamodule.batch_size == 1:
+        raise ValueError(
+            f"data.batch_size is {datamodule.batch_size}: the last batch of {datamodule.num_train} "
+            "images has a single one, of which batch normalisation has no variance.\n\n"
+            f"hint: data.batch_size={datamodule.batch_size + 1}"
+        )
     if config.trainer.channels_last and any(isinstance(m, nn.Conv2d) for m in net.modules()):
         net = net.to(memory_format=torch.channels_last)
     return net
@@ -73,7 +86,14 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
         total_steps = min(total_steps, config.trainer.max_steps)
     make_schedule = maker(config.scheduler)
     make_optimizer = maker(config.optimizer, lr=config.optimizer.lr * config.lr_scale)
-    return ImageClassifier(
+    make_classifier: Callable[..., ImageClassifier] = ImageClassifier
+    if config.model.name == "mlp_numpy":
+        from optlab.training import numpy_run
+
+        numpy_run.check(config)
+        make_optimizer = numpy_run.make_optimizer(config)
+        make_classifier = partial(numpy_run.NumpyClassifier, activation=config.model.activation)
+    return make_classifier(
         net,
         make_optimizer=lambda: make_optimizer(groups_of(net, config.weight_decay_on)),
         schedule=make_schedule(total_steps=total_steps, steps_per_epoch=steps_per_epoch),

@@ -165,6 +165,7 @@ def describe_run(
                 **{k: v for k, v in model_knobs.items() if k != "name" and str(k)[0] != "_"},
                 **shape_of(datamodule),
             },
+            "source": getattr(net, "source", None),  # what a fine-tuned network was built from
             "num_parameters": sum(sizes),
             "num_trainable_parameters": sum(
                 size for size, p in zip(sizes, net.parameters(), strict=True) if p.requires_grad

@@ -125,6 +125,8 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
                 f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is refused; "
                 "raise data.batch_size instead"
             )
+        if config.model.get("freeze_body"):
+            yield "optimizer=lbfgs takes all weights at once; set model.freeze_body=false"
         if trainer.gradient_clip_norm is not None:
             yield "optimizer=lbfgs with trainer.gradient_clip_norm: line search needs the true one"
     if config.weight_decay_on == "kernels" and "weight_decay" not in optimizer:
