@@ -72,7 +72,10 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
             "images has a single one, of which batch normalisation has no variance.\n\n"
             f"hint: data.batch_size={datamodule.batch_size + 1}"
         )
-    if config.trainer.channels_last and any(isinstance(m, nn.Conv2d) for m in net.modules()):
+    convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
+    is_lbfgs = config.optimizer._target_.endswith(".LBFGS")
+    # torch's LBFGS reads gradients as flat views, which this layout does not have
+    if config.trainer.channels_last and convolves and not is_lbfgs:
         net = net.to(memory_format=torch.channels_last)
     return net
 
@@ -103,6 +106,7 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
         accumulate=accumulate,
         clip_norm=config.trainer.gradient_clip_norm,
         label_smoothing=config.label_smoothing,
+        compiled=config.trainer.compile,
     )
 
 

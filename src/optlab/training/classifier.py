@@ -38,6 +38,7 @@ class ImageClassifier(L.LightningModule):
         accumulate: int = 1,
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
+        compiled: bool = False,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class ImageClassifier(L.LightningModule):
             seed: of the run; randomness within an epoch is derived from it and the epoch alone.
             accumulate: batches whose gradients are averaged into one optimizer step.
             clip_norm: largest global gradient norm; None does not clip.
+            compiled: whether training (not evaluation) runs the network through torch.compile.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -58,6 +60,9 @@ class ImageClassifier(L.LightningModule):
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.label_smoothing = label_smoothing
+        self.compiled = compiled
+        # A function, not a module: a second name for `net` would double it in checkpoints
+        self.train_net: Callable[[Tensor], Tensor] = net.__call__
         self.evaluations = nn.ModuleDict(
             {split: Evaluation(num_classes, num_replicas) for split in ("val", *EVAL_LOADERS)}
         )
@@ -69,11 +74,18 @@ class ImageClassifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer()
         if isinstance(self.schedule, PlateauMaker):  # has a state, which Lightning checkpoints
-            scheduler = self.schedule(optimizer)
-            return [optimizer], [{"scheduler": scheduler, "monitor": "val/loss"}]
+            return [optimizer], [self.schedule(optimizer)]
         for group in optimizer.param_groups:  # a function of the step has none
             group["initial_lr"] = group["lr"]
         return optimizer
+
+    def on_fit_start(self) -> None:
+        if not self.compiled:
+            return
+        # A small network waits for kernel launches: on a GPU the pass is replayed as one graph.
+        # Evaluation stays eager: its other batch sizes would each be compiled anew.
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        self.train_net = torch.compile(self.net.forward, mode=mode, dynamic=False)
 
     # --- training ------------------------------------------------------------------------------
 
@@ -142,14 +154,17 @@ class ImageClassifier(L.LightningModule):
             optimizer.zero_grad()
             losses, all_logits = [], []
             for batch in batches:
-                logits = self.net(batch.images)
+                if self.compiled:
+                    torch.compiler.cudagraph_mark_step_begin()
+                logits = self.train_net(batch.images)
                 loss = self._loss(logits, batch.labels)
                 share = batch.labels.shape[-1] * self.trainer.world_size / num_images
                 if share != 1.0:  # this rank's and this batch's part in the mean over all images
                     loss = loss * share
                 self._backward(loss)
                 losses.append(loss.detach())
-                all_logits.append(logits.detach())
+                # A replayed graph writes its next output over this one
+                all_logits.append(logits.detach().clone() if self.compiled else logits.detach())
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
             if not first_logits:
