@@ -1,0 +1,29 @@
+"""Make a study's report again, without training: `python scripts/report.py outputs/mnist-mlp`."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Read a study's records, print the ranked table, and write its report anew."
+    )
+    parser.add_argument("study_dir", help="folder of a study, such as outputs/mnist-mlp")
+    options = parser.parse_args(arguments)
+
+    from optlab.results import make_report, print_summary, read_study
+
+    try:
+        page = make_report(options.study_dir)
+        print_summary(read_study(options.study_dir), Console())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\nreport: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Validation accuracy against the learning rate: how narrow is each optimizer's good range?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from optlab.results.figures.canvas import (
+    MUTED,
+    SIZE_SMALL,
+    Picture,
+    axis_names,
+    grid,
+    headline,
+    line_arguments,
+    sheet,
+    stretched_percent,
+)
+from optlab.results.figures.line_names import end_label_room, name_lines
+from optlab.results.palette import LineStyle, styles_for
+from optlab.results.rates import RatePoint
+
+
+@dataclass(eq=False)
+class LRSensitivity(Picture):
+    """Best validation accuracy over the rate, one line an optimizer; diverged rates crossed.
+
+    `knob` names the x axis: `lr`, or `lr_scale` where all optimizers share that grid. With
+    `joined` False (a random search moved other knobs as well) the points are not connected.
+    """
+
+    points: list[RatePoint]
+    knob: str = "lr"
+    joined: bool = True
+    title: str = "Learning-rate sensitivity"
+
+    def lines(self) -> dict[str, list[tuple[float, list[float], int]]]:
+        """For each optimizer its rates in order: rate, accuracies that finished, diverged runs."""
+        result: dict[str, list[tuple[float, list[float], int]]] = {}
+        for name in sorted({point.optimizer for point in self.points}):
+            rates = sorted({point.rate for point in self.points if point.optimizer == name})
+            for rate in rates:
+                here = [p for p in self.points if p.optimizer == name and p.rate == rate]
+                finished = [p.val_accuracy for p in here if p.val_accuracy is not None]
+                num_diverged = sum(p.status == "diverged" for p in here)
+                result.setdefault(name, []).append((rate, finished, num_diverged))
+        return result
+
+    def plot(self, ax: Axes | None = None) -> "LRSensitivity":
+        lines = self.lines()
+        labels = list(lines)
+        styles = dict(zip(labels, styles_for(labels), strict=True))
+        self.ax = ax = sheet(ax, right=end_label_room(labels), bottom=0.6)
+        ax.set_xscale("log")
+        accuracies = [
+            float(np.mean(finished))
+            for rates in lines.values()
+            for _, finished, _ in rates
+            if finished
+        ]
+        stretched = stretched_percent(ax, accuracies) if accuracies else ""
+        self.artists["lines"] = [
+            self._draw(ax, rates, styles[name]) for name, rates in lines.items()
+        ]
+        ticks = sorted({point.rate for point in self.points})
+        if len(ticks) <= 7 and self.knob == "lr_scale":
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.minorticks_off()
+        ax.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
+        grid(ax)
+        name = "lr_scale (factor on each optimizer's rate)" if self.knob == "lr_scale" else "lr"
+        axis_names(ax, f"learning rate: {name}", "best validation accuracy (%)")
+        crossed = any(number for rates in lines.values() for _, _, number in rates)
+        notes = ["filled: best rate"]
+        if any(len(finished) > 1 for rates in lines.values() for _, finished, _ in rates):
+            notes.append("mean over seeds")
+        notes += ["cross below: diverged"] * crossed + [stretched] * bool(stretched)
+        headline(ax, self.title, "; ".join(notes))
+        if crossed:
+            self._mark_diverged(ax, lines, styles)
+        ends = [self._end(ax, rates) for rates in lines.values()]
+        self.artists["labels"] = name_lines(ax, ends, labels, [styles[name] for name in labels])
+        return self
+
+    def _draw(
+        self, ax: Axes, rates: Sequence[tuple[float, list[float], int]], style: LineStyle
+    ) -> list[object]:
+        known = [(rate, 100 * float(np.mean(values))) for rate, values, _ in rates if values]
+        if not known:
+            return []
+        x, y = np.array(known).T
+        arguments = line_arguments(style, lw=1.8 if self.joined else 0)
+        drawn: list[object] = list(
+            ax.plot(x, y, marker=style.marker, ms=6, mfc="white", mew=1.5, **arguments)
+        )
+        best = int(np.argmax(y))
+        drawn += ax.plot(x[best], y[best], style.marker, ms=8.5, color=style.color)
+        return drawn
+
+    def _mark_diverged(
+        self,
+        ax: Axes,
+        lines: dict[str, list[tuple[float, list[float], int]]],
+        styles: dict[str, LineStyle],
+    ) -> None:
+        """Crosses in a strip under the curves, one row an optimizer so that none hides another."""
+        crossing = [name for name, rates in lines.items() if any(n for _, _, n in rates)]
+        bottom, top = ax.get_ylim()
+        step = 0.048
+        depth = step * (len(crossing) + 0.6)
+        transform = ax.yaxis.get_transform()
+        low, high = (float(transform.transform(np.array([v]))[0]) for v in (bottom, top))
+        lowered = low - (high - low) * depth / (1 - depth)
+        new_bottom = float(transform.inverted().transform(np.array([lowered]))[0])
+        kept = [tick for tick in ax.get_yticks() if bottom <= tick <= top]
+        ax.set_ylim(new_bottom, top)
+        ax.set_yticks(kept, [f"{tick:g}" for tick in kept])
+        blended = ax.get_xaxis_transform()
+        ax.axhspan(new_bottom, bottom, color="#F1F2F4", lw=0, zorder=0)
+        self.artists["crosses"] = {}
+        for index, name in enumerate(crossing):
+            rates = [rate for rate, _, number in lines[name] if number]
+            height = depth - step * (index + 0.8)
+            self.artists["crosses"][name] = ax.plot(
+                rates,
+                [height] * len(rates),
+                "x",
+                transform=blended,
+                color=styles[name].color,
+                ms=7,
+                mew=2,
+                clip_on=False,
+            )[0]
+        ax.annotate(
+            "diverged",
+            (0, depth),
+            xycoords="axes fraction",
+            xytext=(3, -2),
+            textcoords="offset points",
+            va="top",
+            fontsize=SIZE_SMALL,
+            color=MUTED,
+        )
+
+    @staticmethod
+    def _end(ax: Axes, rates: Sequence[tuple[float, list[float], int]]) -> tuple[float, float]:
+        known = [(rate, 100 * float(np.mean(values))) for rate, values, _ in rates if values]
+        return known[-1] if known else (rates[-1][0], ax.get_ylim()[0])

@@ -1,0 +1,200 @@
+"""Which runs belong together: repeats of one configuration, configurations of one problem.
+
+Runs whose configs differ in nothing but seed and fold are one group. Groups on the same dataset
+and network are one problem, and only they are compared. A group is called by its optimizer and by
+whatever else varies: `adam · lr_scale=10`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optlab.results.labels import key_of, label_groups, natural_order
+from optlab.results.palette import LineStyle, styles_for
+from optlab.results.records import Run
+
+_NOT_IDENTITY = {"seed", "data.fold", "num_replicas", "replica", "run_name", "study"}
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """All runs of one configuration: its seeds and folds."""
+
+    label: str
+    optimizer: str
+    config: dict[str, Any]  # flat (dotted keys), without seed and fold
+    runs: tuple[Run, ...]  # by seed, then fold
+    style: LineStyle
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "finished")
+
+    @property
+    def diverged(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "diverged")
+
+    @property
+    def failed(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "failed")
+
+    def accuracies(self, split: str, weights: str = "best") -> dict[tuple[int, int], float]:
+        """(seed, fold) to accuracy, over the finished runs that have one."""
+        values = {(run.seed, run.fold): run.metric(split, weights) for run in self.finished}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Groups that may be compared, and the runs that had to stay out, each with the reason."""
+
+    name: str  # for file names, such as mnist-mlp
+    title: str
+    groups: tuple[Group, ...]
+    left_out: tuple[tuple[Run, str], ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for group in self.groups for run in group.runs)
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.runs[0].class_names
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def optimizer_varies(self) -> bool:
+        return len({group.optimizer for group in self.groups}) > 1
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted keys; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def identity_of(run: Run) -> dict[str, Any]:
+    """The run's flat config without what only numbers its repeats."""
+    return {
+        key: value
+        for key, value in sorted(flatten(run.record["config"]).items())
+        if key not in _NOT_IDENTITY and not (key.endswith(".seed") and value == run.seed)
+    }
+
+
+def refuse_mixture(runs: Iterable[Run]) -> None:
+    """Raise unless the runs may stand in one comparison.
+
+    Raises:
+        ValueError: they differ in protocol version, or in the images behind one dataset name.
+    """
+    for what, values in (
+        ("protocol versions", {str(run.record["protocol_version"]) for run in runs}),
+        ("dataset checksums", {str(run.record["dataset"].get("checksum")) for run in runs}),
+    ):
+        if len(values) > 1:
+            raise ValueError(
+                f"these runs mix {what} ({', '.join(sorted(values))}) and cannot be compared.\n\n"
+                "hint: repeat the older runs with rerun=true, or give them a study of their own"
+            )
+
+
+def problems_of(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Problem]:
+    """Sort runs into problems and groups.
+
+    Args:
+        runs: runs of one study, tuning trials already taken out.
+        nuisance: knobs that were tuned for each optimizer; like the optimizer's own knobs they
+            are in a label only where they vary within one optimizer.
+    """
+    by_problem: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = (run.record["dataset"]["name"], run.record["model"]["name"])
+        by_problem.setdefault(key, []).append(run)
+    problems = []
+    for dataset, keys in _networks_by_dataset(by_problem).items():
+        for models in keys:
+            members = [run for model in models for run in by_problem[dataset, model]]
+            problems.append(_problem(dataset, models, members, nuisance))
+    return sorted(problems, key=lambda problem: problem.name)
+
+
+def _networks_by_dataset(
+    by_problem: dict[tuple[str, str], list[Run]],
+) -> dict[str, list[list[str]]]:
+    """For each dataset, the networks of each problem.
+
+    A study that has one configuration for each network compares the networks: one problem.
+    """
+    result: dict[str, list[list[str]]] = {}
+    for dataset in sorted({dataset for dataset, _ in by_problem}):
+        models = sorted(model for data, model in by_problem if data == dataset)
+        one_each = all(
+            len({key_of(identity_of(run)) for run in by_problem[dataset, model]}) == 1
+            for model in models
+        )
+        together = len(models) > 1 and one_each
+        result[dataset] = [models] if together else [[model] for model in models]
+    return result
+
+
+def _problem(dataset: str, models: list[str], runs: list[Run], nuisance: Sequence[str]) -> Problem:
+    kept, left_out = _comparable(runs)
+    by_identity: dict[str, list[Run]] = {}
+    for run in kept:
+        by_identity.setdefault(key_of(identity_of(run)), []).append(run)
+    members = [
+        (identity_of(same[0]), tuple(sorted(same, key=lambda run: (run.seed, run.fold))))
+        for same in by_identity.values()
+    ]
+    # Networks that are compared as wholes bring their own settings: their names say enough.
+    only = ("model.name", "optimizer.name") if len(models) > 1 else None
+    labels = label_groups([config for config, _ in members], nuisance, only)
+    order = sorted(range(len(members)), key=lambda index: natural_order(labels[index]))
+    styles = styles_for([members[index][1][0].optimizer for index in order])
+    groups = tuple(
+        Group(labels[index], members[index][1][0].optimizer, *members[index], style)
+        for index, style in zip(order, styles, strict=True)
+    )
+    title = str(kept[0].record["dataset"].get("title") or dataset)
+    return Problem(
+        name="-".join([dataset, *models]) if len(models) == 1 else dataset,
+        title=f"{title}, {models[0]}" if len(models) == 1 else title,
+        groups=groups,
+        left_out=left_out,
+    )
+
+
+def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]]:
+    """Runs of the newest protocol on the most used images; the others with why they are out."""
+    newest = max(run.record["protocol_version"] for run in runs)
+    left_out = [
+        (run, f"protocol version {run.record['protocol_version']}, the others have {newest}")
+        for run in runs
+        if run.record["protocol_version"] != newest
+    ]
+    kept = [run for run in runs if run.record["protocol_version"] == newest]
+    counts: dict[str, list[str]] = {}
+    for run in kept:
+        checksum = str(run.record["dataset"].get("checksum"))
+        counts.setdefault(checksum, []).append(str(run.record.get("finished_at") or ""))
+    usual = max(counts, key=lambda checksum: (len(counts[checksum]), max(counts[checksum])))
+    for run in kept:
+        checksum = str(run.record["dataset"].get("checksum"))
+        if checksum != usual:
+            left_out.append(
+                (
+                    run,
+                    f"other images: dataset checksum {checksum[:12]}, the others have {usual[:12]}",
+                )
+            )
+    kept = [run for run in kept if str(run.record["dataset"].get("checksum")) == usual]
+    return kept, tuple(left_out)

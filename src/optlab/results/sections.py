@@ -1,0 +1,288 @@
+"""The report's sections about one problem, each left out when its data are missing."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from optlab.results.display import (
+    NOTHING,
+    count,
+    points,
+    seconds,
+)
+from optlab.results.figures import (
+    AccuracyCurves,
+    ConfusionMatrices,
+    GeneralisationGap,
+    LossCurves,
+    LRSensitivity,
+    PairedDifferences,
+    PerClassF1,
+    TimeToTarget,
+    TrainingCost,
+)
+from optlab.results.page import Block, Cell, ReportFolder, Section, Text, table_block
+from optlab.results.palette import styles_for
+from optlab.results.per_class import precision_recall_f1
+from optlab.results.rates import rates_of_problem
+from optlab.results.statistics import MIN_PAIRS
+from optlab.results.summary import ProblemSummary, rows_for_curves
+from optlab.results.summary_rows import SUMMARY_COLUMNS, SUMMARY_LEFT, label_cell, summary_cells
+from optlab.results.tables import (
+    confusion_matrices,
+    confusion_table,
+    differences_table,
+    per_class_table,
+    rates_table,
+    time_to_target_table,
+)
+from optlab.results.verdict import interval, target_origin
+
+
+def problem_sections(
+    summary: ProblemSummary, folder: ReportFolder, suffix: str, tuned: bool
+) -> list[Section]:
+    """All sections of one problem but the verdict, in reading order.
+
+    Args:
+        summary: the ranked problem.
+        folder: where pictures and tables go.
+        suffix: ends their names where a report covers several problems.
+        tuned: whether the rates were chosen by a tuning, which has a section of its own.
+    """
+    sections = [_table(summary), _curves(summary, folder, suffix)]
+    sections.append(_target(summary, folder, suffix))
+    if not tuned:
+        sections.append(_rates(summary, folder, suffix))
+    sections += [
+        _differences(summary, folder, suffix),
+        _per_class(summary, folder, suffix),
+        _confusion(summary, folder, suffix),
+        _gap(summary, folder, suffix),
+        _cost(summary, folder, suffix),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _table(summary: ProblemSummary) -> Section:
+    note = (
+        "Ranked by validation accuracy at the best epoch; test, train and gap belong to the same "
+        "weights. ± is half of the 95 % interval of the mean over runs. Gap is train minus test, "
+        "in percentage points."
+    )
+    rows = [summary_cells(row) for row in summary.rows]
+    table = table_block(SUMMARY_COLUMNS, rows, left=SUMMARY_LEFT, file="summary.csv")
+    return Section("Summary", (table, Text(note)))
+
+
+def _curves(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    rows, remark = rows_for_curves(summary.rows)
+    styles = styles_for([row.group.optimizer for row in rows])
+    groups = [replace(row.group, style=style) for row, style in zip(rows, styles, strict=True)]
+    if not remark:  # all settings are here, in the styles of the tables
+        groups = [row.group for row in rows]
+    loss = LossCurves.from_groups(groups, f"Training loss: {summary.problem.title}")
+    if not any(curve.end for curve in loss.curves):
+        return None
+    blocks: list[Block] = [
+        folder.picture(
+            f"loss_comparison{suffix}",
+            loss.plot(),
+            "Training loss over optimizer steps, one line for each of "
+            + ", ".join(curve.label for curve in loss.curves),
+        )
+    ]
+    accuracy = AccuracyCurves.from_groups(
+        groups, summary.target, f"Validation accuracy: {summary.problem.title}"
+    )
+    if any(curve.end for curve in accuracy.curves):
+        blocks.append(
+            folder.picture(
+                f"val_accuracy{suffix}",
+                accuracy.plot(),
+                "Validation accuracy over epochs, the same lines",
+            )
+        )
+    if remark:
+        blocks.insert(0, Text(f"The figures show {remark}; all settings are in the table."))
+    return Section("Curves", tuple(blocks))
+
+
+def _target(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    if not summary.targets:
+        return Section("Time to target", (Text("No target is recorded for this problem."),))
+    if summary.target is None or not any(row.reached for row in summary.rows):
+        return None
+    figure = TimeToTarget.from_summary(summary)
+    file = folder.csv(f"time_to_target{suffix}", time_to_target_table(summary))
+    by_label = {row.label: row for row in summary.rows}
+    rows: list[list[str | Cell]] = []
+    for row in (by_label[label] for label in figure.labels):
+        cells: list[str | Cell] = [label_cell(row), f"{row.num_reached} of {len(row.reached)}"]
+        cells += [count(row.epochs_to_target), seconds(row.time_to_target_s)]
+        rows.append(cells)
+    origin = target_origin(summary)
+    note = (
+        f"Target: {100 * summary.target:g} % validation accuracy"
+        + (f" ({origin})" if origin else "")
+        + ". The first epoch at or above it counts, and seconds of training without evaluation. "
+        "A run that never reached it, or diverged before, is a miss and stays in the median."
+    )
+    table = table_block(
+        ("setting", "runs that reached it", "median epoch", "median training time"),
+        rows,
+        file=file,
+    )
+    shown = folder.picture(
+        f"time_to_target{suffix}", _several_or_hits(figure), "Seconds of training to the target"
+    )
+    return Section("Time to target", (shown, table, Text(note)))
+
+
+def _several_or_hits(figure: TimeToTarget) -> TimeToTarget:
+    """At most the 24 fastest rows in the picture; the table has all."""
+    most = 24
+    return TimeToTarget(
+        figure.labels[:most],
+        figure.times_s[:most],
+        figure.median_epochs[:most],
+        figure.styles[:most],
+        figure.target,
+        figure.title,
+    ).plot()
+
+
+def _rates(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    found, knob = rates_of_problem(summary.problem)
+    if not found:
+        return None
+    figure = LRSensitivity(
+        found, knob, title=f"Validation accuracy by rate: {summary.problem.title}"
+    ).plot()
+    file = folder.csv(f"lr_sensitivity{suffix}", rates_table(found, knob))
+    return Section(
+        "Learning-rate sensitivity",
+        (
+            folder.picture(
+                f"lr_sensitivity{suffix}", figure, "Best validation accuracy over the rate"
+            ),
+            Text(f"A wide flat top means that a rate is easy to find. Numbers: {file}."),
+        ),
+    )
+
+
+def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    compared = summary.compared()
+    if not compared or summary.best is None:
+        return None
+    file = folder.csv(f"paired_differences{suffix}", differences_table([summary]))
+    rows: list[list[str | Cell]] = [
+        [
+            label_cell(row),
+            points(difference.mean),
+            interval(difference) + (" (range)" if 1 < difference.num_pairs < MIN_PAIRS else "")
+            or NOTHING,
+            str(difference.num_pairs),
+            difference.verdict,
+        ]
+        for row, difference in compared
+    ]
+    table = table_block(
+        ("setting", "difference", "95 % interval", "pairs", "verdict"),
+        rows,
+        left=(0, 4),
+        file=file,
+    )
+    note = (
+        f"Test accuracy minus that of {summary.best.label}, which is best by validation, in "
+        "percentage points. Runs are paired by seed and fold: a pair starts from the same weights "
+        "and sees the same batches. The interval is a bootstrap of the mean difference, widened "
+        f"for few pairs; from {MIN_PAIRS} pairs on it may separate."
+    )
+    figure = PairedDifferences.from_summary(summary)
+    blocks: list[Block] = []
+    if len(compared) <= 24:
+        blocks.append(
+            folder.picture(
+                f"paired_differences{suffix}",
+                figure.plot(),
+                f"Differences in test accuracy to {summary.best.label} with intervals",
+            )
+        )
+    return Section("Paired differences", (*blocks, table, Text(note)))
+
+
+def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    rows = [row for row in summary.finished if confusion_matrices(row)][:24]
+    if not rows:
+        return None
+    f1 = np.array(
+        [
+            np.mean([precision_recall_f1(matrix)[2] for matrix in confusion_matrices(row)], axis=0)
+            for row in rows
+        ]
+    )
+    folder.csv(f"per_class{suffix}", per_class_table([summary]))
+    figure = PerClassF1(
+        f1,
+        [row.label for row in rows],
+        summary.problem.class_names,
+        f"F1 of each class on test: {summary.problem.title}",
+    ).plot()
+    shown = folder.picture(f"per_class_f1{suffix}", figure, "F1 of each class, one row a setting")
+    weakest = int(f1.mean(axis=0).argmin())
+    note = (
+        f"Hardest for all together: {summary.problem.class_names[weakest]} "
+        f"({100 * f1[:, weakest].mean():.1f} % on average). "
+        f"Precision and recall as well: per_class{suffix}.csv."
+    )
+    return Section("F1 of each class", (shown, Text(note)))
+
+
+def _confusion(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    all_rows = [row for row in summary.finished if confusion_matrices(row)]
+    rows, remark = rows_for_curves(all_rows, most=9)
+    if not rows or summary.problem.num_classes > 40:
+        return None
+    matrices = [np.sum(confusion_matrices(row), axis=0) for row in rows]
+    folder.csv(f"confusion_matrices{suffix}", confusion_table([summary]))
+    figure = ConfusionMatrices(
+        matrices,
+        [row.label for row in rows],
+        summary.problem.class_names,
+        f"Confusion on test: {summary.problem.title}",
+    ).plot()
+    shown = folder.picture(f"confusion_matrices{suffix}", figure, "Confusion matrices on test")
+    text = f"Shown: {remark}. " if remark else ""
+    note = Text(f"{text}All counts: confusion_matrices{suffix}.csv.")
+    return Section("Confusion matrices", (shown, note))
+
+
+def _gap(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    figure = GeneralisationGap.from_summary(summary)
+    if not figure.labels or len(figure.labels) > 24:
+        return None
+    shown = folder.picture(
+        f"generalization_gap{suffix}", figure.plot(), "Train and test accuracy of each setting"
+    )
+    return Section("Generalisation gap", (shown,))
+
+
+def _cost(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
+    figure = TrainingCost.from_summary(summary)
+    if not figure.labels or len(figure.labels) > 24:
+        return None
+    devices = sorted(
+        {str((run.record.get("device") or {}).get("name")) for run in summary.problem.runs}
+    )
+    blocks: list[Block] = [
+        folder.picture(f"training_cost{suffix}", figure.plot(), "Seconds of training")
+    ]
+    if len(devices) > 1:
+        blocks.append(
+            Text(
+                f"Careful: these runs were made on {len(devices)} devices "
+                f"({', '.join(devices)}), so their times do not compare."
+            )
+        )
+    return Section("Training cost", tuple(blocks))

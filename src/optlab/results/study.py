@@ -1,0 +1,128 @@
+"""A study on disk: every run folder below it, sorted into what counts and what does not."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optlab.results.groups import Problem, problems_of
+from optlab.results.records import DamagedRecord, Run, read_run
+from optlab.results.tuning import Tuning
+
+# What a run leaves behind before its record is written.
+_TRACES_OF_A_RUN = (".hydra", "train.log", "checkpoints", "epochs.csv", "steps.csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """All that a study's folder holds.
+
+    `runs` are those with a whole record, tuning trials included; `unfinished` are folders without
+    a record; `damaged` pairs a folder with the reason why its record does not count.
+    """
+
+    folder: Path
+    runs: tuple[Run, ...]
+    unfinished: tuple[Path, ...] = ()
+    damaged: tuple[tuple[Path, str], ...] = ()
+    meta: dict[str, Any] | None = None  # study.json
+
+    @property
+    def name(self) -> str:
+        return str((self.meta or {}).get("study") or self.folder.name)
+
+    @property
+    def title(self) -> str:
+        return str((self.meta or {}).get("title") or self.name)
+
+    @property
+    def command(self) -> str | None:
+        """The command that made the study, where study.json says it."""
+        command = (self.meta or {}).get("command")
+        return str(command) if command else None
+
+    @cached_property
+    def tuning(self) -> Tuning | None:
+        """The fair sweeper's trials and winners, where there are any."""
+        return Tuning.from_meta((self.meta or {}).get("tuning"))
+
+    @cached_property
+    def tuning_runs(self) -> tuple[Run, ...]:
+        """Trials on the tuning seed: they choose settings and are in no final figure."""
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run))
+
+    @cached_property
+    def counted_runs(self) -> tuple[Run, ...]:
+        trials = {run.folder for run in self.tuning_runs}
+        return tuple(run for run in self.runs if run.folder not in trials)
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """The counted runs as comparisons, one for each dataset and network."""
+        nuisance = self.tuning.knobs if self.tuning else ()
+        return problems_of(self.counted_runs, nuisance=nuisance)
+
+
+def read_study(folder: str | Path) -> Study:
+    """Read a study's folder; curves are read later, when a figure asks for them.
+
+    Raises:
+        ValueError: the folder does not exist, or holds no run at all.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"there is no study folder {folder}.{_nearby(folder)}\n\n"
+            "hint: a study is a folder below outputs/, made by train.py -m optimizer=sgd,adam"
+        )
+    runs: list[Run] = []
+    unfinished: list[Path] = []
+    damaged: list[tuple[Path, str]] = []
+    first_of_its_kind: dict[str, Path] = {}
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            run = read_run(child)
+        except FileNotFoundError:
+            if any((child / trace).exists() for trace in _TRACES_OF_A_RUN):
+                unfinished.append(child)
+            continue
+        except DamagedRecord as error:
+            damaged.append((child, str(error)))
+            continue
+        kind = json.dumps([run.hash, run.record["config"]], sort_keys=True)
+        twin = first_of_its_kind.setdefault(kind, child)
+        if twin == child:
+            runs.append(run)
+        else:  # a copied folder must not count one seed twice
+            damaged.append((child, f"is the same run as {twin.name} (hash {run.hash})"))
+    meta, problem = _read_meta(folder / "study.json")
+    if problem:
+        damaged.append((folder / "study.json", problem))
+    if not runs and not unfinished and not damaged:
+        raise ValueError(
+            f"{folder} holds no run.\n\n"
+            "hint: name the folder of a study, such as outputs/mnist-mlp, not outputs or one run"
+        )
+    return Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), meta)
+
+
+def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read ({error})"
+    return (meta, None) if isinstance(meta, dict) else (None, "holds no object")
+
+
+def _nearby(folder: Path) -> str:
+    """The studies that lie beside a folder which does not exist, as a sentence."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return ""
+    names = sorted(
+        path.name for path in parent.iterdir() if path.is_dir() and any(path.glob("*/record.json"))
+    )
+    return f" Beside it there are: {', '.join(names[:12])}." if names else ""

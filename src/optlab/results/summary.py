@@ -1,0 +1,199 @@
+"""A problem in numbers: one row for each group, ranked by validation, compared on test."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from optlab.results.groups import Group, Problem
+from optlab.results.records import Run
+from optlab.results.statistics import (
+    Estimate,
+    PairedDifference,
+    mean_interval,
+    paired_difference,
+)
+from optlab.results.target import (
+    Reached,
+    median_with_misses,
+    target_of,
+    time_to_target,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSummary:
+    """One group's figures: means and intervals over its finished runs, diverged ones counted."""
+
+    group: Group
+    rank: int
+    is_best: bool
+    difference: PairedDifference | None  # test accuracy against the best; None for itself
+    num_classes: int
+
+    @property
+    def label(self) -> str:
+        return self.group.label
+
+    @property
+    def num_finished(self) -> int:
+        return len(self.group.finished)
+
+    @property
+    def num_diverged(self) -> int:
+        return len(self.group.diverged)
+
+    @property
+    def num_failed(self) -> int:
+        return len(self.group.failed)
+
+    def accuracy(self, split: str, weights: str = "best") -> Estimate | None:
+        return mean_interval(list(self.group.accuracies(split, weights).values()))
+
+    @cached_property
+    def gap(self) -> Estimate | None:
+        """Generalisation gap, train minus test accuracy at the best-validation weights."""
+        train, test = self.group.accuracies("train"), self.group.accuracies("test")
+        return mean_interval([train[key] - test[key] for key in sorted(train.keys() & test.keys())])
+
+    @cached_property
+    def reached(self) -> tuple[Reached, ...]:
+        """Time to target of each finished or diverged run; empty without target or curves."""
+        times = (time_to_target(run) for run in self.group.runs if run.status != "failed")
+        return tuple(time for time in times if time is not None)
+
+    @property
+    def num_reached(self) -> int:
+        return sum(not time.is_miss for time in self.reached)
+
+    @property
+    def epochs_to_target(self) -> float | None:
+        return median_with_misses([time.epoch for time in self.reached])
+
+    @property
+    def time_to_target_s(self) -> float | None:
+        return median_with_misses([time.train_time_s for time in self.reached])
+
+    def median(self, number: Callable[[Run], float | None]) -> float | None:
+        """Median of a figure over the finished runs."""
+        values = [number(run) for run in self.group.finished]
+        return median_with_misses([value for value in values if value is not None])
+
+    def mean(self, number: Callable[[Run], float | None]) -> Estimate | None:
+        """Mean of a figure over the finished runs, with its interval."""
+        values = [number(run) for run in self.group.finished]
+        return mean_interval([value for value in values if value is not None])
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words, divergences first."""
+        outcome = "best by validation" if self.is_best else self.difference_in_words
+        return "; ".join([*self._mishaps, outcome] if self.num_finished else self._mishaps)
+
+    @property
+    def brief_verdict(self) -> str:
+        """`verdict` without counts, for a narrow column."""
+        brief = self.verdict.replace(" in the mean,", ",").replace(": no interval", "")
+        return brief.replace(" are too few to tell", ": too few")
+
+    @property
+    def _mishaps(self) -> list[str]:
+        total = len(self.group.runs)
+        if total == 1 and not self.num_finished:
+            return ["diverged" if self.num_diverged else "failed"]
+        return [
+            f"{number} of {total} {word}" if number < total else f"all {total} {word}"
+            for number, word in ((self.num_diverged, "diverged"), (self.num_failed, "failed"))
+            if number
+        ]
+
+    @property
+    def difference_in_words(self) -> str:
+        return self.difference.verdict if self.difference else "nothing to compare with"
+
+
+@dataclass(frozen=True, eq=False)
+class ProblemSummary:
+    """All groups of a problem in the order of their rank."""
+
+    problem: Problem
+    rows: tuple[GroupSummary, ...]
+
+    @property
+    def best(self) -> GroupSummary | None:
+        """Best by validation; None when nothing finished."""
+        return next((row for row in self.rows if row.is_best), None)
+
+    @property
+    def finished(self) -> tuple[GroupSummary, ...]:
+        """Rows with at least one finished run."""
+        return tuple(row for row in self.rows if row.num_finished)
+
+    @property
+    def targets(self) -> list[float]:
+        """The distinct targets of the runs; one, unless the study is inconsistent."""
+        values = {target_of(run) for run in self.problem.runs}
+        return sorted(value for value in values if value is not None)
+
+    @property
+    def target(self) -> float | None:
+        return self.targets[0] if len(self.targets) == 1 else None
+
+    def compared(self) -> list[tuple[GroupSummary, PairedDifference]]:
+        """Rows that have a difference to the best, each with it."""
+        return [
+            (row, row.difference)
+            for row in self.rows
+            if row.difference is not None and row.difference.num_pairs
+        ]
+
+
+def validation_score(group: Group, num_classes: int) -> float | None:
+    """What a group is ranked by: mean best validation accuracy over its seeds.
+
+    A diverged run counts with the accuracy of guessing, so that divergence costs rank instead of
+    leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
+    nothing about the optimizer and is left out here. None without a finished run.
+    """
+    values = list(group.accuracies("validation").values())
+    if not values:
+        return None
+    guessing = 1 / num_classes if num_classes else 0.0
+    values += [guessing] * len(group.diverged)
+    return sum(values) / len(values)
+
+
+def summarize(problem: Problem) -> ProblemSummary:
+    """Rank the groups by validation and compare their test accuracy with the best one's."""
+
+    def order(group: Group) -> tuple[float, int, str]:
+        score = validation_score(group, problem.num_classes)
+        return (-score if score is not None else math.inf, -len(group.diverged), group.label)
+
+    ranked = sorted(problem.groups, key=order)
+    best = ranked[0] if ranked and ranked[0].finished else None
+    rows = []
+    for rank, group in enumerate(ranked, start=1):
+        difference = None
+        if best is not None and group is not best and group.finished:
+            difference = paired_difference(group.accuracies("test"), best.accuracies("test"))
+        rows.append(GroupSummary(group, rank, group is best, difference, problem.num_classes))
+    return ProblemSummary(problem, tuple(rows))
+
+
+def rows_for_curves(rows: Sequence[GroupSummary], most: int = 12) -> tuple[list[GroupSummary], str]:
+    """Rows whose curves one figure can show, best first, and a remark where some are left out.
+
+    Args:
+        rows: in the order of their rank.
+        most: lines that can still be told apart.
+    """
+    optimizers = {row.group.optimizer for row in rows}
+    if len(rows) > 8 and 1 < len(optimizers) < len(rows):
+        best_first: dict[str, GroupSummary] = {}
+        for row in rows:
+            best_first.setdefault(row.group.optimizer, row)
+        return list(best_first.values())[:most], "the best setting of each optimizer by validation"
+    if len(rows) > most:
+        return list(rows)[:most], f"the {most} best of {len(rows)} by validation"
+    return list(rows), ""

@@ -1,0 +1,173 @@
+"""The outcome of a comparison in sentences that claim no more than the figures carry."""
+
+from dataclasses import dataclass
+
+from optlab.results.display import MINUS, count, joined, percent_estimate, points, seconds
+from optlab.results.palette import display_name
+from optlab.results.statistics import (
+    MIN_PAIRS,
+    PairedDifference,
+    chance_of_a_false_separation,
+)
+from optlab.results.summary import GroupSummary, ProblemSummary
+from optlab.results.target import target_of
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`lead` answers the question; `remarks` say how sure that is and what else to know."""
+
+    lead: str
+    remarks: tuple[str, ...]
+
+
+def verdict_of(summary: ProblemSummary) -> Verdict:
+    best = summary.best
+    if best is None:
+        return Verdict("No run finished, so nothing can be said.", tuple(_mishaps(summary)))
+    remarks = [*_certainty(summary, best), *_mishaps(summary), *_target(summary)]
+    return Verdict(_lead(summary, best), tuple(remarks))
+
+
+def _lead(summary: ProblemSummary, best: GroupSummary) -> str:
+    name = display_name(best.label)
+    on_validation = best.accuracy("validation")
+    on_test = best.accuracy("test")
+    assert on_validation is not None and on_test is not None  # finished runs have both
+    over = f" ({best.num_finished} runs)" if best.num_finished > 1 else ""
+    validation = f"{percent_estimate(on_validation)} %"
+    test = f"{percent_estimate(on_test)} %"
+    if len(summary.finished) == 1:
+        return (
+            f"{name} reaches {validation} on validation and {test} on test{over}; "
+            "no other setting finished to compare it with."
+        )
+    second = summary.finished[1]
+    its = second.accuracy("validation")
+    if its is not None and its.mean == on_validation.mean and not second.num_diverged:
+        tied = display_name(second.label)
+        return f"{name} and {tied} tie on validation with {validation}{over}."
+    return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
+
+
+def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
+    compared = summary.compared()
+    if not compared:
+        return []
+    remarks = []
+    name = display_name(best.label)
+    single = [(row, diff) for row, diff in compared if diff.num_pairs == 1]
+    few = [(row, diff) for row, diff in compared if "too few" in diff.verdict]
+    for words, members in (
+        (f"On test, {name} is not separable from", _with_verdict(compared, "not separable")),
+        (f"Lower than {name} on test:", _with_verdict(compared, "lower")),
+        (f"Higher than {name} on test, although lower on validation:",
+         _with_verdict(compared, "higher")),
+        (f"Fewer than {MIN_PAIRS} pairs, too few to separate from {name} on test:", few),
+    ):  # fmt: skip
+        if members:
+            remarks.append(f"{words} {_named(members)}.")
+    if single:
+        each = "each" if len(single) == len(compared) else "for some"
+        remarks.append(
+            f"One seed {each}: no interval, so the order is a hint and no finding. "
+            "Repeat with seed=0,1,2,3,4 to know more."
+        )
+    claims = [diff for _, diff in compared if diff.num_pairs >= MIN_PAIRS]
+    if len(claims) > 1:
+        chance = round(100 * chance_of_a_false_separation(len(claims)))
+        remarks.append(
+            f"Each interval stands for itself: with {len(claims)} comparisons the chance that at "
+            f"least one separates what is equal is up to about {chance} %."
+        )
+    return remarks
+
+
+def _with_verdict(
+    compared: list[tuple[GroupSummary, PairedDifference]], word: str
+) -> list[tuple[GroupSummary, PairedDifference]]:
+    return [(row, diff) for row, diff in compared if diff.verdict == word]
+
+
+def _named(members: list[tuple[GroupSummary, PairedDifference]]) -> str:
+    texts = [
+        f"{display_name(row.label)} ({points(diff.mean)} points, {interval_in_words(diff)})"
+        for row, diff in members[:_MOST_NAMED]
+    ]
+    if len(members) > _MOST_NAMED:
+        texts.append(f"{len(members) - _MOST_NAMED} more")
+    return joined(texts)
+
+
+def interval(difference: PairedDifference) -> str:
+    """`-0.12 to +0.08`, in points; empty without one."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"{points(difference.low)} to {points(difference.high)}".replace("-", MINUS)
+
+
+def interval_in_words(difference: PairedDifference) -> str:
+    """The interval by its right name: with few pairs it is no more than their range."""
+    if 0 < difference.num_pairs < MIN_PAIRS:
+        return f"its {difference.num_pairs} pairs from {interval(difference)}"
+    return f"95 % interval {interval(difference)}"
+
+
+def _mishaps(summary: ProblemSummary) -> list[str]:
+    remarks = []
+    for word in ("diverged", "failed"):
+        rows = [row for row in summary.rows if getattr(row, f"num_{word}")]
+        texts = [
+            f"{display_name(row.label)} ({getattr(row, f'num_{word}')} of {len(row.group.runs)})"
+            for row in rows[: 2 * _MOST_NAMED]
+        ]
+        if len(rows) > len(texts):
+            texts.append(f"{len(rows) - len(texts)} more")
+        if texts:
+            remarks.append(f"{word.capitalize()}: {joined(texts)}.")
+    if any(row.num_diverged and row.num_finished for row in summary.rows):
+        remarks.append(
+            "Means of a setting with diverged runs are over the runs that finished; "
+            "for its rank a diverged run counts as guessing."
+        )
+    return remarks
+
+
+def _target(summary: ProblemSummary) -> list[str]:
+    if len(summary.targets) > 1:
+        listed = ", ".join(f"{100 * value:g} %" for value in summary.targets)
+        return [f"The runs have different targets ({listed}), so no time to target is compared."]
+    rows = [row for row in summary.rows if row.reached]
+    if summary.target is None or not rows:
+        return []
+    target = f"{100 * summary.target:g} % validation accuracy"
+    timed = [(row.time_to_target_s, row) for row in rows if row.num_reached]
+    hits = sorted(
+        ((time, row) for time, row in timed if time is not None and time < float("inf")),
+        key=lambda pair: pair[0],
+    )
+    remarks = []
+    if hits:
+        time, first = hits[0]
+        median = "in the median " if len(first.reached) > 1 else ""
+        remarks.append(
+            f"First at the target of {target}: {display_name(first.label)}, after "
+            f"{seconds(time)} of training {median}(epoch {count(first.epochs_to_target)})."
+        )
+    missed = [display_name(row.label) for row in rows if not row.num_reached]
+    if missed:
+        names = missed[:_MOST_NAMED]
+        if len(missed) > len(names):
+            names = [*names, f"{len(missed) - len(names)} more"]
+        remarks.append(f"Missed it: {joined(names)}." if hits else f"None reached {target}.")
+    return remarks
+
+
+def target_origin(summary: ProblemSummary) -> str:
+    """Where the target's value comes from, as the records say."""
+    for run in summary.problem.runs:
+        if target_of(run) is not None:
+            return str((run.record.get("target") or {}).get("origin") or "")
+    return ""

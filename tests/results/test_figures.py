@@ -1,0 +1,356 @@
+"""What the figures say: their labels, lines and numbers, never their pixels."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optlab.results.figures import (
+    AccuracyCurves,
+    ConfusionMatrices,
+    ConfusionMatrix,
+    FirstLayerFilters,
+    GeneralisationGap,
+    LossAndAccuracy,
+    LossCurves,
+    LRSensitivity,
+    PairedDifferences,
+    PerClassF1,
+    PerformanceProfile,
+    SamplePredictions,
+    TimeToTarget,
+    TrainingCost,
+)
+from optlab.results.figures.canvas import sheet
+from optlab.results.figures.line_names import spread_apart
+from optlab.results.figures.smoothing import centred_mean, envelope, thin, window_for
+from optlab.results.rates import RatePoint, rates_of_problem
+from optlab.results.study import read_study
+from optlab.results.summary import summarize
+
+
+def texts(picture):
+    ax = picture.ax
+    return [text.get_text() for text in ax.texts]
+
+
+def problem_of(writer):
+    (problem,) = read_study(writer.folder).problems
+    return problem
+
+
+@pytest.fixture
+def five_seeds(new_study):
+    writer = new_study()
+    for seed in range(5):
+        for optimizer in ("adam", "sgd"):
+            writer.run(optimizer, seed)
+    for seed in range(4):
+        writer.run("rmsprop", seed)
+    writer.run("rmsprop", 4, status="diverged", reason="loss is not finite", broken_after=130)
+    return writer
+
+
+def test_centred_mean_by_hand():
+    values = np.array([6.0, 0.0, 3.0, 3.0, 9.0])
+    # start: one value; middle: three; end: two, so that it is not one noisy batch
+    assert list(centred_mean(values, 3)) == [6.0, 3.0, 2.0, 5.0, 6.0]
+    assert list(centred_mean(values, 3, sharp_end=True)) == [6.0, 3.0, 2.0, 3.0, 9.0]
+    assert list(centred_mean(values, 1)) == list(values)
+
+
+def test_window_is_odd_and_bounded():
+    assert [window_for(steps) for steps in (1, 49, 500, 9380, 10**6)] == [1, 1, 21, 375, 801]
+
+
+def test_thinned_lines_keep_their_ends_and_extremes():
+    values = np.zeros(10_000)
+    values[4321] = 7.0
+    assert thin(10_000)[[0, -1]].tolist() == [0, 9_999]
+    assert 4321 in envelope(values)
+    assert len(envelope(values)) <= 601
+    assert envelope(values)[-1] == 9_999
+
+
+def test_loss_curves_name_smoothing_axes_and_lines(five_optimizers):
+    picture = LossCurves.from_groups(problem_of(five_optimizers).groups).plot()
+    assert picture.window == 9
+    assert picture.ax.get_xlabel() == "optimizer step"
+    assert picture.ax.get_ylabel() == "cross-entropy of the batch"
+    said = texts(picture)
+    assert "line: mean of 9 steps; faint: every step" in said
+    assert {"adam", "adamw", "sgd", "rmsprop", "adagrad"} <= set(said)
+
+
+def test_loss_axis_is_logarithmic_where_losses_span_decades(new_study):
+    writer = new_study(steps_per_epoch=500)  # adam's made-up loss falls from 2.3 to about 0.03
+    writer.run("adam")
+    assert LossCurves.from_groups(problem_of(writer).groups).plot().ax.get_yscale() == "log"
+
+
+def test_loss_axis_is_linear_where_losses_stay_close(new_study):
+    writer = new_study(num_epochs=1, steps_per_epoch=20)
+    writer.run("adagrad")
+    assert LossCurves.from_groups(problem_of(writer).groups).plot().ax.get_yscale() == "linear"
+
+
+def test_several_seeds_give_mean_and_band(five_seeds):
+    adam = problem_of(five_seeds).groups[0]
+    curve = LossCurves.from_groups([adam]).curves[0]
+    smoothed = np.stack([centred_mean(run.steps["train/loss"], 9) for run in adam.runs])
+    assert curve.num_runs == 5
+    assert curve.raw is None
+    np.testing.assert_allclose(curve.mean, smoothed.mean(axis=0))
+    # t(4; 0.975) = 2.776445
+    half = 2.776445 * smoothed.std(axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(curve.high - curve.mean, half, rtol=1e-5)
+
+
+def test_diverged_run_is_drawn_to_its_cross(five_seeds):
+    groups = problem_of(five_seeds).groups
+    rmsprop = next(group for group in groups if group.label == "rmsprop")
+    picture = LossCurves.from_groups([rmsprop]).plot()
+    (piece,) = picture.curves[0].broken_off
+    assert piece[0][-1] == 129  # the 130th loss is not finite
+    assert picture.curves[0].num_runs == 4
+    assert any("cross: diverged" in text for text in texts(picture))
+
+
+def test_group_that_only_diverged_is_still_in_the_curves(new_study):
+    writer = new_study()
+    writer.run("adam")
+    writer.run("sgd", status="diverged", broken_after=5)
+    picture = LossCurves.from_groups(problem_of(writer).groups).plot()
+    assert "sgd" in texts(picture)
+
+
+def test_curves_of_seeds_with_different_lengths_end_with_the_shortest(new_study):
+    writer = new_study(num_epochs=4)
+    folder = writer.run("adam", 0)
+    writer.run("adam", 1)
+    lines = (folder / "steps.csv").read_text().splitlines()[:101]
+    (folder / "steps.csv").write_text("\n".join(lines) + "\n")
+    curve = LossCurves.from_groups(problem_of(writer).groups).curves[0]
+    assert curve.x[-1] == 100
+
+
+def test_accuracy_curves_are_in_percent_and_show_the_target(five_optimizers):
+    groups = problem_of(five_optimizers).groups
+    picture = AccuracyCurves.from_groups(groups, target=0.97).plot()
+    assert picture.ax.get_ylabel() == "validation accuracy (%)"
+    assert any("dotted line: target 97 %" in text for text in texts(picture))
+    assert any("axis stretched towards 100 %" in text for text in texts(picture))
+    low, high = picture.ax.get_ylim()
+    assert 80 < low < 97 < high <= 100
+
+
+def test_perfect_accuracy_can_be_drawn(new_study):
+    writer = new_study()
+    writer.run("adam", accuracy=1.0, test_accuracy=1.0)
+    writer.run("sgd", accuracy=0.9)
+    picture = AccuracyCurves.from_groups(problem_of(writer).groups).plot()
+    assert picture.ax.get_ylim()[1] <= 100
+    assert picture.png()[:4] == b"\x89PNG"
+
+
+def test_end_labels_do_not_overlap_and_stay_inside():
+    places = spread_apart([0.5, 0.5, 0.51, 0.0, 0.99, 1.0], gap=0.05, low=0.0, high=1.0)
+    assert np.diff(np.sort(places)).min() >= 0.05 - 1e-9
+    assert places.min() >= 0
+    assert places.max() <= 1
+    assert list(spread_apart([0.2, 0.8], 0.05, 0.0, 1.0)) == [0.2, 0.8]
+
+
+def test_many_lines_get_a_legend(new_study):
+    writer = new_study(num_epochs=1, steps_per_epoch=30)
+    for size in range(16):
+        writer.run("adam", config={"data.batch_size": 2**size})
+    picture = LossCurves.from_groups(problem_of(writer).groups).plot()
+    assert len(picture.ax.get_legend().get_texts()) == 16
+
+
+def test_figures_draw_on_given_axes(five_optimizers):
+    summary = summarize(problem_of(five_optimizers))
+    ax = sheet(None)
+    for picture in (GeneralisationGap.from_summary(summary), TrainingCost.from_summary(summary)):
+        assert picture.plot(ax) is picture
+        assert picture.ax is ax
+
+
+def test_figure_that_is_not_drawn_cannot_be_saved(tmp_path):
+    with pytest.raises(ValueError, match="ConfusionMatrix is not drawn yet"):
+        ConfusionMatrix(np.eye(2), ["a", "b"]).save(tmp_path / "x.png")
+
+
+def test_forest_plot_says_what_it_shows(five_seeds):
+    picture = PairedDifferences.from_summary(summarize(problem_of(five_seeds))).plot()
+    assert picture.ax.get_xlabel().startswith("test accuracy minus that of adam")
+    words = [text.get_text() for text in picture.artists["words"]]
+    assert any("too few pairs" in text for text in words)  # rmsprop has four
+    assert len(picture.artists["intervals"]) == 2
+
+
+def test_forest_plot_moves_a_far_one_out_of_the_way(new_study):
+    writer = new_study()
+    for optimizer, test in (("adam", 0.97), ("adamw", 0.9695), ("sgd", 0.969), ("adagrad", 0.5)):
+        for seed in range(3):
+            writer.run(optimizer, seed, accuracy=test + 0.01, test_accuracy=test - seed * 1e-5)
+    picture = PairedDifferences.from_summary(summarize(problem_of(writer))).plot()
+    assert len(picture.artists["beyond"]) == 1
+    assert picture.ax.get_xlim()[0] > -1
+    assert any("arrow: beyond the axis" in text for text in texts(picture))
+
+
+def test_time_to_target_shows_misses(five_optimizers):
+    picture = TimeToTarget.from_summary(summarize(problem_of(five_optimizers))).plot()
+    assert picture.labels[-1] == "adagrad"
+    assert len(picture.artists["misses"]) >= 1
+    assert "missed" in texts(picture)
+
+
+def test_time_to_target_needs_a_target(new_study):
+    writer = new_study(target=None)
+    writer.run("adam")
+    with pytest.raises(ValueError, match="MNIST, mlp has no single validation target"):
+        TimeToTarget.from_summary(summarize(problem_of(writer)))
+
+
+def test_lr_sensitivity_marks_diverged_rates(new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        for scale in (0.1, 1.0):
+            writer.run(optimizer, config={"lr_scale": scale}, accuracy=0.9 + scale / 20)
+        writer.run(optimizer, status="diverged", config={"lr_scale": 100.0})
+    points, knob = rates_of_problem(problem_of(writer))
+    assert knob == "lr_scale"
+    assert len(points) == 6
+    picture = LRSensitivity(points, knob).plot()
+    assert picture.ax.get_xscale() == "log"
+    assert "lr_scale" in picture.ax.get_xlabel()
+    crosses = picture.artists["crosses"]
+    assert {name: list(line.get_xdata()) for name, line in crosses.items()} == {
+        "adam": [100.0],
+        "sgd": [100.0],
+    }
+
+
+def test_lr_sensitivity_of_own_rates_uses_the_rate(new_study):
+    writer = new_study()
+    for lr in (0.001, 0.01):
+        writer.run("adam", config={"optimizer.lr": lr})
+    points, knob = rates_of_problem(problem_of(writer))
+    assert (knob, [point.rate for point in points]) == ("lr", [0.001, 0.01])
+
+
+def test_one_rate_each_has_no_sensitivity(five_optimizers):
+    assert rates_of_problem(problem_of(five_optimizers)) == ([], "lr")
+
+
+def test_lr_sensitivity_with_nothing_finished_can_be_drawn():
+    points = [RatePoint("sgd", rate, None, "diverged") for rate in (1.0, 10.0)]
+    assert LRSensitivity(points).plot().png()[:4] == b"\x89PNG"
+
+
+def test_confusion_matrix_names_the_worst_pair():
+    matrix = np.array([[8, 2, 0], [0, 9, 1], [0, 0, 10]])
+    picture = ConfusionMatrix(matrix, ["cat", "dog", "bird"]).plot()
+    assert "most often: cat as dog (2), dog as bird (1)" in texts(picture)
+    assert picture.ax.get_ylabel() == "true"
+    numbers = sorted(text.get_text() for text in picture.artists["numbers"])
+    assert numbers == [
+        "1",
+        "10",
+        "2",
+        "8",
+        "9",
+    ]
+
+
+def test_confusion_matrix_of_a_class_without_images():
+    picture = ConfusionMatrix(np.array([[5, 0], [0, 0]]), ["a", "b"]).plot()
+    assert "no mistakes" in texts(picture)
+
+
+def test_confusion_matrices_share_a_sheet():
+    picture = ConfusionMatrices([np.eye(3, dtype=int)] * 4, list("wxyz"), list("abc")).plot()
+    assert [panel.title for panel in picture.artists["panels"]] == list("wxyz")
+
+
+def test_per_class_f1_writes_its_numbers():
+    picture = PerClassF1(np.array([[0.991, 0.875]]), ["adam"], ["0", "1"]).plot()
+    assert [text.get_text() for text in picture.artists["numbers"]] == ["99.1", "87.5"]
+
+
+def test_loss_and_accuracy_takes_epochs_csv(five_optimizers):
+    epochs = pd.read_csv(five_optimizers.written[0] / "epochs.csv")
+    picture = LossAndAccuracy(epochs, "sgd, seed 0", best_epoch=3).plot()
+    loss, accuracy = picture.axes
+    assert loss.get_ylabel() == "cross-entropy"
+    assert accuracy.get_ylabel() == "accuracy (%)"
+    np.testing.assert_allclose(
+        accuracy.get_lines()[1].get_ydata(), 100 * epochs["val/accuracy"].to_numpy()
+    )
+    assert any("best validation, epoch 3" in text for text in texts(picture))
+
+
+def test_sample_predictions_show_mistakes_first():
+    picture = SamplePredictions(
+        np.zeros((4, 8, 8), dtype=np.uint8),
+        np.array([0, 1, 2, 1]),
+        np.array([0, 2, 2, 0]),
+        np.array([0.9, 0.6, 0.8, 0.7]),
+        ["0", "1", "2"],
+    ).plot()
+    captions = [text.get_text() for text in picture.artists["captions"]]
+    assert captions == ["0 not 1 · 70 %", "2 not 1 · 60 %", "0 · 90 %", "2 · 80 %"]
+
+
+def test_sample_predictions_take_colour_and_long_names():
+    picture = SamplePredictions(
+        np.zeros((2, 8, 8, 3), dtype=np.uint8),
+        np.array([0, 1]),
+        np.array([0, 0]),
+        np.array([0.9, 0.6]),
+        ["airplane", "automobile"],
+    ).plot()
+    assert picture.artists["captions"][0].get_text() == "airplane 60 %\nis automobile"
+
+
+def test_filters_share_one_scale_around_zero():
+    picture = FirstLayerFilters(np.stack([np.full((3, 3), 0.5), np.full((3, 3), -2.0)])).plot()
+    assert {image.get_clim() for image in picture.artists["images"]} == {(-2.0, 2.0)}
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3, 3), (4, 3, 3, 3), (100, 5, 5)])
+def test_filters_take_grey_and_colour(shape):
+    filters = np.random.default_rng(0).normal(size=shape)
+    assert len(FirstLayerFilters(filters).plot().artists["images"]) == min(shape[0], 64)
+
+
+def test_filters_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"filters have shape \(4, 2, 3, 3\)"):
+        FirstLayerFilters(np.zeros((4, 2, 3, 3))).plot()
+
+
+def test_performance_profile_labels_its_axes():
+    tau = np.linspace(1, 4, 5)
+    picture = PerformanceProfile(tau, {"adam": tau / 4, "sgd": tau / 8}, 2).plot()
+    assert picture.ax.get_xlabel() == "time to target / best time to target"
+    assert {"adam", "sgd"} <= set(texts(picture))
+
+
+def test_figures_can_be_drawn_in_threads_at_once(five_optimizers):
+    groups = problem_of(five_optimizers).groups
+    alone = LossCurves.from_groups(groups).plot().png()
+    results: list[bytes] = []
+
+    def draw():
+        results.append(LossCurves.from_groups(groups).plot().png())
+
+    threads = [threading.Thread(target=draw) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [alone] * 3

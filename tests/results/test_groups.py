@@ -1,0 +1,188 @@
+"""Which runs belong together, and what a group is called."""
+
+import pytest
+
+from optlab.results.groups import flatten, problems_of, refuse_mixture
+from optlab.results.labels import label_groups
+from optlab.results.records import read_run
+from optlab.results.study import read_study
+
+
+def labels(writer):
+    return [
+        group.label for problem in read_study(writer.folder).problems for group in problem.groups
+    ]
+
+
+def test_seeds_and_folds_of_one_configuration_are_one_group(new_study):
+    writer = new_study()
+    for seed in (0, 1):
+        for fold in (0, 1):
+            writer.run("adam", seed, fold=fold)
+    (problem,) = read_study(writer.folder).problems
+    (group,) = problem.groups
+    assert group.label == "adam"
+    assert [(run.seed, run.fold) for run in group.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_optimizers_are_named_by_their_name_though_their_rates_differ(five_optimizers):
+    assert labels(five_optimizers) == ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+
+
+def test_lr_scale_joins_the_label_in_numeric_order(new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        for scale in (10.0, 0.1, 1.0):
+            writer.run(optimizer, config={"lr_scale": scale})
+    assert labels(writer) == [
+        "adam · lr_scale=0.1",
+        "adam · lr_scale=1",
+        "adam · lr_scale=10",
+        "sgd · lr_scale=0.1",
+        "sgd · lr_scale=1",
+        "sgd · lr_scale=10",
+    ]
+
+
+def test_own_knob_is_named_only_where_it_varies_within_the_optimizer(new_study):
+    writer = new_study()
+    writer.run("adam", config={"optimizer.lr": 0.001})
+    writer.run("adam", config={"optimizer.lr": 0.01})
+    writer.run("sgd", config={"optimizer.lr": 0.1})
+    assert labels(writer) == ["adam · lr=0.001", "adam · lr=0.01", "sgd"]
+
+
+def test_without_varying_optimizer_the_keys_that_vary_are_the_name(new_study):
+    writer = new_study()
+    for size in (32, 128):
+        writer.run("adam", config={"data.batch_size": size})
+    assert labels(writer) == ["batch_size=32", "batch_size=128"]
+
+
+def test_group_option_is_named_without_the_knobs_that_come_with_it(new_study):
+    writer = new_study()
+    writer.run("adam")
+    writer.run("adam", config={"scheduler": {"name": "cosine", "final_factor": 0.0}})
+    assert labels(writer) == ["constant", "cosine"]
+
+
+def test_list_values_are_readable(new_study):
+    writer = new_study()
+    writer.run("adam", config={"model.hidden": [32, 32]})
+    writer.run("adam", config={"model.hidden": [256, 128, 64]})
+    assert labels(writer) == ["hidden=[32, 32]", "hidden=[256, 128, 64]"]
+
+
+def test_many_varying_keys_are_told_from_a_baseline(new_study):
+    writer = new_study()
+    base = {"model.activation": "relu", "model.dropout": 0.0, "model.batch_norm": False}
+    writer.run(config=base)
+    writer.run(config={**base, "model.activation": "gelu"})
+    writer.run(config={**base, "model.dropout": 0.3})
+    writer.run(config={**base, "model.batch_norm": True})
+    assert sorted(labels(writer)) == [
+        "activation=gelu",
+        "baseline",
+        "batch_norm=true",
+        "dropout=0.3",
+    ]
+
+
+def test_part_that_is_null_elsewhere_is_a_switch(new_study):
+    writer = new_study()
+    writer.run("adam", config={"callbacks.early_stopping": None})
+    writer.run("adam", config={"callbacks.early_stopping": {"patience": 5, "mode": "max"}})
+    assert labels(writer) == ["early_stopping=off", "early_stopping=on"]
+
+
+def test_tuned_knob_is_no_part_of_the_label():
+    configs = [
+        {"optimizer.name": "adam", "lr_scale": 1.0},
+        {"optimizer.name": "sgd", "lr_scale": 10.0},
+    ]
+    assert label_groups(configs) == ["adam · lr_scale=1", "sgd · lr_scale=10"]
+    assert label_groups(configs, nuisance=["lr_scale"]) == ["adam", "sgd"]
+
+
+def test_keys_with_one_last_part_keep_their_group():
+    configs = [
+        {"optimizer.name": "adam", "data.size": 1, "model.size": 1},
+        {"optimizer.name": "adam", "data.size": 2, "model.size": 2},
+    ]
+    assert label_groups(configs)[0] == "data.size=1 · model.size=1"
+
+
+def test_datasets_and_networks_are_problems_of_their_own(new_study):
+    writer = new_study()
+    for data, model in (("mnist", "mlp"), ("mnist", "cnn"), ("cifar10", "cnn")):
+        for optimizer in ("adam", "sgd"):
+            writer.run(optimizer, data=data, model=model)
+    problems = read_study(writer.folder).problems
+    assert [problem.name for problem in problems] == ["cifar10-cnn", "mnist-cnn", "mnist-mlp"]
+    assert problems[0].title == "CIFAR-10, cnn"
+
+
+def test_one_configuration_for_each_network_compares_the_networks(new_study):
+    writer = new_study()
+    writer.run("adam", model="mlp")
+    writer.run("adam", model="cnn", config={"optimizer.lr": 0.0001})
+    (problem,) = read_study(writer.folder).problems
+    assert problem.name == "mnist"
+    assert [group.label for group in problem.groups] == ["cnn", "mlp"]
+
+
+def test_older_protocol_is_left_out_by_name(new_study):
+    writer = new_study()
+    writer.run("adam", 0, record={"protocol_version": 2})
+    old = writer.run("sgd", 0, record={"protocol_version": 1})
+    (problem,) = read_study(writer.folder).problems
+    assert [group.label for group in problem.groups] == ["adam"]
+    ((run, reason),) = problem.left_out
+    assert run.folder == old
+    assert reason == "protocol version 1, the others have 2"
+
+
+def test_other_images_are_left_out_by_name(new_study):
+    writer = new_study()
+    for seed in (0, 1):
+        writer.run("adam", seed)
+    other = writer.run("sgd", 0, checksum="aaaabbbbccccdddd")
+    (problem,) = read_study(writer.folder).problems
+    ((run, reason),) = problem.left_out
+    assert run.folder == other
+    assert "dataset checksum aaaabbbbcccc, the others have 5f1d0c9a77e2" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"record": {"protocol_version": 7}}, r"mix protocol versions \(1, 7\)"),
+        ({"checksum": "ffff"}, r"mix dataset checksums \(5f1d0c9a77e2, ffff\)"),
+    ],
+)
+def test_mixture_is_refused(new_study, change, message):
+    writer = new_study()
+    runs = [read_run(writer.run("adam", 0)), read_run(writer.run("adam", 1, **change))]
+    with pytest.raises(ValueError, match=message):
+        refuse_mixture(runs)
+    refuse_mixture(runs[:1])
+
+
+def test_colour_of_an_optimizer_does_not_depend_on_the_company(new_study, five_optimizers):
+    alone = new_study("alone")
+    alone.run("adamw")
+    (group,) = read_study(alone.folder).problems[0].groups
+    together = read_study(five_optimizers.folder).problems[0].groups
+    assert group.style == next(g.style for g in together if g.label == "adamw")
+
+
+def test_no_runs_are_no_problems():
+    assert problems_of([]) == []
+
+
+def test_flatten_keeps_lists_and_empty_dicts():
+    assert flatten({"a": {"b": [1, 2], "c": {}}, "d": None}) == {
+        "a.b": [1, 2],
+        "a.c": {},
+        "d": None,
+    }
