@@ -29,7 +29,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optlab.training import door
 from optlab.training import record as records
-from optlab.training.identity import run_dir
+from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
 
 POLL_S = 0.5
@@ -46,8 +46,9 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing to train."""
-        return not self.config.rerun and records.has_result(records.read_record(self.folder))
+        """Whether there is nothing to train, in any replica."""
+        found = [records.read_record(run_dir(replica)) for replica in replicas(self.config)]
+        return not self.config.rerun and all(records.has_result(record) for record in found)
 
 
 def launch(
@@ -69,7 +70,7 @@ def launch(
         _compose(hydra_context, config, list(overrides), first_index + index)
         for index, overrides in enumerate(job_overrides)
     ]
-    unique = list({job.folder: job for job in jobs}.values())
+    unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     todo = [job for job in unique if not job.done]
     for job in unique:
         if job not in todo:
@@ -160,9 +161,9 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
 
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
-    for stale in (job.folder / "record.json",) if job.config.rerun else ():
-        stale.unlink(missing_ok=True)
     job.folder.mkdir(parents=True, exist_ok=True)
+    if not records.has_result(records.read_record(job.folder)) or job.config.rerun:
+        (job.folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it
     process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
     process.start()
     return process
@@ -235,17 +236,17 @@ def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
 
 def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
     """The record of a run whose process has ended; written here if the process could not."""
+    HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
     record = records.read_record(job.folder)
     if record is None:
         reason = f"its process ended with exit code {exit_code}; see train.log"
         if exit_code < 0:
             reason = f"its process was killed by signal {-exit_code}"
             reason += " (out of memory?)" if exit_code == -9 else ""
-        HydraConfig.instance().set_config(job.config)
         record = door.failed_record(job.config, reason, records.now())
         records.write_record(job.folder, record)
     if record["status"] == "failed":
-        door.tell_failure(job.config, record)
+        door.tell_failure(job.config, record["reason"])
     return record
 
 

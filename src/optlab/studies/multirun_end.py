@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -48,7 +49,17 @@ def touched_runs(outputs: Path, since_s: float) -> list[Path]:
     """
     marks = [*outputs.glob("*/*/.hydra/hydra.yaml"), *outputs.glob("*/*/record.json")]
     recent = [mark for mark in marks if mark.stat().st_mtime >= since_s - 1.0]
-    return sorted({m.parent.parent if m.parent.name == ".hydra" else m.parent for m in recent})
+    folders = {m.parent.parent if m.parent.name == ".hydra" else m.parent for m in recent}
+    return sorted(folder for folder in folders if not _in_training(folder))
+
+
+def _in_training(folder: Path) -> bool:
+    """Whether a process holds the run: of this command none is left, so it is another's."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def write_study(study: Path, config: DictConfig) -> None:

@@ -34,9 +34,10 @@ def open_for(main: Callable[[], Any]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
     try:
         main()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        message = explain_overrides(sys.argv[1:]) or _whole_message(error)
-        sys.exit(f"error: {message}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from the last checkpoint")
 
@@ -53,7 +54,8 @@ def start(config: DictConfig) -> float:
         return math.nan
     found = [records.read_record(folder) for _, folder in runs]
     if config.rerun or not all(records.has_result(record) for record in found):
-        _run(config)
+        if not _run(config):
+            return _failed(config)
         if not records.is_main_process():
             return math.nan  # the first process of the run has the result
         found = [records.read_record(folder) for _, folder in runs]
@@ -61,13 +63,19 @@ def start(config: DictConfig) -> float:
         for (_, folder), record in zip(runs, found, strict=True):
             assert record is not None
             print(f"{folder}: already {records.describe(record)}. rerun=true trains it again.")
-    failed = any(record is None or record["status"] != "finished" for record in found)
-    if failed and (config.on_error == "stop" or not _in_study()):
-        raise SystemExit(1)
+    if any(record is None or record["status"] != "finished" for record in found):
+        return _failed(config)
     return records.objective(found[0] or {})
 
 
-def _run(config: DictConfig) -> None:
+def _failed(config: DictConfig) -> float:
+    if config.on_error == "stop" or not _in_study():
+        raise SystemExit(1)
+    return math.nan
+
+
+def _run(config: DictConfig) -> bool:
+    """Trains; returns whether that went to its end. What went wrong is told and recorded."""
     started_at = records.now()
     try:
         # Imports torch: only now that there is something to do. Importing makes many objects and
@@ -77,16 +85,25 @@ def _run(config: DictConfig) -> None:
 
         gc.enable()
         run(config)
+        return True
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}"
-        for replica in replicas(config):
-            if not records.has_result(records.read_record(run_dir(replica))):
-                record = failed_record(replica, reason, started_at)
-                records.write_record(run_dir(replica), record)
-        tell_failure(config, record)
+        tell_failure(config, reason)
         if not isinstance(error, ValueError):  # a ValueError says all that a user can act on
             traceback.print_exc()
+        for replica in replicas(config):
+            if not records.has_result(records.read_record(run_dir(replica))):
+                record_failure(replica, reason, started_at)
+        return False
+
+
+def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
+    """Writes the record of a run that came to no result, where that can be written."""
+    try:
+        records.write_record(run_dir(config), failed_record(config, reason, started_at))
+    except OSError as error:
+        print(f"the failure could not be recorded: {error}", file=sys.stderr)
 
 
 def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str, Any]:
@@ -109,12 +126,12 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str,
     }
 
 
-def tell_failure(config: DictConfig, record: dict[str, Any]) -> None:
+def tell_failure(config: DictConfig, reason: str) -> None:
     """The root cause first, then the command that repeats the run alone."""
     print(
-        f"\n{config.run_name} failed: {record['reason']}\n\n"
+        f"\n{config.run_name} failed: {reason}\n\n"
         f"  log:   {run_dir(config) / 'train.log'}\n"
-        f"  again: {record['command']}\n",
+        f"  again: {records.command(task_overrides())}\n",
         file=sys.stderr,
     )
 

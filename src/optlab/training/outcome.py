@@ -93,7 +93,8 @@ def test(
     """
     results = {"last": _evaluate(trainer, classifier, datamodule)}
     results["best"] = results["last"]
-    if any(r["validation"]["best"]["step"] != r["validation"]["last"]["step"] for r in new):
+    seen = [record["validation"] for record in new if record["validation"]]
+    if any(validation["best"]["step"] != validation["last"]["step"] for validation in seen):
         _load_best(classifier, folders)
         results["best"] = _evaluate(trainer, classifier, datamodule)
     for index, record in enumerate(new):
@@ -125,10 +126,11 @@ def _evaluate(
 
 
 def _load_best(classifier: ImageClassifier, folders: Sequence[Path]) -> None:
-    states = [
-        torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-        for folder in folders
-    ]
+    states = []
+    for folder in folders:  # a replica that diverged in its first epoch has no best weights
+        best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+        path = best if best.is_file() else last
+        states.append(torch.load(path, weights_only=True)["state_dict"])
     if isinstance(classifier.net, StackedNet):
         classifier.net.load_states(states)
     else:

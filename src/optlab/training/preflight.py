@@ -50,7 +50,7 @@ def _ranges(config: DictConfig) -> Iterator[str]:
         "trainer.gradient_clip_norm": config.trainer.gradient_clip_norm,
     }
     for knob, value in positive.items():
-        if value is not None and not 0 < value < float("inf"):
+        if value is not None and not (_is_number(value) and 0 < value < float("inf")):
             yield f"{knob} is {value}; it must be a finite number > 0"
     counts = {
         f"trainer.{name}": config.trainer[name]
@@ -59,10 +59,11 @@ def _ranges(config: DictConfig) -> Iterator[str]:
     for knob, value in {**counts, "num_replicas": config.num_replicas}.items():
         if not isinstance(value, int) or value < 1:
             yield f"{knob} is {value}; it must be a whole number >= 1"
-    if config.trainer.max_steps != -1 and config.trainer.max_steps < 1:
-        yield f"trainer.max_steps is {config.trainer.max_steps}; allowed: >= 1, or -1 for no bound"
-    if not 0 <= config.label_smoothing < 1:
-        yield f"label_smoothing is {config.label_smoothing}; it must lie in [0, 1)"
+    max_steps, smoothing = config.trainer.max_steps, config.label_smoothing
+    if not (isinstance(max_steps, int) and (max_steps == -1 or max_steps >= 1)):
+        yield f"trainer.max_steps is {max_steps}; allowed: >= 1, or -1 for no bound"
+    if not (_is_number(smoothing) and 0 <= smoothing < 1):
+        yield f"label_smoothing is {smoothing}; it must be a number in [0, 1)"
     if not isinstance(config.seed, int) or config.seed < 0:
         yield f"seed is {config.seed}; it must be a whole number >= 0"
     for knob, value, allowed in (
@@ -72,6 +73,10 @@ def _ranges(config: DictConfig) -> Iterator[str]:
     ):
         if value not in allowed:
             yield f"{knob} is {value}; allowed: {', '.join(allowed)}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ignored_knobs(config: DictConfig) -> Iterator[str]:

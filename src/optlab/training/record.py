@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -87,7 +88,7 @@ def now() -> str:
 
 def command(overrides: list[str]) -> str:
     """The command that repeats a run alone."""
-    return " ".join(["python train.py", *(_quoted(override) for override in overrides)])
+    return f"python train.py {shlex.join(overrides)}".strip()
 
 
 def versions() -> dict[str, str]:
@@ -126,10 +127,6 @@ def peak_memory_gib() -> float:
         return float(psutil.Process().memory_info().peak_wset) / 2**30
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-
-
-def _quoted(override: str) -> str:
-    return f"'{override}'" if any(c in override for c in " ()[]{}'\"$*;&|<>") else override
 
 
 def _finite(value: Any) -> Any:

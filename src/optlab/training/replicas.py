@@ -47,6 +47,9 @@ class StackedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (R, B, classes) of images (B, C, H, W), or (R, B, C, H, W): a batch for each."""
+        # Lightning restores the mode after validation module by module, past our train()
+        if self._skeleton[0].training != self.training:
+            self._skeleton[0].train(self.training)
         parameters: dict[str, Tensor] = dict(self.stacked.named_parameters())
         buffers = dict(self.stacked.named_buffers())
 
@@ -60,10 +63,6 @@ class StackedNet(nn.Module):
             parameters, buffers, images
         )
         return logits
-
-    def train(self, mode: bool = True) -> "StackedNet":
-        self._skeleton[0].train(mode)
-        return super().train(mode)
 
     def param_groups(self, weight_decay_on: str) -> list[dict[str, Any]]:
         """The groups of the single network, with the stacked parameters in them."""

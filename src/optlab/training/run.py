@@ -5,6 +5,7 @@ network, and a folder and a record for each.
 """
 
 import logging
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from omegaconf import DictConfig
@@ -53,6 +55,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     with ExitStack() as locks:
         for folder in folders if records.is_main_process() else ():
             locks.enter_context(_alone_in(folder))
+            (folder / "record.json").unlink(missing_ok=True)  # of a failure, or not wanted any more
             if config.rerun:
                 _forget(folder)
         return _run(configs, folders)
@@ -115,6 +118,13 @@ def _fit(
     trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path
 ) -> Diverged | None:
     """Trains to the end; returns the divergence that ended it, if one did."""
+    if resume_point.is_file():
+        try:
+            torch.load(resume_point, weights_only=True, mmap=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
+            ) from error
     try:
         trainer.fit(
             classifier,
@@ -175,8 +185,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _forget(folder: Path) -> None:
-    """Removes what an earlier training of the same run left: the record first."""
-    (folder / "record.json").unlink(missing_ok=True)
+    """Removes what an earlier training of the same run left."""
     for name in ("checkpoints", "figures"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for events in folder.glob("events.out.tfevents.*"):

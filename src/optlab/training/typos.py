@@ -14,6 +14,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+OTHER_SOURCES = ("--config-dir", "-cd", "--config-path", "-cp", "hydra.searchpath")
+
 
 def explain_overrides(arguments: list[str], conf_dir: Path | None = None) -> str | None:
     """Everything on the command line that names no group, option or knob; None if all does.
@@ -22,6 +24,8 @@ def explain_overrides(arguments: list[str], conf_dir: Path | None = None) -> str
         arguments: of the command, flags included.
         conf_dir: the config folder; by default conf/ beside the program.
     """
+    if any(argument.startswith(OTHER_SOURCES) for argument in arguments):
+        return None  # options may come from there as well
     conf_dir = conf_dir or Path(sys.argv[0]).resolve().parent / "conf"
     overrides = []
     for argument in arguments:
@@ -35,7 +39,7 @@ def explain_overrides(arguments: list[str], conf_dir: Path | None = None) -> str
     with initialize_config_dir(str(conf_dir), version_base="1.3"):
         try:
             problems = _wrong_options(overrides) or _wrong_keys(overrides)
-        except HydraException:
+        except (HydraException, ValueError):
             return None  # the config files themselves do not compose
     return "\n\n".join(problems) or None
 
@@ -91,8 +95,11 @@ def _wrong_key(config: DictConfig, key: str) -> str | None:
 
 def _hint(typed: str, known: Iterable[str], prefix: str = "") -> str:
     known = sorted(set(known))
-    nearest = difflib.get_close_matches(typed, known, n=1, cutoff=0.5)
-    meant = f"\nhint: did you mean {prefix}{nearest[0]}?" if nearest else ""
+    nearest = difflib.get_close_matches(typed, known, n=3, cutoff=0.5)
+    near = [difflib.SequenceMatcher(None, typed, name).ratio() for name in nearest]
+    as_near = [name for name, ratio in zip(nearest, near, strict=True) if ratio > near[0] - 0.1]
+    named = " or ".join(f"{prefix}{name}" for name in as_near)
+    meant = f"\nhint: did you mean {named}?" if as_near else ""
     return f"{meant}\nallowed: {', '.join(known) or 'nothing below it'}"
 
 
