@@ -1,0 +1,198 @@
+"""What the models say about one picture: probabilities, the ensemble, and where they looked."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from optlab.models import load_network
+from optlab.web.catalogue import Run
+from optlab.web.preprocessing import Prepared
+
+log = logging.getLogger(__name__)
+
+MAX_CACHED_PARAMETERS = 250_000_000  # about 1 GiB of float32 weights
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """One model's probabilities, (num_classes,), and saliency, (side, side) in [0, 1] or None."""
+
+    run: Run
+    probabilities: np.ndarray
+    saliency: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class OptimizerAnswer:
+    """The mean over the models that one optimizer trained."""
+
+    optimizer: str
+    models: tuple[ModelAnswer, ...]
+    probabilities: np.ndarray
+    saliency: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All optimizers' answers; the ensemble is their mean, each optimizer counting the same."""
+
+    optimizers: tuple[OptimizerAnswer, ...]
+    probabilities: np.ndarray
+    saliency: np.ndarray | None
+
+
+class Networks:
+    """Loaded networks, each loaded once and kept while there is room, oldest use out first.
+
+    Args:
+        load: from a run folder to a network in eval mode on the CPU.
+        max_parameters: how many parameters all kept networks may have together.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Path], nn.Module] = load_network,
+        max_parameters: int = MAX_CACHED_PARAMETERS,
+    ) -> None:
+        self._load = load
+        self._max_parameters = max_parameters
+        self._kept: OrderedDict[tuple[str, int], nn.Module | str] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    def get(self, run: Run) -> nn.Module | str:
+        """The run's network, or in a sentence why it cannot answer."""
+        key = (run.id, run.modified_ns)  # a run trained again is loaded again
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        with self._loading:  # one at a time, so two requests never load the same network
+            with self._lock:
+                if key in self._kept:
+                    return self._kept[key]
+            network = self._load_checked(run)
+            with self._lock:
+                self._kept[key] = network
+                self._make_room(run.id, run.modified_ns)
+        return network
+
+    def problem(self, run: Run) -> str | None:
+        """Why this run was found unusable; None where it works or has not been tried."""
+        with self._lock:
+            kept = self._kept.get((run.id, run.modified_ns))
+        return kept if isinstance(kept, str) else None
+
+    def _load_checked(self, run: Run) -> nn.Module | str:
+        dataset = run.record.dataset
+        try:
+            network = self._load(run.folder)
+            side = dataset.image_size
+            with torch.inference_mode():
+                logits = network(torch.zeros(1, dataset.in_channels, side, side))
+        except Exception:  # whatever a damaged or foreign file sets off, the others must answer
+            log.exception("cannot load the weights of %s", run.folder)
+            return "its weights could not be loaded; the server's log says why"
+        if logits.shape != (1, len(dataset.class_names)):
+            return f"it does not answer with {len(dataset.class_names)} classes"
+        if not all(bool(p.isfinite().all()) for p in network.parameters()):
+            return "its weights are not finite"
+        return network.requires_grad_(False)
+
+    def _make_room(self, run_id: str, modified_ns: int) -> None:
+        for key in [k for k in self._kept if k[0] == run_id and k[1] != modified_ns]:
+            del self._kept[key]  # the weights of before
+        total = sum(map(_num_parameters, self._kept.values()))
+        while total > self._max_parameters and len(self._kept) > 1:
+            _, network = self._kept.popitem(last=False)
+            total -= _num_parameters(network)
+
+
+def _num_parameters(network: nn.Module | str) -> int:
+    return 0 if isinstance(network, str) else sum(p.numel() for p in network.parameters())
+
+
+def ask(
+    networks: Networks,
+    runs: Mapping[str, Sequence[Run]],
+    prepared: Prepared,
+    *,
+    with_saliency: bool,
+) -> Answer | None:
+    """Ask every run, by optimizer; None where none of them can answer.
+
+    Args:
+        networks: where loaded networks are kept.
+        runs: by optimizer; all read the same input shape and know the same classes.
+        prepared: the picture as a network reads it.
+        with_saliency: also tell which pixels each answer hangs on.
+    """
+    pixels = torch.from_numpy(prepared.pixels)[None]  # (1, C, H, W)
+    optimizers = []
+    for optimizer, members in runs.items():
+        models = []
+        for run in members:
+            network = networks.get(run)
+            if isinstance(network, str):
+                continue
+            models.append(_ask_one(network, run, pixels, with_saliency))
+        if models:
+            optimizers.append(
+                OptimizerAnswer(
+                    optimizer,
+                    tuple(models),
+                    np.mean([model.probabilities for model in models], axis=0),
+                    _mean_map([model.saliency for model in models]),
+                )
+            )
+    if not optimizers:
+        return None
+    return Answer(
+        tuple(optimizers),
+        np.mean([answer.probabilities for answer in optimizers], axis=0),
+        _mean_map([answer.saliency for answer in optimizers]),
+    )
+
+
+def _ask_one(
+    network: nn.Module, run: Run, pixels: torch.Tensor, with_saliency: bool
+) -> ModelAnswer:
+    dataset = run.record.dataset
+    mean = torch.tensor(dataset.mean).view(1, -1, 1, 1)
+    std = torch.tensor(dataset.std).view(1, -1, 1, 1)
+    images = (pixels - mean) / std
+    if not with_saliency:
+        with torch.inference_mode():
+            return ModelAnswer(run, _probabilities(network(images)), None)
+    images.requires_grad_(True)
+    logits = network(images)  # (1, num_classes)
+    (gradient,) = torch.autograd.grad(logits[0].max(), images)
+    return ModelAnswer(run, _probabilities(logits.detach()), _saliency(gradient))
+
+
+def _probabilities(logits: torch.Tensor) -> np.ndarray:
+    return logits[0].double().softmax(dim=0).numpy()
+
+
+def _saliency(gradient: torch.Tensor) -> np.ndarray:
+    """Size of the top logit's gradient at each pixel, the largest channel, strongest pixel 1.
+
+    Source: Simonyan, Vedaldi and Zisserman 2013, arXiv:1312.6034, section 3.1.
+    """
+    strength = gradient[0].abs().amax(dim=0)  # (H, W)
+    return (strength / strength.max().clamp_min(1e-12)).numpy()
+
+
+def _mean_map(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    present = [m for m in maps if m is not None]
+    if not present:
+        return None
+    mean = np.mean(present, axis=0)
+    return mean / max(float(mean.max()), 1e-12)

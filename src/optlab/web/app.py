@@ -1,0 +1,245 @@
+"""The page's server: a FastAPI application around the catalogue and the models.
+
+Disk and networks are only touched in a small pool of threads, so the event loop stays free; each
+of its threads runs torch on one core, because small networks lose more to sharing than they gain.
+"""
+
+import asyncio
+import hashlib
+import importlib.metadata
+import mimetypes
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import torch
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from optlab.web import answers, schemas, summary
+from optlab.web.catalogue import Catalogue
+from optlab.web.guard import SECURITY_HEADERS, Guard
+from optlab.web.pictures import FORMATS, Drawing, PictureTooLarge, UnreadablePicture
+from optlab.web.prediction import UnsupportedType, answer_question
+from optlab.web.selection import NotFound, short, study_of
+
+STATIC = Path(__file__).parent / "static"
+
+# The report is one self-contained file of our own making; its inline scripts run in a sandbox
+# that has no origin, so they can reach neither the page nor the API.
+REPORT_POLICY = (
+    "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; "
+    "img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "font-src data:; frame-ancestors 'none'"
+)
+
+T = TypeVar("T")
+
+
+def create_app(
+    outputs: Path,
+    *,
+    allowed_hosts: Collection[str] | None = None,
+    is_training: Callable[[], bool] = lambda: False,
+    num_threads: int | None = None,
+    networks: answers.Networks | None = None,
+) -> FastAPI:
+    """The application that answers for all finished runs under `outputs`.
+
+    Args:
+        outputs: the folder of studies; may be missing or empty, and may fill up later.
+        allowed_hosts: Host names to answer to, None for any.
+        is_training: whether models are being trained on this server's behalf right now.
+        num_threads: how many requests are worked on at once; None for one per core, at most 4.
+        networks: where loaded networks are kept; None for a fresh store.
+    """
+    catalogue = Catalogue(outputs)
+    store = networks or answers.Networks()
+    pool = ThreadPoolExecutor(
+        num_threads or min(4, os.cpu_count() or 1),
+        thread_name_prefix="optlab-web",
+        initializer=lambda: torch.set_num_threads(1),
+    )
+
+    async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> Any:
+        warming = asyncio.ensure_future(in_thread(_load_default, catalogue, store))
+        yield
+        warming.cancel()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title="OptLab",
+        version=importlib.metadata.version("optlab"),
+        description="Ask every optimizer's model what a picture shows.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these pages load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses={
+            400: {"model": schemas.Problem, "description": "Not a proper request"},
+            422: {"model": schemas.Problem, "description": "Something in it is wrong"},
+        },
+    )
+    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
+    _explain_errors(app)
+    _serve_static(app)
+
+    @app.get("/api/health", tags=["server"])
+    async def health() -> schemas.Health:
+        """Whether the server is up, and how many models it could ask."""
+        table = await in_thread(catalogue.table)
+        num_models = sum(run.finished for run in table.runs.values())
+        return schemas.Health(status="ok", version=app.version, num_models=num_models)
+
+    @app.get("/api/models", tags=["models"])
+    async def models() -> schemas.Models:
+        """Every study and every finished run; a run trained in the meantime is in it."""
+        table = await in_thread(catalogue.table)
+        return summary.describe(table, store, is_training())
+
+    @app.get("/api/models/{model_id}", tags=["models"], responses=_missing("model"))
+    async def model(model_id: str) -> schemas.ModelDetail:
+        """One run with its curve and its confusion matrix."""
+        table = await in_thread(catalogue.table)
+        run = table.runs.get(model_id)
+        if run is None or not run.finished:
+            raise NotFound(f"No model has the id {short(model_id)}.")
+        return summary.describe_model(table, store, run)
+
+    @app.get("/api/studies/{study_name}", tags=["studies"], responses=_missing("study"))
+    async def study(study_name: str) -> schemas.StudyDetail:
+        """One study at a glance: a row and a curve for each optimizer."""
+        table = await in_thread(catalogue.table)
+        return summary.describe_study(study_of(table, study_name))
+
+    @app.get(
+        "/api/studies/{study_name}/report/{file_name}",
+        tags=["studies"],
+        response_class=Response,
+        responses={
+            200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+            **_missing("study or file"),
+        },
+    )
+    async def report(study_name: str, file_name: str) -> Response:
+        """A file of the study's report; index.html is the report itself."""
+        table = await in_thread(catalogue.table)
+        files = await in_thread(study_of(table, study_name).report_files)
+        if file_name not in files:  # the name chooses among what lies there, and no more
+            raise NotFound(f"The report of this study has no file {short(file_name)}.")
+        return Response(
+            await in_thread(files[file_name].read_bytes),
+            media_type=mimetypes.guess_type(file_name)[0] or "application/octet-stream",
+            headers={"content-security-policy": REPORT_POLICY},
+        )
+
+    @app.post(
+        "/api/predict",
+        tags=["models"],
+        openapi_extra={"requestBody": _PICTURE_BODY},
+        responses={
+            **_missing("study, optimizer or model"),
+            408: {"model": schemas.Problem, "description": "The body took too long"},
+            413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},
+            415: {"model": schemas.Problem, "description": "Neither JSON nor PNG nor JPEG"},
+        },
+    )
+    async def predict(
+        request: Request, question: Annotated[schemas.Question, Query()]
+    ) -> schemas.Prediction:
+        """What the models see in a picture.
+
+        Send numbers as JSON, or the bytes of a PNG or JPEG. Preprocessing happens here.
+        """
+        content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        body = await request.body()
+        return await in_thread(answer_question, catalogue, store, question, content_type, body)
+
+    return app
+
+
+_PICTURE_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": Drawing.model_json_schema()},
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS},
+    },
+}
+
+
+def _missing(what: str) -> dict[int | str, dict[str, Any]]:
+    return {404: {"model": schemas.Problem, "description": f"No such {what}"}}
+
+
+def _load_default(catalogue: Catalogue, store: answers.Networks) -> None:
+    """Load what the first visitor will ask, so that the first stroke is answered at once."""
+    study = catalogue.table().default_study()
+    for run in (run for runs in study.answering.values() for run in runs) if study else ():
+        store.get(run)
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Every error leaves as `{"detail": sentence}`, with no word of the server's insides."""
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"][1:])
+        return JSONResponse({"detail": f"{where}: {problem['msg']}."}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def explain(_: Request, error: HTTPException) -> JSONResponse:
+        detail = {404: "There is nothing here.", 405: "This address does not take that method."}
+        sentence = detail.get(error.status_code, error.detail)
+        return JSONResponse({"detail": sentence}, error.status_code, error.headers)
+
+    statuses: dict[type[Exception], int] = {
+        NotFound: 404,
+        PictureTooLarge: 413,
+        UnsupportedType: 415,
+        UnreadablePicture: 422,
+    }
+    for kind, status in statuses.items():
+
+        @app.exception_handler(kind)
+        async def say(_: Request, error: Exception, status: int = status) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, status)
+
+    @app.exception_handler(Exception)  # outside all middleware, so the headers come here
+    async def apologise(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(
+            {"detail": "The server failed at this; its log says why."}, 500, SECURITY_HEADERS
+        )
+
+
+def _serve_static(app: FastAPI) -> None:
+    """The page's own files, read once; a request can only name what is in the table."""
+    files = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.is_file()}
+    tags = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, body in files.items()}
+
+    def serve(request: Request, name: str) -> Response:
+        if name not in files:
+            raise NotFound("There is no such file.")
+        headers = {"etag": tags[name], "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == tags[name]:
+            return Response(status_code=304, headers=headers)
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(files[name], media_type=kind, headers=headers)
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return serve(request, "index.html")
+
+    @app.api_route("/static/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def static(request: Request, name: str) -> Response:
+        return serve(request, name)

@@ -1,0 +1,106 @@
+"""From the bytes of a request to an array of pixels, refusing what is too large or no picture.
+
+Sizes are read from the header and checked before a single pixel is decoded.
+"""
+
+import io
+import logging
+from typing import Annotated
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+log = logging.getLogger(__name__)
+
+MAX_IMAGE_PIXELS = 4 * 1024 * 1024  # a decoded colour image of this size takes 12 MiB
+MAX_SIDE = 4096  # of an uploaded image
+MAX_JSON_SIDE = 1024  # of pixels sent as numbers
+FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG"}
+
+_Level = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False, strict=True)]
+_Row = Annotated[list[_Level], Field(min_length=1, max_length=MAX_JSON_SIDE), FailFast()]
+
+
+class Drawing(BaseModel):
+    """A grey picture as numbers."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"pixels": [[255, 0], [255, 0]]}]}
+    )
+
+    pixels: Annotated[list[_Row], Field(min_length=1, max_length=MAX_JSON_SIDE), FailFast()] = (
+        Field(
+            description="Rows from top to bottom, all of one length (others are refused), "
+            "0 (black) to 255 (white). Dark ink on light paper or light on dark, "
+            "any size: preprocessing happens here."
+        )
+    )
+
+
+class UnreadablePicture(ValueError):
+    """Bytes that are not the picture they should be; the message is a sentence for the sender."""
+
+
+class PictureTooLarge(ValueError):
+    """More pixels than the server is willing to decode."""
+
+
+def picture_from_json(body: bytes) -> np.ndarray:
+    """(height, width) float32 from `{"pixels": [[...], ...]}`.
+
+    Raises:
+        UnreadablePicture: what is wrong, as a sentence.
+    """
+    try:
+        rows = Drawing.model_validate_json(body).pixels
+    except ValidationError as error:
+        raise UnreadablePicture(first_problem(error)) from None
+    if len({len(row) for row in rows}) != 1:
+        raise UnreadablePicture("pixels: every row must have the same length.")
+    return np.array(rows, np.float32)
+
+
+def picture_from_image(body: bytes, content_type: str) -> np.ndarray:
+    """(height, width) or (height, width, 3) uint8 from a PNG or JPEG; transparency is white paper.
+
+    Raises:
+        PictureTooLarge: more than `MAX_IMAGE_PIXELS`, or a side above `MAX_SIDE`.
+        UnreadablePicture: the bytes are no such image.
+    """
+    name = FORMATS[content_type]
+    try:
+        with Image.open(io.BytesIO(body), formats=[name]) as image:  # reads the header alone
+            width, height = image.size
+            if width * height > MAX_IMAGE_PIXELS or max(width, height) > MAX_SIDE:
+                raise PictureTooLarge(
+                    f"The image has {width} x {height} pixels; at most {MAX_IMAGE_PIXELS:,} "
+                    f"and {MAX_SIDE} on a side are read."
+                )
+            return _to_array(image)
+    except PictureTooLarge:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureTooLarge(
+            f"The image has far more than the {MAX_IMAGE_PIXELS:,} pixels that are read."
+        ) from None
+    except Exception:  # damaged files set off a dozen kinds, AssertionError among them
+        log.info("an image could not be decoded", exc_info=True)
+        raise UnreadablePicture(f"The body is not a readable {name} image.") from None
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16-bit grey
+        return (np.asarray(image, np.float32) / 257).clip(0, 255).round().astype(np.uint8)
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        paper = Image.new("RGBA", colour.size, "white")
+        image = Image.alpha_composite(paper, colour)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing pydantic objects to, as a sentence that names the field."""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}." if where else f"{problem['msg']}."

@@ -1,0 +1,114 @@
+"""From a question and the bytes of a picture to the API's answer."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from optlab.web import answers, schemas
+from optlab.web.catalogue import Catalogue, Study
+from optlab.web.pictures import FORMATS, picture_from_image, picture_from_json
+from optlab.web.preprocessing import Prepared, prepare
+from optlab.web.selection import NotFound, at_most, choose
+
+MAX_MODELS_PER_QUESTION = 32
+
+
+class UnsupportedType(ValueError):
+    """A content type that is neither JSON nor an image we read."""
+
+
+def answer_question(
+    catalogue: Catalogue,
+    store: answers.Networks,
+    question: schemas.Question,
+    content_type: str,
+    body: bytes,
+) -> schemas.Prediction:
+    """From the body of a request to its answer.
+
+    Raises:
+        UnsupportedType: the content type is none of ours.
+        PictureTooLarge: more pixels than are decoded.
+        NotFound: a name that is not in the table, or nobody who can answer.
+        UnreadablePicture: the body is no such picture.
+    """
+    start_s = time.perf_counter()
+    picture = _picture(content_type, body)
+    table = catalogue.table()
+    study, runs = choose(table, question.study, question.optimizer, question.model)
+    asked = at_most(runs, MAX_MODELS_PER_QUESTION)
+    prepared = prepare(
+        picture,
+        dataset=study.dataset.name,
+        in_channels=study.dataset.in_channels,
+        image_size=study.dataset.image_size,
+    )
+    answer = None
+    if not prepared.blank:
+        answer = answers.ask(store, asked, prepared, with_saliency=question.saliency)
+        if answer is None:
+            raise NotFound("None of the chosen models can answer; see /api/models.")
+    num_left_out = sum(map(len, runs.values())) - sum(map(len, asked.values()))
+    elapsed_ms = 1000 * (time.perf_counter() - start_s)
+    return _prediction(study, prepared, answer, num_left_out, elapsed_ms)
+
+
+def _picture(content_type: str, body: bytes) -> np.ndarray:
+    if content_type == "application/json":
+        return picture_from_json(body)
+    if content_type in FORMATS:
+        return picture_from_image(body, content_type)
+    raise UnsupportedType(f"Send {', '.join(['application/json', *FORMATS])}.")
+
+
+def _prediction(
+    study: Study,
+    prepared: Prepared,
+    answer: answers.Answer | None,
+    num_left_out: int,
+    elapsed_ms: float,
+) -> schemas.Prediction:
+    names = study.dataset.class_names
+    channels, side, _ = prepared.pixels.shape
+
+    def choice(probabilities: np.ndarray) -> dict[str, Any]:
+        top = int(probabilities.argmax())
+        return {"probabilities": probabilities.tolist(), "top": top, "name": names[top]}
+
+    optimizers = [
+        schemas.OptimizerChoice(
+            optimizer=said.optimizer,
+            models=[
+                schemas.ModelChoice(id=model.run.id, **choice(model.probabilities))
+                for model in said.models
+            ],
+            saliency=_levels(said.saliency),
+            **choice(said.probabilities),
+        )
+        for said in (answer.optimizers if answer else ())
+    ]
+    ensemble = None
+    if answer:
+        top = int(answer.probabilities.argmax())
+        ensemble = schemas.Ensemble(
+            num_models=sum(len(said.models) for said in answer.optimizers),
+            num_agreeing=sum(said.top == top for said in optimizers),
+            saliency=_levels(answer.saliency),
+            **choice(answer.probabilities),
+        )
+    return schemas.Prediction(
+        study=study.name,
+        class_names=names,
+        blank=prepared.blank,
+        seen=schemas.Seen(channels=channels, side=side, pixels=_levels(prepared.pixels)),
+        ensemble=ensemble,
+        optimizers=optimizers,
+        num_left_out=num_left_out,
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def _levels(values: np.ndarray | None) -> Any:
+    """From [0, 1] to nested lists of whole numbers 0 to 255."""
+    return None if values is None else (values * 255).round().astype(np.uint8).tolist()

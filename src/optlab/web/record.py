@@ -1,0 +1,58 @@
+"""The part of a run's record.json that the page uses, checked before anything relies on it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False, protected_namespaces=())
+
+
+class Scores(_Part):
+    loss: float | None = None
+    accuracy: float | None = None
+
+
+class BestAndLast(_Part):
+    best: Scores | None = None
+    last: Scores | None = None
+
+
+class Dataset(_Part):
+    name: str
+    title: str
+    class_names: list[str] = Field(min_length=2)
+    in_channels: Literal[1, 3]
+    image_size: int = Field(ge=4, le=512)
+    mean: list[float]
+    std: list[float]
+
+
+class Model(_Part):
+    name: str
+    num_parameters: int | None = None
+
+
+class Optimizer(_Part):
+    name: str
+    lr: float | None = None
+
+
+class Record(_Part):
+    """The part of record.json that the page uses; unknown keys are left alone."""
+
+    status: Literal["finished", "diverged", "failed"]
+    reason: str | None = None
+    run_name: str
+    seed: int = 0
+    config: dict[str, Any] = {}
+    dataset: Dataset
+    model: Model
+    optimizer: Optimizer
+    validation: BestAndLast | None = None
+    train: BestAndLast | None = None
+    test: BestAndLast | None = None
+    confusion_matrix: list[list[int]] | None = None
+    num_epochs: int | None = None
+    train_time_s: float | None = None

@@ -1,0 +1,172 @@
+"""What the API says and hears; FastAPI turns these into the OpenAPI document."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Accuracy = Annotated[float, Field(ge=0, le=1, description="a fraction, not percent")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(protected_namespaces=(), ser_json_inf_nan="null")
+
+
+class Problem(_Reply):
+    """Every 4xx and 5xx answer."""
+
+    detail: str = Field(description="what is wrong, as a sentence")
+
+
+class Health(_Reply):
+    status: Literal["ok"]
+    version: str
+    num_models: int = Field(description="finished runs that can be asked")
+
+
+class Model(_Reply):
+    id: str
+    study_name: str = Field(description="the study under which it can be asked")
+    run_name: str
+    network: str
+    optimizer: str
+    seed: int
+    lr: float | None = Field(description="learning rate that was used, lr_scale included")
+    num_parameters: int | None
+    num_epochs: int | None
+    train_time_s: float | None
+    val_accuracy: Accuracy | None
+    test_accuracy: Accuracy | None
+    answers_by_default: bool = Field(
+        description="belongs to its optimizer's best configuration by validation accuracy"
+    )
+    problem: str | None = Field(description="why it cannot answer, where it cannot")
+
+
+class Unusable(_Reply):
+    study: str
+    run: str
+    problem: str
+
+
+class StudyEntry(_Reply):
+    name: str
+    title: str
+    dataset: str
+    reads: Literal["drawing", "picture"]
+    class_names: list[str]
+    image_size: int
+    pen_width: int = Field(description="of a 280 pixel canvas: strokes as the models know them")
+    optimizers: list[str] = Field(description="those that have a finished run")
+    report_url: str | None
+
+
+class Style(_Reply):
+    title: str = Field(description="the optimizer as its authors write it")
+    colour: str = Field(pattern="^#[0-9A-Fa-f]{6}$")
+    dashes: list[float] = Field(description="on, off, ... in points; empty for a solid line")
+
+
+class Models(_Reply):
+    """Everything that can be asked."""
+
+    default_study: str | None
+    studies: list[StudyEntry]
+    models: list[Model]
+    unusable: list[Unusable] = Field(description="run folders whose record is not understood")
+    styles: dict[str, Style] = Field(description="by optimizer, as in every figure")
+    training: bool = Field(description="models are being trained by this server right now")
+
+
+class Curve(_Reply):
+    epochs: list[int]
+    train_loss: list[float | None]
+    val_loss: list[float | None]
+    val_accuracy: list[float | None]
+
+
+class ModelDetail(Model):
+    curve: Curve
+    class_names: list[str]
+    confusion_matrix: list[list[int]] | None = Field(
+        description="rows: true class, columns: what the model said; test images, best weights"
+    )
+
+
+class StudyRow(_Reply):
+    """One optimizer in the summary; means over `num_runs` runs of its best configuration."""
+
+    optimizer: str
+    num_runs: int
+    num_other_runs: int = Field(description="finished runs of other configurations")
+    num_diverged: int
+    num_failed: int
+    lr: float | None
+    test_accuracy: Accuracy | None
+    test_accuracy_min: Accuracy | None
+    test_accuracy_max: Accuracy | None
+    val_accuracy: Accuracy | None
+    train_loss: float | None
+    train_time_s: float | None
+    num_epochs: float | None
+    curve: Curve | None = Field(description="mean over the runs, up to the shortest of them")
+
+
+class StudyDetail(StudyEntry):
+    rows: list[StudyRow]
+
+
+class Question(BaseModel):
+    """Whom to ask. Without any name: the newest study, each optimizer's best configuration."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    study: Name | None = None
+    optimizer: list[Name] = Field(default=[], max_length=64, description="only these")
+    model: list[Name] = Field(default=[], max_length=64, description="only these, by id")
+    saliency: bool = Field(default=False, description="also say which pixels the answers hang on")
+
+
+class Choice(_Reply):
+    probabilities: list[Accuracy] = Field(description="one for each class name")
+    top: int = Field(description="index of the most probable class")
+    name: str = Field(description="its name")
+
+
+class ModelChoice(Choice):
+    id: str
+
+
+class OptimizerChoice(Choice):
+    optimizer: str
+    models: list[ModelChoice]
+    saliency: list[list[int]] | None = Field(
+        description="0 to 255, (side, side): size of the input gradient of the top class"
+    )
+
+
+class Ensemble(Choice):
+    num_models: int
+    num_agreeing: int = Field(description="optimizers whose own top class is the ensemble's")
+    saliency: list[list[int]] | None
+
+
+class Seen(_Reply):
+    """What the models were given, before each normalises it with its data set's mean."""
+
+    channels: int
+    side: int
+    pixels: list[list[list[int]]] = Field(description="0 to 255, (channels, side, side)")
+
+
+class Prediction(_Reply):
+    study: str
+    class_names: list[str]
+    blank: bool = Field(description="nothing was drawn; then nobody answers")
+    seen: Seen
+    ensemble: Ensemble | None = Field(
+        description="mean of the optimizers' probabilities; null when blank"
+    )
+    optimizers: list[OptimizerChoice]
+    num_left_out: int = Field(description="chosen models beyond what one request may ask")
+    elapsed_ms: float = Field(description="preparing and asking, without the way here")

@@ -1,0 +1,90 @@
+"""Whom a question is for: from names that were asked for to runs of the table."""
+
+from collections.abc import Mapping, Sequence
+
+from optlab.web.catalogue import Run, Study, Table
+
+TRAIN_COMMAND = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
+
+
+class NotFound(ValueError):
+    """A name that the table does not have; the message is a sentence for whoever asked."""
+
+
+def choose(
+    table: Table,
+    study_name: str | None = None,
+    optimizers: Sequence[str] = (),
+    model_ids: Sequence[str] = (),
+) -> tuple[Study, dict[str, Sequence[Run]]]:
+    """The study and its finished runs, by optimizer.
+
+    Args:
+        table: what there is.
+        study_name: None for the study of the first model id, or the newest.
+        optimizers: only these; empty for all.
+        model_ids: only these; empty for each optimizer's best configuration.
+
+    Raises:
+        NotFound: a name is not in the table, or nothing is trained yet.
+    """
+    study = _chosen_study(table, study_name, model_ids)
+    if model_ids:
+        members = {run.id: run for run in study.finished}
+        for model_id in model_ids:
+            if model_id not in members:
+                raise NotFound(f"No finished model of this study has the id {short(model_id)}.")
+        chosen = _by_optimizer([members[model_id] for model_id in dict.fromkeys(model_ids)])
+    else:
+        chosen = dict(study.answering)
+    for optimizer in optimizers:
+        if optimizer not in chosen:
+            raise NotFound(f"No chosen model of this study was trained by {short(optimizer)}.")
+    if optimizers:
+        chosen = {name: runs for name, runs in chosen.items() if name in optimizers}
+    if not chosen:
+        raise NotFound("This study has no finished model yet.")
+    return study, chosen
+
+
+def _chosen_study(table: Table, study_name: str | None, model_ids: Sequence[str]) -> Study:
+    if study_name is not None:
+        return study_of(table, study_name)
+    if model_ids:
+        run = table.runs.get(model_ids[0])
+        if run is None:
+            raise NotFound(f"No model has the id {short(model_ids[0])}.")
+        return next(study for study in table.studies.values() if run in study.runs)
+    default = table.default_study()
+    if default is None:
+        raise NotFound(f"There is no trained model yet. Run: {TRAIN_COMMAND}")
+    return default
+
+
+def study_of(table: Table, name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    study = table.studies.get(name)
+    if study is None:
+        raise NotFound(f"There is no study called {short(name)}.")
+    return study
+
+
+def at_most(runs: Mapping[str, Sequence[Run]], limit: int) -> dict[str, Sequence[Run]]:
+    """Up to `limit` runs, taken from the optimizers in turn."""
+    turns = max(map(len, runs.values()))
+    in_turn = [members[i] for i in range(turns) for members in runs.values() if i < len(members)]
+    return _by_optimizer(in_turn[:limit])
+
+
+def _by_optimizer(runs: Sequence[Run]) -> dict[str, Sequence[Run]]:
+    names = dict.fromkeys(run.optimizer for run in runs)
+    return {name: [run for run in runs if run.optimizer == name] for name in names}
+
+
+def short(text: str) -> str:
+    """What a client typed, quoted, in a length fit for a sentence."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")

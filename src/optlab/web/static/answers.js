@@ -1,0 +1,230 @@
+// Showing answers: the ensemble with everybody's vote, and one card for each voice.
+// Cards are built when the voices change and only updated while drawing.
+
+import { sparkline } from "./charts.js";
+
+const $ = (id) => document.getElementById(id);
+export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(digits)} %`;
+const sure = (p) => (p > 0.9995 ? "> 99.9 %" : percent(p));
+
+export function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children);
+  return node;
+}
+
+const inWords = (list) => (list.length < 2 ? list.join("") : `${list.slice(0, -1).join(", ")} and ${list.at(-1)}`);
+const isWord = (names) => names.some((name) => name.length > 2);
+const SHOWN_CLASSES = 10;
+
+/** The classes to show: all where there are ten or fewer, else the most probable ones. */
+function shownClasses(names, probabilities) {
+  const all = names.map((_, i) => i);
+  if (names.length <= SHOWN_CLASSES) return all;
+  return all.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, SHOWN_CLASSES);
+}
+
+/** Ten bars; `label` is written under (or beside) each. */
+function makeBars(container, classes, names, kind) {
+  container.replaceChildren(
+    ...classes.map((index) => {
+      const bar = make("div", kind, make("div", "well", make("div", "fill")), make("b", "", names[index]));
+      bar.dataset.index = index;
+      return bar;
+    }),
+  );
+  container.classList.toggle("words", isWord(names));
+}
+
+function fillBars(container, probabilities, names) {
+  for (const bar of container.children) {
+    const p = probabilities[bar.dataset.index];
+    bar.style.setProperty("--p", p);
+    bar.title = `${names[bar.dataset.index]}: ${percent(p)}`;
+  }
+}
+
+/**
+ * @param {object[]} voices {key, title, subtitle, colour, probabilities, top, saliency, model}
+ * @param {Map<string, object>} details of models, by id
+ */
+export class Answers {
+  constructor() {
+    this.built = "";
+  }
+
+  /** Nothing to answer: says so, shows who would, and takes the numbers away. */
+  rest(sentence, names, voices, details) {
+    this.#prepare(shownClasses(names, names.map(() => 0)), names, voices, details);
+    $("ensemble").classList.add("resting");
+    $("voices").classList.add("resting");
+    $("big-name").textContent = "?";
+    $("big").classList.remove("word");
+    $("big-sure").textContent = "";
+    $("verdict").textContent = "";
+    $("verdict").className = "verdict";
+    $("sentence").textContent = sentence;
+    for (const dots of document.querySelectorAll(".dots")) dots.replaceChildren();
+    for (const top of document.querySelectorAll(".voice-top")) top.textContent = "–";
+    for (const text of document.querySelectorAll(".voice .sure, .confusion p")) text.textContent = "";
+    for (const node of document.querySelectorAll(".differs, .is-top")) {
+      node.classList.remove("differs", "is-top");
+    }
+    for (const cell of document.querySelectorAll(".cells i")) cell.style.setProperty("--p", 0);
+  }
+
+  show(prediction, voices, details, whoseAnswer) {
+    const names = prediction.class_names;
+    const ensemble = prediction.ensemble;
+    const classes = shownClasses(names, ensemble.probabilities);
+    this.#prepare(classes, names, voices, details);
+    $("ensemble").classList.remove("resting");
+    $("voices").classList.remove("resting");
+    $("ensemble-title").textContent = whoseAnswer;
+    $("big-name").textContent = ensemble.name;
+    $("big").classList.toggle("word", ensemble.name.length > 2);
+    $("big-sure").textContent = `${sure(ensemble.probabilities[ensemble.top])} sure`;
+    this.#showVotes(ensemble, voices, names);
+    const sentence = this.#showVerdict(ensemble, voices, names);
+    voices.forEach((voice, i) => this.#showVoice($("voices").children[i], voice, ensemble, names, details));
+    return sentence;
+  }
+
+  #prepare(classes, names, voices, details) {
+    const known = voices.map((voice) => details.has(voice.model?.id));
+    const key = JSON.stringify([classes, names, voices.map((voice) => [voice.key, voice.title]), known]);
+    if (key === this.built) return;
+    this.#build(classes, names, voices, details);
+    this.built = key;
+  }
+
+  #build(classes, names, voices, details) {
+    const votes = $("votes");
+    makeBars(votes, classes, names, "vote");
+    for (const vote of votes.children) {
+      vote.querySelector("b").append(make("small"));
+      vote.append(make("div", "dots"));
+    }
+    $("voices").replaceChildren(...voices.map((voice) => this.#buildVoice(voice, classes, names, details)));
+  }
+
+  #buildVoice(voice, classes, names, details) {
+    const card = make("article", "card voice");
+    card.style.setProperty("--voice", voice.colour);
+    card.classList.toggle("word", isWord(names));
+    const name = make("div", "", make("h3", "", voice.title), make("span", "sure"), " ", make("span", "other", "disagrees"));
+    const why = make("canvas", "why");
+    why.hidden = true;
+    const bars = make("div", "bars");
+    bars.setAttribute("role", "img");
+    makeBars(bars, classes, names, "bar");
+    card.append(make("div", "voice-head", make("div", "voice-top", "–"), name, why), bars);
+
+    const model = voice.model;
+    if (model) {
+      const fact = (term, value) => make("div", "", make("dt", "", term), make("dd", "", value));
+      const facts = make("dl", "facts",
+        fact("test accuracy", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
+        fact("learning rate", model.lr === null ? "–" : String(+model.lr.toPrecision(3))));
+      const detail = details.get(model.id);
+      if (detail) {
+        const losses = detail.curve.train_loss;
+        facts.append(make("div", "", make("dt", "", "loss"),
+          make("dd", "", sparkline(losses, voice.colour, `Training loss over ${losses.length} epochs`))));
+      }
+      const cells = make("div", "cells", ...names.map(() => make("i")));
+      cells.style.setProperty("--n", names.length);
+      card.append(facts);
+      if (detail?.confusion_matrix) card.append(make("div", "confusion", cells, make("p")));
+      card.title = voice.subtitle;
+    }
+    return card;
+  }
+
+  #showVotes(ensemble, voices, names) {
+    fillBars($("votes"), ensemble.probabilities, names);
+    for (const vote of $("votes").children) {
+      const index = Number(vote.dataset.index);
+      vote.classList.toggle("is-top", index === ensemble.top);
+      vote.querySelector("small").textContent = `${Math.round(100 * ensemble.probabilities[index])} %`;
+      vote.querySelector(".dots").replaceChildren(
+        ...voices.filter((voice) => voice.top === index).map((voice) => {
+          const dot = make("i");
+          dot.style.setProperty("--voice", voice.colour);
+          dot.title = `${voice.title} says ${voice.name}`;
+          return dot;
+        }),
+      );
+    }
+  }
+
+  #showVerdict(ensemble, voices, names) {
+    const others = voices.filter((voice) => voice.top !== ensemble.top);
+    const verdict = $("verdict");
+    const [p, second] = ensemble.probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0])[1];
+    const next = p < 0.0005 ? "Nothing else comes close." : `Next comes ${names[second]} with ${percent(p)}.`;
+    const all = voices.length === 2 ? "Both" : `All ${voices.length}`;
+    let sentence;
+    if (voices.length === 1) {
+      verdict.textContent = "";
+      verdict.className = "verdict";
+      sentence = next;
+    } else if (others.length === 0) {
+      verdict.textContent = `${all} agree`;
+      verdict.className = "verdict agree";
+      sentence = `${all} say ${ensemble.name}. ${next}`;
+    } else {
+      const said = new Map();
+      for (const voice of others) said.set(voice.name, [...(said.get(voice.name) ?? []), voice.title]);
+      verdict.textContent = `${voices.length - others.length} of ${voices.length} agree`;
+      verdict.className = "verdict split";
+      const parts = [...said].map(([name, who]) => `${inWords(who)} ${who.length > 1 ? "say" : "says"} ${name}`);
+      sentence = `${voices.length - others.length} of ${voices.length} say ${ensemble.name}; ${parts.join("; ")}.`;
+    }
+    $("sentence").textContent = sentence;
+    return sentence;
+  }
+
+  #showVoice(card, voice, ensemble, names, details) {
+    card.classList.toggle("differs", voice.top !== ensemble.top);
+    card.querySelector(".voice-top").textContent = voice.name;
+    card.querySelector(".sure").textContent = sure(voice.probabilities[voice.top]) + (voice.runs > 1 ? ` · ${voice.runs} runs` : "");
+    const bars = card.querySelector(".bars");
+    fillBars(bars, voice.probabilities, names);
+    bars.setAttribute("aria-label", `${voice.title}: ${names.map((name, i) => `${name} ${percent(voice.probabilities[i], 0)}`).join(", ")}`);
+    for (const bar of bars.children) bar.classList.toggle("is-top", Number(bar.dataset.index) === voice.top);
+    const row = details.get(voice.model?.id)?.confusion_matrix?.[voice.top];
+    if (!row || !card.querySelector(".confusion")) return;
+    const total = row.reduce((sum, count) => sum + count, 0);
+    card.querySelectorAll(".cells i").forEach((cell, i) => {
+      cell.style.setProperty("--p", total ? Math.sqrt(row[i] / total) : 0);
+      cell.title = `${row[i]} of ${total} test images of ${voice.name} were called ${names[i]}`;
+    });
+    const wrong = row.map((count, i) => [count, i]).filter(([count, i]) => count && i !== voice.top).sort((a, b) => b[0] - a[0]);
+    const mistakes = wrong.slice(0, 2).map(([count, i]) => `${count} taken for ${names[i]}`).join(", ");
+    card.querySelector(".confusion p").textContent =
+      `Test images of ${voice.name}: ${row[voice.top]} of ${total} right${mistakes ? `; ${mistakes}` : ""}.`;
+  }
+}
+
+/** Paint what a network was given, with where it looked on top. */
+export function paintSeen(canvas, seen, saliency) {
+  canvas.width = canvas.height = seen.side;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(seen.side, seen.side);
+  for (let row = 0; row < seen.side; row++) {
+    for (let column = 0; column < seen.side; column++) {
+      const at = 4 * (row * seen.side + column);
+      const heat = saliency ? (saliency[row][column] / 255) ** 0.8 : 0;
+      const warm = [255, 110 + 110 * heat, 20];
+      for (let channel = 0; channel < 3; channel++) {
+        let level = seen.pixels[seen.channels === 3 ? channel : 0][row][column];
+        if (saliency) level *= 0.62;
+        image.data[at + channel] = level * (1 - heat) + warm[channel] * heat;
+      }
+      image.data[at + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+}

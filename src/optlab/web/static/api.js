@@ -1,0 +1,36 @@
+// Talking to the server. Errors become sentences that can be shown as they are.
+
+async function answerOf(request) {
+  let response;
+  try {
+    response = await request;
+  } catch {
+    throw new Error("The server does not answer. Is scripts/serve.py still running?");
+  }
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(body?.detail ?? `The server says ${response.status}.`);
+  return body;
+}
+
+const get = (path) => answerOf(fetch(path, { signal: AbortSignal.timeout(10_000) }));
+
+export const listModels = () => get("/api/models");
+export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
+export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
+
+/** Ask for answers: `picture` is a PNG blob, `question` says whom to ask. */
+export function predict(picture, { study, optimizer, model, saliency }) {
+  const query = new URLSearchParams();
+  if (study) query.set("study", study);
+  if (model) query.set("model", model);
+  else if (optimizer) query.set("optimizer", optimizer);
+  if (saliency) query.set("saliency", "true");
+  return answerOf(
+    fetch(`/api/predict?${query}`, {
+      method: "POST",
+      headers: { "content-type": "image/png" },
+      body: picture,
+      signal: AbortSignal.timeout(20_000),
+    }),
+  );
+}

@@ -1,0 +1,217 @@
+// The canvas: strokes with mouse, finger, pen or keys, undo, and a picture underneath.
+// Strokes are kept as points in a 280 x 280 square, so they stay sharp at any size and theme.
+
+import { exampleStrokes } from "./examples.js";
+
+const SIDE = 280;
+const LONGEST_SIDE_SENT = 512; // of a photograph; the server crops and scales it
+
+export class Pad {
+  /** @param {HTMLCanvasElement} canvas  @param {() => void} onChange called after every change */
+  constructor(canvas, onChange) {
+    this.canvas = canvas;
+    this.onChange = onChange;
+    this.penWidth = 22;
+    this.readOnly = false; // pictures only, nothing to draw
+    this.marks = []; // strokes {points, width} and pictures {bitmap}, in order
+    this.stroke = null;
+    this.pen = { x: SIDE / 2, y: SIDE / 4, visible: false }; // of the keyboard
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(end, (event) => this.#up(event));
+    }
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => {
+      this.pen.visible = false;
+      this.#lift();
+      this.paint();
+    });
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+  }
+
+  get isEmpty() {
+    return this.marks.length === 0;
+  }
+
+  undo() {
+    if (this.stroke || this.isEmpty) return;
+    this.marks.pop();
+    this.#changed();
+  }
+
+  clear() {
+    this.stroke = null;
+    this.marks = [];
+    this.#changed();
+  }
+
+  example(digit) {
+    this.stroke = null;
+    this.marks = exampleStrokes(digit).map((points) => ({
+      width: this.penWidth,
+      points: points.map(([x, y]) => [x * SIDE, y * SIDE]),
+    }));
+    this.#changed();
+  }
+
+  show(bitmap) {
+    this.stroke = null;
+    this.marks = [{ bitmap }];
+    this.#changed();
+  }
+
+  /** What is sent: a picture as it is, or black ink on white paper, whatever the theme shows. */
+  toPNG() {
+    const canvas = document.createElement("canvas");
+    const bitmap = this.marks.find((mark) => mark.bitmap)?.bitmap;
+    if (bitmap) {
+      const scale = Math.min(1, LONGEST_SIDE_SENT / Math.max(bitmap.width, bitmap.height));
+      canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+      canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+      const context = canvas.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    } else {
+      canvas.width = canvas.height = SIDE;
+      const context = canvas.getContext("2d");
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, SIDE, SIDE);
+      this.#draw(context, "#000");
+    }
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+
+  paint() {
+    const context = this.canvas.getContext("2d");
+    const scale = this.canvas.width / SIDE;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, SIDE, SIDE);
+    const ink = getComputedStyle(this.canvas).getPropertyValue("--pen");
+    this.#draw(context, ink);
+    if (!this.pen.visible) return;
+    context.lineWidth = 1.5;
+    context.strokeStyle = getComputedStyle(this.canvas).getPropertyValue("--accent");
+    context.beginPath();
+    context.arc(this.pen.x, this.pen.y, this.penWidth / 2 + 3, 0, 7);
+    context.moveTo(this.pen.x - 5, this.pen.y);
+    context.lineTo(this.pen.x + 5, this.pen.y);
+    context.moveTo(this.pen.x, this.pen.y - 5);
+    context.lineTo(this.pen.x, this.pen.y + 5);
+    context.stroke();
+  }
+
+  #draw(context, ink) {
+    for (const mark of this.marks) {
+      if (mark.bitmap) drawFitted(context, mark.bitmap);
+      else drawStroke(context, mark, ink);
+    }
+  }
+
+  #resize() {
+    const side = Math.round(this.canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 3));
+    if (!side || side === this.canvas.width) return;
+    this.canvas.width = this.canvas.height = side;
+    this.paint();
+  }
+
+  #changed() {
+    this.paint();
+    this.onChange();
+  }
+
+  #point(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - box.left) / box.width) * SIDE,
+      ((event.clientY - box.top) / box.height) * SIDE,
+    ];
+  }
+
+  #down(event) {
+    if (!event.isPrimary || event.button !== 0 || this.readOnly) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pen.visible = false;
+    this.#begin({ width: this.penWidth, points: [this.#point(event)], pointer: event.pointerId });
+  }
+
+  /** Starts a stroke; drawing on top of a picture starts afresh instead. */
+  #begin(stroke) {
+    this.marks = this.marks.filter((mark) => !mark.bitmap);
+    this.stroke = stroke;
+    this.marks.push(stroke);
+    this.#changed();
+  }
+
+  #move(event) {
+    if (!this.stroke || this.stroke.pointer !== event.pointerId) return;
+    // browsers report one move a frame; the moves in between make the line smooth
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const each of events.length ? events : [event]) {
+      const [x, y] = this.#point(each);
+      const [lastX, lastY] = this.stroke.points.at(-1);
+      if (Math.hypot(x - lastX, y - lastY) >= 1) this.stroke.points.push([x, y]);
+    }
+    this.#changed();
+  }
+
+  #up(event) {
+    if (!this.stroke || this.stroke.pointer !== event.pointerId) return;
+    this.stroke = null;
+    this.#changed();
+  }
+
+  #lift() {
+    if (this.stroke && this.stroke.pointer === undefined) this.stroke = null;
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = event.shiftKey ? 3 : 10;
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    if (event.key in moves && !this.readOnly) {
+      const clamp = (value) => Math.min(SIDE - 4, Math.max(4, value));
+      this.pen.x = clamp(this.pen.x + moves[event.key][0] * step);
+      this.pen.y = clamp(this.pen.y + moves[event.key][1] * step);
+      this.pen.visible = true;
+      if (this.stroke) {
+        this.stroke.points.push([this.pen.x, this.pen.y]);
+        this.#changed();
+      } else this.paint();
+    } else if (event.key === " " && !this.readOnly) {
+      this.pen.visible = true;
+      if (this.stroke) {
+        this.#lift();
+        this.#changed();
+      } else {
+        this.#begin({ width: this.penWidth, points: [[this.pen.x, this.pen.y]] });
+      }
+    } else if (/^[0-9]$/.test(event.key) && !this.readOnly) this.example(Number(event.key));
+    else if (event.key === "Delete" || event.key === "Backspace") this.clear();
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** Quadratic curves through the middles of neighbouring points. */
+function drawStroke(context, { points, width }, ink) {
+  context.lineCap = context.lineJoin = "round";
+  context.lineWidth = width;
+  context.strokeStyle = ink;
+  context.beginPath();
+  context.moveTo(...points[0]);
+  for (let i = 1; i < points.length - 1; i++) {
+    const [x, y] = points[i];
+    const [nextX, nextY] = points[i + 1];
+    context.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
+  }
+  context.lineTo(...points.at(-1)); // a single point becomes a dot through the round caps
+  context.stroke();
+}
+
+function drawFitted(context, bitmap) {
+  const scale = SIDE / Math.max(bitmap.width, bitmap.height);
+  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+}

@@ -1,0 +1,81 @@
+"""The page's answer as a table for the terminal."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from optlab.results.palette import display_name, style_of
+from optlab.web.answers import Networks, ask
+from optlab.web.catalogue import Catalogue
+from optlab.web.pictures import picture_from_image
+from optlab.web.preprocessing import prepare
+from optlab.web.selection import choose
+
+NUM_RUNNERS_UP = 2
+
+
+def answer_table(
+    image: bytes, content_type: str, outputs: Path, study_name: str | None = None
+) -> RichTable:
+    """Ask each optimizer's models about one image.
+
+    Args:
+        image: the bytes of a PNG or JPEG.
+        content_type: `image/png` or `image/jpeg`.
+        outputs: the folder of studies.
+        study_name: whom to ask; None for the newest study.
+
+    Raises:
+        ValueError: no readable image, nothing in it, no such study or no trained model; the
+            message says which.
+    """
+    torch.set_num_threads(1)
+    picture = picture_from_image(image, content_type)
+    study, runs = choose(Catalogue(outputs).table(), study_name)
+    dataset = study.dataset
+    prepared = prepare(
+        picture,
+        dataset=dataset.name,
+        in_channels=dataset.in_channels,
+        image_size=dataset.image_size,
+    )
+    if prepared.blank:
+        raise ValueError("The image is blank: there is nothing in it to read.")
+    answer = ask(Networks(), runs, prepared, with_saliency=False)
+    if answer is None:
+        raise ValueError(f"None of the models of {study.name} could be loaded.")
+
+    table = RichTable(title=f"{study.title} ({dataset.title})", title_justify="left")
+    table.add_column("Optimizer")
+    table.add_column("Says", justify="center")
+    table.add_column("Sure", justify="right")
+    table.add_column("Next")
+    table.add_column("Runs", justify="right")
+    top = int(answer.probabilities.argmax())
+    for said in answer.optimizers:
+        differs = int(said.probabilities.argmax()) != top
+        table.add_row(
+            Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
+            *_words(said.probabilities, dataset.class_names),
+            str(len(said.models)),
+            style="yellow" if differs else None,
+        )
+    table.add_section()
+    num_models = sum(len(said.models) for said in answer.optimizers)
+    words = _words(answer.probabilities, dataset.class_names)
+    table.add_row("Ensemble", *words, str(num_models), style="bold")
+    return table
+
+
+def _words(probabilities: np.ndarray, names: list[str]) -> tuple[str, str, str]:
+    """Top class, its probability, and the runners-up."""
+    order = np.argsort(-probabilities)
+    runners_up = order[1 : 1 + NUM_RUNNERS_UP]
+    return (
+        names[order[0]],
+        f"{probabilities[order[0]]:.1%}",
+        ", ".join(f"{names[i]} {probabilities[i]:.1%}" for i in runners_up),
+    )

@@ -1,0 +1,233 @@
+"""Made studies: run folders as training leaves them, from small networks trained for a second."""
+
+import asyncio
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from optlab.models import CNN, MLP
+from optlab.web import create_app
+
+MEAN, STD = 0.3052, 0.3619  # of the embedded digits at 28x28; any values would do here
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1e-3),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=1e-2),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-3),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def write_run(
+    outputs: Path,
+    net: nn.Module,
+    *,
+    study: str = "digits-mlp",
+    optimizer: str = "adam",
+    seed: int = 0,
+    lr: float = 1e-3,
+    status: str = "finished",
+    dataset: dict[str, Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+    accuracy: float = 0.9,
+    curve: list[tuple[float, float, float]] | None = None,
+    confusion: list[list[int]] | None = None,
+) -> Path:
+    """A run folder by the book: checkpoint and curves first, the record last."""
+    dataset = dataset or {
+        "name": "digits",
+        "title": "UCI digits (embedded)",
+        "checksum": "0",
+        "num_train": 1149,
+        "num_val": 288,
+        "num_test": 360,
+        "class_names": [str(digit) for digit in range(10)],
+        "in_channels": 1,
+        "image_size": 28,
+        "mean": [MEAN],
+        "std": [STD],
+    }
+    folder = outputs / study / f"{optimizer}-seed{seed}-{abs(hash((lr, status))) % 16**8:08x}"
+    (folder / "checkpoints").mkdir(parents=True)
+    state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    for name in ("best", "last"):
+        torch.save({"state_dict": state}, folder / "checkpoints" / f"{name}.ckpt")
+    with (folder / "epochs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "epoch",
+                "step",
+                "lr",
+                "train/loss",
+                "train/accuracy",
+                "val/loss",
+                "val/accuracy",
+                "train_time_s",
+            ]
+        )
+        for epoch, (train_loss, val_loss, val_accuracy) in enumerate(curve or [], start=1):
+            row = [epoch, epoch * 18, lr, train_loss, val_accuracy, val_loss, val_accuracy, epoch]
+            writer.writerow(row)
+    scores = {"loss": 0.3, "accuracy": accuracy}
+    finished = status == "finished"
+    record = {
+        "format": 1,
+        "protocol_version": 1,
+        "status": status,
+        "reason": None if finished else "the loss is not finite",
+        "study": study,
+        "run_name": f"{optimizer}-seed{seed}",
+        "hash": "0" * 8,
+        "command": f"python train.py optimizer={optimizer} outputs={outputs}",
+        "overrides": [],
+        "seed": seed,
+        "config": {"optimizer": {"name": optimizer, "lr": lr}, "seed": seed},
+        "dataset": dataset,
+        "model": {
+            "name": type(net).__name__.lower(),
+            "target": f"optlab.models.{type(net).__name__}",
+            "kwargs": {
+                "in_channels": dataset["in_channels"],
+                "image_size": dataset["image_size"],
+                "num_classes": len(dataset["class_names"]),
+                **(kwargs or {}),
+            },
+            "num_parameters": sum(p.numel() for p in net.parameters()),
+        },
+        "optimizer": {"name": optimizer, "target": "torch.optim.Adam", "lr": lr},
+        "validation": {"best": {"epoch": 1, "step": 18, **scores}, "last": scores},
+        "train": {"best": scores, "last": scores},
+        "test": {"best": scores, "last": scores} if finished else None,
+        "confusion_matrix": confusion,
+        "num_epochs": len(curve or []),
+        "train_time_s": 1.5,
+    }
+    temporary = folder / "record.json.tmp"
+    temporary.write_text(json.dumps(record))
+    temporary.rename(folder / "record.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """The embedded digits, (1797, 1, 28, 28) in [0, 1], and their labels."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = torch.from_numpy(digits.images).float().unsqueeze(1) / 16
+    images = nn.functional.interpolate(small, size=(28, 28), mode="bilinear")
+    return images, torch.from_numpy(digits.target)
+
+
+@pytest.fixture(scope="session")
+def trained_outputs(
+    embedded_digits: tuple[torch.Tensor, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A study of five optimizers on the first 1,437 embedded digits, and a diverged sixth run."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    torch.set_num_threads(1)
+    images, labels = embedded_digits
+    images = (images - MEAN) / STD
+    for optimizer, make in OPTIMIZERS.items():
+        torch.manual_seed(0)
+        net = MLP(in_channels=1, image_size=28, num_classes=10, hidden_sizes=[128])
+        step = make(net.parameters())
+        curve = []
+        for _ in range(20):
+            total = 0.0
+            for chosen in torch.randperm(1437).split(64):
+                loss = nn.functional.cross_entropy(net(images[chosen]), labels[chosen])
+                step.zero_grad()
+                loss.backward()
+                step.step()
+                total += loss.item() * len(chosen)
+            with torch.no_grad():
+                logits = net.eval()(images[1437:])
+                net.train()
+            val_loss = nn.functional.cross_entropy(logits, labels[1437:]).item()
+            said = logits.argmax(dim=1)
+            accuracy = (said == labels[1437:]).float().mean().item()
+            curve.append((total / 1437, val_loss, accuracy))
+        confusion = np.zeros((10, 10), int)
+        np.add.at(confusion, (labels[1437:].numpy(), said.numpy()), 1)
+        write_run(
+            outputs,
+            net,
+            optimizer=optimizer,
+            lr=step.param_groups[0]["lr"],
+            kwargs={"hidden_sizes": [128]},
+            accuracy=accuracy,
+            curve=curve,
+            confusion=confusion.tolist(),
+        )
+    write_run(
+        outputs, net, optimizer="sgd", lr=50.0, status="diverged", kwargs={"hidden_sizes": [128]}
+    )
+    (outputs / "digits-mlp" / "study.json").write_text(json.dumps({"title": "Digits, MLP"}))
+    report = outputs / "digits-mlp" / "report"
+    report.mkdir()
+    (report / "index.html").write_text("<!doctype html><title>Report</title><h1>The report</h1>")
+    (report / "summary.csv").write_text("optimizer,test")
+    return outputs
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run of an untrained network into tmp_path."""
+
+    def make(**choices: Any) -> Path:
+        dataset = choices.get("dataset")
+        if dataset and dataset["in_channels"] == 3:
+            net: nn.Module = CNN(3, dataset["image_size"], 10)
+            return write_run(tmp_path, net, **choices)
+        knobs = {"hidden_sizes": [8]}
+        net = MLP(in_channels=1, image_size=28, num_classes=10, **knobs)
+        return write_run(tmp_path, net, **{"kwargs": knobs, **choices})
+
+    return make
+
+
+class Client:
+    """Asks an application without a socket: one call, one answer."""
+
+    def __init__(self, outputs: Path, base_url: str = "http://127.0.0.1", **options: Any) -> None:
+        self.app = create_app(outputs, **options)
+        self.base_url = base_url
+
+    def __call__(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=self.base_url) as client:
+                return await client.request(method, url, **arguments)
+
+        return asyncio.run(ask())
+
+    def get(self, url: str, **arguments: Any) -> httpx.Response:
+        return self("GET", url, **arguments)
+
+    def post(self, url: str, **arguments: Any) -> httpx.Response:
+        return self("POST", url, **arguments)
+
+
+@pytest.fixture(scope="session")
+def client(trained_outputs: Path) -> Client:
+    return Client(trained_outputs)
+
+
+@pytest.fixture(scope="session")
+def client_for() -> type[Client]:
+    return Client

@@ -1,0 +1,158 @@
+"""Networks that are asked: probabilities, the ensemble, saliency, and those that cannot answer."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from optlab.models import load_network
+from optlab.web.answers import Networks, ask
+from optlab.web.catalogue import Catalogue, Run
+from optlab.web.preprocessing import Prepared
+
+MakeRun = Callable[..., Path]
+PREPARED = Prepared(np.random.default_rng(0).random((1, 28, 28)).astype(np.float32), blank=False)
+
+
+def runs_of(outputs: Path) -> dict[str, list[Run]]:
+    (study,) = Catalogue(outputs).table().studies.values()
+    return {name: list(runs) for name, runs in study.answering.items()}
+
+
+def test_ensemble_counts_every_optimizer_the_same(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(optimizer="adam", seed=seed)
+    make_run(optimizer="sgd")
+    answer = ask(Networks(), runs_of(tmp_path), PREPARED, with_saliency=False)
+    assert answer is not None
+    adam, sgd = answer.optimizers
+    assert (len(adam.models), len(sgd.models)) == (3, 1)
+    mean = np.mean([model.probabilities for model in adam.models], axis=0)
+    np.testing.assert_allclose(adam.probabilities, mean)
+    np.testing.assert_allclose(answer.probabilities, (mean + sgd.probabilities) / 2)
+    assert answer.probabilities.sum() == pytest.approx(1)
+    assert answer.saliency is None
+
+
+def test_probabilities_are_those_of_the_network_on_normalised_pixels(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run()
+    (run,) = runs_of(tmp_path)["adam"]
+    answer = ask(Networks(), {"adam": [run]}, PREPARED, with_saliency=False)
+    dataset = run.record.dataset
+    images = (torch.from_numpy(PREPARED.pixels)[None] - dataset.mean[0]) / dataset.std[0]
+    expected = load_network(folder)(images).softmax(dim=1)[0].detach()
+    assert answer is not None
+    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-5)
+
+
+def test_saliency_is_the_gradient_of_the_top_logit() -> None:
+    class OnePixel(nn.Module):
+        """Looks at pixel (3, 5) alone, and at (7, 2) half as much."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            weight = torch.zeros(10, 28, 28)
+            weight[4, 3, 5], weight[4, 7, 2] = 2.0, -1.0
+            self.weight = nn.Parameter(weight.reshape(10, -1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            bias = torch.eye(10)[4] * 9
+            return images.flatten(1) @ self.weight.T + bias
+
+    expected = np.zeros((28, 28))
+    expected[3, 5], expected[7, 2] = 1.0, 0.5
+    networks = Networks(load=lambda _: OnePixel())
+    run = fake_run()
+    answer = ask(networks, {"adam": [run]}, PREPARED, with_saliency=True)
+    assert answer is not None
+    np.testing.assert_allclose(answer.saliency, expected, atol=1e-6)
+
+
+def fake_run(run_id: str = "a", modified_ns: int = 1) -> Run:
+    from optlab.web.catalogue import Curve
+    from optlab.web.record import Record
+
+    record = Record.model_validate(
+        {
+            "status": "finished",
+            "run_name": "adam-seed0",
+            "dataset": {
+                "name": "digits",
+                "title": "",
+                "class_names": list("0123456789"),
+                "in_channels": 1,
+                "image_size": 28,
+                "mean": [0.0],
+                "std": [1.0],
+            },
+            "model": {"name": "mlp"},
+            "optimizer": {"name": "adam"},
+        }
+    )
+    return Run(run_id, "study", Path(run_id), modified_ns, record, Curve([], [], [], []))
+
+
+def network_of(num_classes: int = 10) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))
+
+
+def test_network_is_loaded_once_even_when_many_ask_at_once() -> None:
+    loads = []
+
+    def load(folder: Path) -> nn.Module:
+        loads.append(folder)
+        return network_of()
+
+    networks, run = Networks(load=load), fake_run()
+    threads = [threading.Thread(target=networks.get, args=(run,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+    networks.get(fake_run(modified_ns=2))  # trained again
+    assert len(loads) == 2
+
+
+def test_oldest_network_makes_room() -> None:
+    loads = []
+
+    def load(folder: Path) -> nn.Module:
+        loads.append(folder.name)
+        return network_of()
+
+    networks = Networks(load=load, max_parameters=2 * 7850)  # 784 * 10 + 10 each
+    for run_id in ("a", "b", "a", "c", "a", "b"):
+        networks.get(fake_run(run_id))
+    assert loads == ["a", "b", "c", "b"]
+
+
+def test_run_that_cannot_be_used_says_why_and_the_others_answer(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run(optimizer="adam")
+    broken = make_run(optimizer="sgd")
+    (broken / "checkpoints" / "best.ckpt").write_bytes(b"junk")
+    networks, runs = Networks(), runs_of(tmp_path)
+    answer = ask(networks, runs, PREPARED, with_saliency=False)
+    assert answer is not None
+    assert [said.optimizer for said in answer.optimizers] == ["adam"]
+    problem = networks.problem(runs["sgd"][0])
+    assert problem == "its weights could not be loaded; the server's log says why"
+    assert networks.problem(runs["adam"][0]) is None
+    assert ask(networks, {"sgd": runs["sgd"]}, PREPARED, with_saliency=True) is None
+
+
+def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
+    assert Networks(load=lambda _: network_of(7)).get(fake_run()) == (
+        "it does not answer with 10 classes"
+    )
+    broken = network_of()
+    nn.init.constant_(broken[1].bias, float("nan"))  # type: ignore[index]
+    assert Networks(load=lambda _: broken).get(fake_run()) == "its weights are not finite"

@@ -1,0 +1,382 @@
+"""The API as a client meets it."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from optlab.results.palette import style_of
+from optlab.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS
+
+FIVE = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+
+
+def seven() -> np.ndarray:
+    image = Image.new("L", (280, 280), 255)
+    strokes = [(80, 50), (200, 50), (150, 140), (120, 230)]
+    ImageDraw.Draw(image).line(strokes, fill=0, width=22, joint="curve")
+    return np.asarray(image)
+
+
+def png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def send(client: Any, body: bytes, kind: str = "image/png", query: str = "") -> Any:
+    return client.post(f"/api/predict{query}", content=body, headers={"content-type": kind})
+
+
+def test_health_counts_finished_runs(client: Any) -> None:
+    answer = client.get("/api/health").json()
+    assert (answer["status"], answer["num_models"]) == ("ok", 5)
+
+
+def test_models_are_listed_with_what_a_reader_needs(client: Any) -> None:
+    listed = client.get("/api/models").json()
+    assert listed["default_study"] == "digits-mlp"
+    (study,) = listed["studies"]
+    assert (study["title"], study["reads"]) == ("Digits, MLP", "drawing")
+    assert study["optimizers"] == FIVE
+    assert sorted(model["optimizer"] for model in listed["models"]) == FIVE
+    for model in listed["models"]:
+        assert model["answers_by_default"]
+        assert 0.5 < model["test_accuracy"] <= 1
+        assert model["lr"] > 0
+    assert {name: style["colour"] for name, style in listed["styles"].items()} == {
+        name: style_of(name).color for name in FIVE
+    }
+
+
+def test_no_answer_tells_where_the_models_lie(client: Any, trained_outputs: Path) -> None:
+    names = client.get("/api/models").json()["models"]
+    urls = ["/api/models", "/api/studies/digits-mlp", f"/api/models/{names[0]['id']}"]
+    texts = [client.get(url).text for url in urls] + [send(client, png(seven())).text]
+    for text in texts:
+        assert str(trained_outputs) not in text
+
+
+def test_model_has_its_curve_and_confusion_matrix(client: Any) -> None:
+    model = client.get("/api/models").json()["models"][0]
+    detail = client.get(f"/api/models/{model['id']}").json()
+    assert detail["curve"]["epochs"] == list(range(1, 21))
+    assert np.array(detail["confusion_matrix"]).sum() == 360
+    assert detail["run_name"] == model["run_name"]
+
+
+def test_study_has_a_row_and_a_curve_for_each_optimizer(client: Any) -> None:
+    rows = client.get("/api/studies/digits-mlp").json()["rows"]
+    assert sorted(row["optimizer"] for row in rows) == FIVE
+    accuracies = [row["val_accuracy"] for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    (sgd,) = [row for row in rows if row["optimizer"] == "sgd"]
+    assert (sgd["num_runs"], sgd["num_diverged"]) == (1, 1)
+    assert len(sgd["curve"]["val_loss"]) == 20
+
+
+def test_report_is_shown_in_a_sandbox_with_its_files_and_no_others(client: Any) -> None:
+    url = client.get("/api/models").json()["studies"][0]["report_url"]
+    assert url == "/api/studies/digits-mlp/report/index.html"
+    report = client.get(url)
+    assert "The report" in report.text
+    assert report.headers["content-type"].startswith("text/html")
+    policy = report.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in policy
+    folder = "/api/studies/digits-mlp/report"
+    assert client.get(f"{folder}/summary.csv").text == "optimizer,test"
+    for name in ("nothing.csv", "%2e%2e", "..%2fstudy.json", "%2e%2e%2fstudy.json", ""):
+        assert client.get(f"{folder}/{name}").status_code == 404
+
+
+def test_numbers_and_png_get_the_same_answer(client: Any) -> None:
+    picture = seven()
+    by_json = client.post("/api/predict", json={"pixels": picture.tolist()}).json()
+    by_png = send(client, png(picture)).json()
+    del by_json["elapsed_ms"], by_png["elapsed_ms"]
+    assert by_json == by_png
+    assert by_png["ensemble"]["name"] == "7"
+
+
+def test_prediction_is_grouped_by_optimizer_with_the_ensemble(client: Any) -> None:
+    answer = send(client, png(seven())).json()
+    assert [said["optimizer"] for said in answer["optimizers"]] == FIVE
+    assert not answer["blank"]
+    ensemble = answer["ensemble"]
+    assert ensemble["num_models"] == 5
+    mean = np.mean([said["probabilities"] for said in answer["optimizers"]], axis=0)
+    np.testing.assert_allclose(ensemble["probabilities"], mean)
+    agreeing = [said for said in answer["optimizers"] if said["top"] == ensemble["top"]]
+    assert ensemble["num_agreeing"] == len(agreeing)
+    seen = answer["seen"]
+    assert np.array(seen["pixels"]).shape == (seen["channels"], seen["side"], seen["side"])
+    assert np.array(seen["pixels"]).max() == 255
+
+
+def test_one_optimizer_or_one_model_can_be_chosen_alone(client: Any) -> None:
+    picture = png(seven())
+    answer = send(client, picture, query="?optimizer=adam&optimizer=sgd").json()
+    assert [said["optimizer"] for said in answer["optimizers"]] == ["adam", "sgd"]
+    model = answer["optimizers"][0]["models"][0]
+    alone = send(client, picture, query=f"?model={model['id']}").json()
+    (said,) = alone["optimizers"]
+    assert said["probabilities"] == model["probabilities"] == alone["ensemble"]["probabilities"]
+
+
+def test_saliency_comes_when_asked_for(client: Any) -> None:
+    plain = send(client, png(seven())).json()
+    assert plain["ensemble"]["saliency"] is None
+    answer = send(client, png(seven()), query="?saliency=true").json()
+    for said in [answer["ensemble"], *answer["optimizers"]]:
+        levels = np.array(said["saliency"])
+        assert levels.shape == (28, 28)
+        assert (levels.min() >= 0, levels.max()) == (True, 255)
+    assert plain["ensemble"]["top"] == answer["ensemble"]["top"]
+
+
+def test_blank_canvas_is_said_to_be_blank(client: Any) -> None:
+    answer = send(client, png(np.full((280, 280), 255, np.uint8))).json()
+    assert answer["blank"]
+    assert answer["ensemble"] is None
+    assert answer["optimizers"] == []
+
+
+def test_drawn_pictures_of_the_data_set_are_recognised(
+    client: Any, embedded_digits: tuple[Any, Any]
+) -> None:
+    images, labels = embedded_digits
+    right = 0
+    for image, label in zip(images[1500:1540, 0].numpy(), labels[1500:1540], strict=True):
+        large = Image.fromarray((255 - image * 255).astype(np.uint8)).resize((200, 200))
+        canvas = Image.new("L", (280, 280), 255)
+        canvas.paste(large, (30, 50))
+        right += send(client, png(np.asarray(canvas))).json()["ensemble"]["top"] == label
+    assert right >= 30
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "sentence"),
+    [
+        ("?study=nothing", 404, "There is no study called 'nothing'."),
+        ("?study=../digits-mlp", 404, "There is no study called '../digits-mlp'."),
+        ("?optimizer=muon", 404, "No chosen model of this study was trained by 'muon'."),
+        ("?model=0123456789ab", 404, "No model has the id '0123456789ab'."),
+        ("?model=" + "x" * 150, 404, "No model has the id"),
+        ("?study=digits-mlp&model=zz", 404, "No finished model of this study has the id 'zz'."),
+        ("?saliency=perhaps", 422, "saliency: "),
+        ("?optimiser=adam", 422, "optimiser: Extra inputs are not permitted."),
+        ("?study=", 422, "study: "),
+        ("?study=" + "x" * 300, 422, "study: "),
+        ("?" + "&".join(["model=a"] * 65), 422, "model: "),
+        ("?study=%00", 404, "There is no study called"),
+    ],
+)
+def test_wrong_question_gets_a_sentence(
+    client: Any, query: str, status: int, sentence: str
+) -> None:
+    answer = send(client, png(seven()), query=query)
+    assert answer.status_code == status
+    assert sentence in answer.json()["detail"]
+    assert len(answer.text) < 300
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("image/png", b"", 422),
+        ("image/png", b"not a png", 422),
+        ("image/jpeg", b"\xff\xd8\xff\xe0", 422),
+        ("application/json", b"{", 422),
+        ("application/json", b'{"pixels": [[NaN]]}', 422),
+        ("application/json; charset=utf-8", b'{"pixels": "x"}', 422),
+        ("image/gif", b"GIF89a", 415),
+        ("", b"x", 415),
+        ("multipart/form-data; boundary=x", b"--x--", 415),
+        ("image/png", b"\0" * (MAX_BODY_BYTES + 1), 413),
+    ],
+)
+def test_wrong_body_gets_a_sentence_and_the_server_lives_on(
+    client: Any, kind: str, body: bytes, status: int
+) -> None:
+    answer = send(client, body, kind)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["detail"]
+    assert "Traceback" not in answer.text
+    assert client.get("/api/health").status_code == 200
+
+
+def test_too_many_pixels_are_refused(client: Any) -> None:
+    answer = send(client, png(np.zeros((2100, 2100), np.uint8)))
+    assert answer.status_code == 413
+    assert "2100 x 2100 pixels" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static/%2fetc%2fpasswd",
+        "/static/",
+        "/api/models/..%2f..%2frecord.json",
+        "/api/models/%00",
+        "/api/studies/..",
+        "/api/studies/%2e%2e/report",
+        "/api/studies/..%2f..%2fetc/report",
+        "/api/studies/digits-mlp%2freport/report",
+        "/docs",
+        "/outputs/digits-mlp/study.json",
+    ],
+)
+def test_paths_lead_nowhere(client: Any, url: str) -> None:
+    answer = client.get(url)
+    assert answer.status_code == 404
+    assert list(answer.json()) == ["detail"]
+
+
+def test_page_and_its_files_are_served_with_security_headers(client: Any) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+    for name in ("page.js", "drawing.js", "answers.js", "charts.js", "examples.js", "api.js"):
+        answer = client.get(f"/static/{name}")
+        assert answer.headers["content-type"].startswith("text/javascript")
+    assert client.get("/static/page.css").headers["content-type"].startswith("text/css")
+    tag = page.headers["etag"]
+    assert client.get("/", headers={"if-none-match": tag}).status_code == 304
+    for answer in (page, client.get("/nowhere"), client.get("/api/health")):
+        for name in SECURITY_HEADERS.keys() - {"cache-control"}:
+            assert answer.headers[name] == SECURITY_HEADERS[name]
+
+
+def test_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: Any) -> None:
+    names = ["page.js", "drawing.js", "answers.js", "charts.js", "examples.js", "api.js"]
+    texts = [client.get("/").text, client.get("/static/page.css").text]
+    texts += [client.get(f"/static/{name}").text for name in names]
+    for text in texts:
+        assert "https://" not in text
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert " style=" not in texts[0]
+    assert "<style" not in texts[0]
+    assert "onclick" not in texts[0]
+
+
+def test_every_error_that_occurs_is_declared(client: Any) -> None:
+    document = client.get("/api/openapi.json").json()
+    declared = set(document["paths"]["/api/predict"]["post"]["responses"])
+    assert declared == {"200", "400", "404", "408", "413", "415", "422"}
+    text = json.dumps(document)
+    assert "HTTPValidationError" not in text
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path
+
+
+def test_no_trained_model_is_said_with_the_command(client_for: Any, tmp_path: Path) -> None:
+    client = client_for(tmp_path, is_training=lambda: True)
+    models = client.get("/api/models").json()
+    assert (models["studies"], models["default_study"], models["training"]) == ([], None, True)
+    answer = send(client, png(seven()))
+    assert answer.status_code == 404
+    assert "python train.py -m optimizer=sgd,adam" in answer.json()["detail"]
+
+
+def test_model_trained_meanwhile_answers_without_restart(
+    client_for: Any, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("optlab.web.app.Catalogue", _always_looking())
+    client = client_for(tmp_path)
+    make_run(optimizer="sgd")
+    first = send(client, png(seven())).json()
+    make_run(optimizer="adam")
+    second = send(client, png(seven())).json()
+    assert [said["optimizer"] for said in first["optimizers"]] == ["sgd"]
+    assert [said["optimizer"] for said in second["optimizers"]] == ["adam", "sgd"]
+
+
+def _always_looking() -> Any:
+    from optlab.web.catalogue import Catalogue
+
+    return lambda outputs: Catalogue(outputs, interval_s=0)
+
+
+def test_more_models_than_one_request_may_ask_are_left_out_and_counted(
+    client_for: Any, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for seed in range(40):
+        make_run(optimizer="adam", seed=seed)
+    make_run(optimizer="sgd")
+    answer = send(client_for(tmp_path), png(seven())).json()
+    assert answer["num_left_out"] == 9  # 41 less the 32 of a request
+    assert [len(said["models"]) for said in answer["optimizers"]] == [31, 1]
+
+
+def test_photographs_are_for_colour_networks(
+    client_for: Any, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
+    dataset = {
+        "name": "cifar10",
+        "title": "CIFAR-10",
+        "class_names": names,
+        "in_channels": 3,
+        "image_size": 32,
+        "mean": [0.49, 0.48, 0.45],
+        "std": [0.25, 0.24, 0.26],
+    }
+    make_run(study="cifar10-cnn", dataset=dataset)
+    make_run(optimizer="sgd")
+    client = client_for(tmp_path)
+    listed = client.get("/api/models").json()
+    assert listed["default_study"] == "digits-mlp"
+    assert {s["name"]: s["reads"] for s in listed["studies"]} == {
+        "cifar10-cnn": "picture",
+        "digits-mlp": "drawing",
+    }
+    photograph = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    answer = send(client, png(photograph), query="?study=cifar10-cnn&saliency=true").json()
+    assert np.array(answer["seen"]["pixels"]).shape == (3, 32, 32)
+    assert answer["ensemble"]["name"] in names
+
+
+def test_failure_of_the_server_leaves_without_a_trace(
+    client_for: Any, trained_outputs: Path, monkeypatch: Any
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret of the server")
+
+    monkeypatch.setattr("optlab.web.prediction.prepare", fail)
+    answer = send(client_for(trained_outputs), png(seven()))
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": "The server failed at this; its log says why."}
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_other_hosts_are_turned_away(client_for: Any, trained_outputs: Path) -> None:
+    client = client_for(trained_outputs, allowed_hosts={"127.0.0.1"})
+    assert client.get("/api/health").status_code == 200
+    answer = client.get("/api/health", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "This server does not answer to that host name."
+
+
+def test_outputs_may_vanish_under_a_running_server(
+    client_for: Any, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("optlab.web.app.Catalogue", _always_looking())
+    make_run()
+    client = client_for(tmp_path)
+    assert client.get("/api/health").json()["num_models"] == 1
+    for entry in os.scandir(tmp_path):
+        shutil.rmtree(entry)
+    assert client.get("/api/health").json()["num_models"] == 0
+    assert send(client, png(seven())).status_code == 404
