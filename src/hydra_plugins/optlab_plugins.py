@@ -60,7 +60,22 @@ class LocalLauncher(Launcher):
 class FairSweeper(Sweeper):
     """Equal tuning budgets, fresh seeds; the work is done in `optlab.studies.fair_sweeper`."""
 
-    def __init__(self, trials: int, seeds: int, tuning_seed: int, space: str) -> None:
+    def __init__(
+        self,
+        trials: int,
+        seeds: int,
+        tuning_seed: int,
+        space: str,
+        params: dict[str, str] | None = None,
+        rows: dict[str, list[str]] | None = None,
+    ) -> None:
+        """An experiment brings params, which are swept as well, or rows, which are refused."""
+        if rows:
+            raise ValueError(
+                "hydra/sweeper=fair compares optimizers, but this experiment is a table of other "
+                "rows.\n\nhint: leave hydra/sweeper out, or choose an experiment over optimizers"
+            )
+        self.params = {knob: values for knob, values in (params or {}).items() if knob != "seed"}
         self.trials = trials
         self.seeds = seeds
         self.tuning_seed = tuning_seed
@@ -80,7 +95,7 @@ class FairSweeper(Sweeper):
 
         assert self.launcher and self.hydra_context and self.config is not None
         return sweep(
-            arguments,
+            [*(f"{knob}={values}" for knob, values in self.params.items()), *arguments],
             launcher=self.launcher,
             hydra_context=self.hydra_context,
             config=self.config,

@@ -7,6 +7,7 @@ that a folder from elsewhere cannot run code.
 
 import json
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def _network_state(checkpoint_path: Path) -> dict[str, Tensor]:
         EOFError,
         OSError,
         pickle.UnpicklingError,
+        struct.error,
         AttributeError,
         KeyError,
         TypeError,

@@ -36,6 +36,7 @@ def preflight(config: DictConfig) -> None:
         *_optimizer_limits(config),
         *_replica_limits(config),
         *_device(config),
+        *_numpy_limits(config),
     ]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -161,6 +162,13 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         yield f"{so} with trainer.strategy=ddp: replicas are trained on one device"
     if config.model.name in ("mlp_numpy", "resnet18_pretrained"):
         yield f"{so} with model={config.model.name}: torch.func cannot stack that network"
+
+
+def _numpy_limits(config: DictConfig) -> Iterator[str]:
+    if config.model.name == "mlp_numpy":
+        from optlab.training.numpy_run import limits
+
+        yield from limits(config)
 
 
 def _device(config: DictConfig) -> Iterator[str]:

@@ -7,6 +7,7 @@ network, and a folder and a record for each.
 import logging
 import pickle
 import shutil
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -121,7 +122,7 @@ def _fit(
     if resume_point.is_file():
         try:
             torch.load(resume_point, weights_only=True, mmap=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
             raise ValueError(
                 f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
             ) from error

@@ -89,7 +89,9 @@ def _wrong_key(config: DictConfig, key: str) -> str | None:
             groups = [] if path else _groups()
             return f"{key}: there is no such knob." + _hint(f"{path}{part}", [*knobs, *groups])
         path += f"{part}."
-        node = node._get_node(part) if OmegaConf.is_interpolation(node, part) else node[part]
+        if OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part):
+            return None
+        node = node[part]
     return None
 
 

@@ -1,0 +1,70 @@
+"""Average the finished runs of a study: python scripts/ensemble.py outputs/mnist_ensemble
+
+Each run answers the test images with its best weights; the ensemble is the mean of their
+probabilities. Its gain is over the run that validation likes best. Writes report/ensemble.csv.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Average the finished runs of a study.")
+    parser.add_argument("study_dir", type=Path, help="folder of a study: outputs/mnist_ensemble")
+    options = parser.parse_args(arguments)
+
+    from optlab.data import ImageDataModule
+    from optlab.models import load_network
+    from optlab.models.probabilities import probabilities
+    from optlab.results import read_study
+    from optlab.results.display import percent, points
+    from optlab.results.ensemble import Ensemble
+    from optlab.results.groups import refuse_mixture
+
+    try:
+        runs = [run for run in read_study(options.study_dir).counted_runs if run.is_finished]
+        if not runs:
+            raise ValueError(
+                f"{options.study_dir} has no finished run.\n\nhint: train it to the end first"
+            )
+        refuse_mixture(runs)
+        datamodule = ImageDataModule(**runs[0].record["config"]["data"])
+        datamodule.prepare_data()
+        datamodule.setup()
+        answers = [
+            probabilities(load_network(r.folder), datamodule.test_dataloader()) for r in runs
+        ]
+        ensemble = Ensemble(
+            names=[run.folder.name for run in runs],
+            validation=np.array([run.metric("validation") for run in runs]),
+            probabilities=np.stack([each for each, _ in answers]),
+            labels=answers[0][1],
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+    path = options.study_dir / "report" / "ensemble.csv"
+    path.parent.mkdir(exist_ok=True)
+    ensemble.table().to_csv(path, index=False)
+    shown = Table("run", "val %", "test %", "test loss", "", title=str(options.study_dir))
+    for row in ensemble.rows:
+        accuracies = percent(row.val_accuracy), percent(row.test_accuracy)
+        shown.add_row(row.name, *accuracies, f"{row.test_loss:.4f}", row.role)
+    Console().print(shown)
+    repaired, broken = ensemble.repaired_and_broken
+    print(
+        f"gain over the single best: {points(ensemble.gain)} percentage points "
+        f"({repaired} mistakes repaired, {broken} new, of {len(ensemble.labels):,} test images)\n"
+        f"table: {path}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

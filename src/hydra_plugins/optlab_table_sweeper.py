@@ -1,0 +1,38 @@
+"""A sweeper for tables whose rows are no grid: each row changes a few knobs, all at once."""
+
+from collections.abc import Mapping, Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+
+
+class TableSweeper(BasicSweeper):
+    """Hydra's own sweeper over `params` and the command line, once for each row.
+
+    All rows of a grid point come together: after the first seed the table is whole.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Sequence[str]],
+        only: Sequence[str] | None = None,
+        params: dict[str, str] | None = None,
+        max_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        unknown = sorted(set(only or ()) - set(rows))
+        if unknown:
+            raise ValueError(
+                f"hydra.sweeper.only names {', '.join(unknown)}, which the table does not have.\n\n"
+                f"hint: its rows are {', '.join(rows) or 'none: it is a plain grid'}"
+            )
+        self.rows = {name: list(row) for name, row in rows.items() if not only or name in only}
+
+    def split_arguments(  # type: ignore[override]  # Hydra has it static; a row needs self
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The overrides of every run, in batches. Later ones win, so the row's come first."""
+        grid = BasicSweeper.split_arguments(overrides, None)[0]
+        rows = [[*row, f"run_name={name}-seed${{seed}}"] for name, row in self.rows.items()]
+        runs = [[*row, *point] for point in grid for row in rows or [[]]]
+        return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))

@@ -1,0 +1,28 @@
+"""What a trained network says of many images, as probabilities."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@torch.inference_mode()
+def probabilities(net: nn.Module, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax of the logits over all batches, and the labels.
+
+    Args:
+        net: in eval mode, on the device of the images; see `load_network`.
+        batches: each with `images` (B, C, H, W), normalised, and `labels` (B,).
+
+    Returns:
+        probabilities (N, num_classes) float64 and labels (N,) int64.
+    """
+    assert not net.training
+    outputs: list[Tensor] = []
+    labels: list[Tensor] = []
+    for batch in batches:
+        outputs.append(net(batch.images).double().softmax(dim=1).cpu())
+        labels.append(batch.labels.cpu())
+    return torch.cat(outputs).numpy(), torch.cat(labels).numpy()

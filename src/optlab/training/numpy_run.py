@@ -1,0 +1,193 @@
+"""`model=mlp_numpy`: a run whose forward pass, backward pass and optimizer are NumPy's.
+
+Data, batches, initial weights, schedule, clock, record and checkpoints are those of every run; only
+the optimizer step differs. The arrays of the NumPy network are views of the torch network's
+parameters: one memory, two ways to compute on it. So validation, checkpoints, figures and the page
+see each step without a copy, and what is validated is the weights that NumPy has made.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from optlab import numpy_net
+from optlab.numpy_net.activations import ACTIVATIONS
+from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
+from optlab.training.classifier import ImageClassifier
+
+NAME = "mlp_numpy"  # of the model that is trained this way
+TARGET = "optlab.models.MLP"  # the network that holds its weights
+KERNEL_KNOBS = ("fused", "foreach")  # which kernels torch uses; they change no number
+
+
+class NumpyClassifier(ImageClassifier):
+    """ImageClassifier with an optimizer step in NumPy. `net` is an MLP of linear layers alone."""
+
+    def __init__(self, net: nn.Module, *, activation: str, **settings: Any) -> None:
+        super().__init__(net, **settings)
+        self.activation = activation
+
+    def configure_optimizers(self) -> Any:
+        # NumPy's matrix products have threads of their own; a run has as many as it was given
+        threadpool_limits(torch.get_num_threads(), user_api="blas")
+        self.by_hand = numpy_mlp(self.net, self.activation)
+        return super().configure_optimizers()
+
+    def _optimizer_step(
+        self, optimizer: Any, batches: Sequence[Any]
+    ) -> tuple[Tensor, list[Tensor]]:
+        (batch,) = batches
+        images = batch.images.flatten(1).numpy()  # (B, D)
+        labels = batch.labels.numpy()  # (B,)
+        # What overflows shows in the loss, which ends the run; a warning per operation would not.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            forward_pass = self.by_hand.forward(images)
+            logits = forward_pass.logits  # (B, K)
+            loss = cross_entropy(logits, labels)
+            gradients = self.by_hand.backward(forward_pass, cross_entropy_gradient(logits, labels))
+            for parameter, gradient in zip(self.net.parameters(), gradients, strict=True):
+                parameter.grad = torch.from_numpy(gradient)
+            optimizer.step()
+        # Counts the step, as the step that this one replaces does
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        return torch.tensor(loss, dtype=torch.float32), [torch.from_numpy(logits)]
+
+
+class NumpyOptimizer(torch.optim.Optimizer):
+    """An update rule of numpy_net behind torch's interface: groups, rate and state for checkpoints.
+
+    Args:
+        groups: parameter groups of named torch parameters, float32 on the CPU; `weight_decay` may
+            differ between groups.
+        make_rule: a class of `numpy_net.OPTIMIZERS`.
+        knobs: of that class.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[dict[str, Any]],
+        *,
+        make_rule: Callable[..., numpy_net.Optimizer],
+        **knobs: Any,
+    ) -> None:
+        super().__init__(groups, {"lr": knobs["lr"], "weight_decay": knobs["weight_decay"]})
+        self._parameters = [p for group in self.param_groups for p in group["params"]]
+        decays = [g["weight_decay"] for g in self.param_groups for _ in g["params"]]
+        arrays = [parameter.detach().numpy() for parameter in self._parameters]  # views
+        self.rule = make_rule(arrays, **{**knobs, "weight_decay": decays})
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Updates every parameter by its gradient; takes no closure."""
+        assert closure is None
+        self.rule.lr = self.param_groups[0]["lr"]  # what the schedule says
+        self.rule.step([parameter.grad.numpy() for parameter in self._parameters])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's, and the state of the rule as tensors: `weights_only` reads no NumPy array."""
+        state = {
+            name: [torch.from_numpy(array) for array in value] if isinstance(value, list) else value
+            for name, value in self.rule.state_dict().items()
+        }
+        return {**super().state_dict(), "rule": state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        torchs = {name: value for name, value in state_dict.items() if name != "rule"}
+        super().load_state_dict(torchs)
+        self.rule.load_state_dict(
+            {
+                name: [tensor.numpy() for tensor in value] if isinstance(value, list) else value
+                for name, value in state_dict["rule"].items()
+            }
+        )
+
+
+def numpy_mlp(net: nn.Module, activation: str) -> numpy_net.MLP:
+    """The NumPy network whose parameters are those of a torch MLP, in the same memory."""
+    linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    assert all(one.out_features == next_.in_features for one, next_ in pairwise(linears))
+    arrays = [parameter.detach().numpy() for parameter in net.parameters()]
+    sizes = [linears[0].in_features, *(linear.out_features for linear in linears)]
+    network = numpy_net.MLP(sizes, activation, weights=arrays, dtype=np.float32)
+    network.parameters = arrays  # instead of the copies that the constructor makes
+    return network
+
+
+def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], NumpyOptimizer]:
+    """A maker of the optimizer that a config asks for, to be called with parameter groups."""
+    knobs = _knobs(config)
+    knobs["lr"] = config.optimizer.lr * config.lr_scale
+    make_rule = numpy_net.OPTIMIZERS[config.optimizer._target_.rpartition(".")[2]]
+    return lambda groups: NumpyOptimizer(groups, make_rule=make_rule, **knobs)
+
+
+def check(config: DictConfig) -> None:
+    """Raises ValueError with everything that a config asks for and NumPy does not do here."""
+    problems = list(limits(config))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise ValueError(
+            f"model={NAME} cannot do what the config asks for:\n{listed}\n\n"
+            "hint: model=mlp is the same network in torch, and can"
+        )
+
+
+def limits(config: DictConfig) -> Iterator[str]:
+    """What a config with model=mlp_numpy asks for beyond what is written by hand."""
+    model, trainer = config.model, config.trainer
+    yield from _optimizer_limits(config)
+    if model._target_ != TARGET:
+        yield f"model._target_ is {model._target_}; NumPy has {TARGET} alone"
+    if model.get("batch_norm"):
+        yield "model.batch_norm is true; its backward pass is not written by hand"
+    dropout = model.get("dropout", 0.0)
+    if any(dropout) if OmegaConf.is_list(dropout) else dropout:
+        yield f"model.dropout is {dropout}; NumPy has none"
+    if model.get("activation", "relu") not in ACTIVATIONS:
+        yield f"model.activation is {model.activation}; NumPy has {', '.join(ACTIVATIONS)}"
+    for knob, value, plain in (
+        ("trainer.precision", trainer.precision, "32-true"),
+        ("trainer.strategy", trainer.strategy, "auto"),
+        ("trainer.devices", trainer.devices, 1),
+        ("trainer.compile", trainer.compile, False),
+        ("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1),
+        ("trainer.gradient_clip_norm", trainer.gradient_clip_norm, None),
+        ("label_smoothing", config.label_smoothing, 0.0),
+        ("num_replicas", config.num_replicas, 1),
+    ):
+        if value != plain:
+            yield f"{knob} is {value}; allowed: {'null' if plain is None else plain}"
+    others = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if trainer.accelerator not in ("cpu", "auto") or (trainer.accelerator == "auto" and others):
+        yield f"trainer.accelerator is {trainer.accelerator}; NumPy has the CPU: trainer=cpu"
+
+
+def _optimizer_limits(config: DictConfig) -> Iterator[str]:
+    package, _, rule = config.optimizer._target_.rpartition(".")
+    if package != "torch.optim" or rule not in numpy_net.OPTIMIZERS:
+        rules = ", ".join(numpy_net.OPTIMIZERS)
+        yield f"optimizer={config.optimizer.name} is {config.optimizer._target_}; NumPy has {rules}"
+        return
+    known = inspect.signature(numpy_net.OPTIMIZERS[rule]).parameters
+    for knob in _knobs(config):
+        if knob not in known:
+            yield f"optimizer.{knob} is no knob of NumPy's {rule}"
+
+
+def _knobs(config: DictConfig) -> dict[str, Any]:
+    """The optimizer's knobs without what only torch's kernels need."""
+    node = OmegaConf.to_container(config.optimizer, resolve=True)
+    assert isinstance(node, dict)
+    return {
+        str(knob): value
+        for knob, value in node.items()
+        if knob != "name" and str(knob)[0] != "_" and knob not in KERNEL_KNOBS
+    }

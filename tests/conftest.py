@@ -1,0 +1,114 @@
+"""What every test of a run needs: a config composed from conf/, small data, an empty folder."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parent.parent
+# The embedded digits on a CPU (1,293 training images: 21 steps of 64), no more files than needed
+SMALL = {"data": "digits", "trainer": "cpu", "logger": "none", "callbacks": "none"}
+# What two trainings of one run may differ in: clocks, and how much memory the process had.
+CLOCKS = ("started_at", "finished_at", "wall_time_s", "train_time_s", "images_per_s")
+OF_THE_PROCESS = (*CLOCKS, "peak_memory_gib", "command", "overrides", "git_commit")
+
+
+@dataclass
+class Trained:
+    """A run's folder, read back."""
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "record.json").read_text()))
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The record without what depends on the clock and the process."""
+        return {key: value for key, value in self.record.items() if key not in OF_THE_PROCESS}
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "steps.csv")
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """epochs.csv without its clock."""
+        table = pd.read_csv(self.folder / "epochs.csv")
+        return table.drop(columns="train_time_s")
+
+    def weights(self, which: str = "last") -> dict[str, Any]:
+        import torch
+
+        path = self.folder / "checkpoints" / f"{which}.ckpt"
+        state = torch.load(path, weights_only=True)["state_dict"]
+        return {name: tensor for name, tensor in state.items() if name.startswith("net.")}
+
+    def assert_equals(self, other: "Trained") -> None:
+        """Number for number: every step, every epoch, the record, the weights."""
+        steps = [(each.folder / "steps.csv").read_text() for each in (self, other)]
+        assert steps[0] == steps[1]
+        pd.testing.assert_frame_equal(self.epochs, other.epochs, check_exact=True)
+        assert self.results == other.results
+        for which in ("best", "last"):
+            assert_same_tensors(self.weights(which), other.weights(which))
+
+
+def assert_same_tensors(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    import torch
+
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0, msg=name)
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
+    """Composes a run's config: `make_config("optimizer=sgd", "seed=1")`; later overrides win."""
+
+    def make(*overrides: str) -> DictConfig:
+        chosen = {**SMALL, "outputs": f"'{tmp_path / 'outputs'}'"}
+        chosen |= dict(override.split("=", 1) for override in overrides)
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("train", overrides=[f"{key}={value}" for key, value in chosen.items()])
+
+    HydraConfig.instance().cfg = None  # else records would name an earlier test's overrides
+    yield make
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def train(make_config: Callable[..., DictConfig]) -> Callable[..., Trained]:
+    """Trains a run in this process and reads its folder."""
+
+    def trained(*overrides: str) -> Trained:
+        from optlab.training.identity import run_dir
+        from optlab.training.run import run
+
+        config = make_config(*overrides)
+        run(config)
+        return Trained(run_dir(config))
+
+    return trained
+
+
+@pytest.fixture
+def look_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds Lightning callbacks to the runs of a test."""
+
+    def add(*callbacks: Any) -> None:
+        from optlab.training import build
+
+        monkeypatch.setattr(build, "observers", lambda config: list(callbacks))
+
+    return add
