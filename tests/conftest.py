@@ -1,8 +1,10 @@
 """What every test of a run needs: a config composed from conf/, small data, an empty folder."""
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +73,24 @@ def assert_same_tensors(found: dict[str, Any], expected: dict[str, Any]) -> None
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0, msg=name)
 
 
+@cache
+def composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Composing takes a tenth of a second, and many tests ask for the same config."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
 @pytest.fixture
 def make_config(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
     """Composes a run's config: `make_config("optimizer=sgd", "seed=1")`; later overrides win."""
 
     def make(*overrides: str) -> DictConfig:
-        chosen = {**SMALL, "outputs": f"'{tmp_path / 'outputs'}'"}
-        chosen |= dict(override.split("=", 1) for override in overrides)
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return compose("train", overrides=[f"{key}={value}" for key, value in chosen.items()])
+        chosen = SMALL | dict(override.split("=", 1) for override in overrides)
+        config = copy.deepcopy(composed(tuple(f"{key}={chosen[key]}" for key in chosen)))
+        if "outputs" not in chosen:
+            config.outputs = str(tmp_path / "outputs")
+        return config
 
     HydraConfig.instance().cfg = None  # else records would name an earlier test's overrides
     yield make

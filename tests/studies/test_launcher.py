@@ -1,0 +1,180 @@
+"""Many runs side by side: skipped where done, isolated, planned, equal to the run alone."""
+
+import json
+
+import pytest
+
+
+def record_of(folder):
+    return json.loads((folder / "record.json").read_text())
+
+
+def stamps(runs):
+    return {name: (folder / "record.json").stat().st_mtime_ns for name, folder in runs().items()}
+
+
+def test_study_trains_once_and_then_what_is_new(study, runs):
+    first = study("optimizer=sgd,adam", "trainer.max_epochs=1")
+    assert first.exit_code == 0, first
+    assert set(runs()) == {"sgd-seed0", "adam-seed0"}
+    assert "2 runs to train, 2 at a time" in first.out
+    assert "[2/2] " in first.out
+    before = stamps(runs)
+
+    again = study("optimizer=sgd,adam", "trainer.max_epochs=1")
+    assert again.exit_code == 0
+    assert "2 of 2 runs are done already" in again.out
+    assert "to train" not in again.out
+    assert stamps(runs) == before
+
+    more = study("optimizer=sgd,adam,adagrad", "trainer.max_epochs=1")
+    assert "2 of 3 runs are done already" in more.out
+    assert "1 runs to train" in more.out
+    assert {name: stamps(runs)[name] for name in before} == before
+    assert set(runs()) == {"sgd-seed0", "adam-seed0", "adagrad-seed0"}
+
+    report = runs()["sgd-seed0"].parent / "report"
+    for name in ("index.html", "summary.csv", "summary.md", "loss_comparison.png"):
+        assert (report / name).stat().st_size > 0
+    assert "adagrad" in (report / "summary.csv").read_text()
+
+    rerun = study("optimizer=sgd,adam", "trainer.max_epochs=1", "rerun=true")
+    assert "2 runs to train" in rerun.out
+    after = stamps(runs)
+    assert all(after[name] > before[name] for name in before)
+
+
+def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
+    study("optimizer=adam,muon", "seed=0,1", "trainer.max_epochs=2", "model.dropout=0.1")
+    alone = train(
+        "optimizer=muon", "seed=1", "trainer.max_epochs=2", "model.dropout=0.1", "study=alone"
+    )
+    assert len(runs()) == 4
+    (in_sweep,) = alone.folder.parents[1].glob("digits-mlp/muon-seed1-*")
+    assert in_sweep.name == alone.folder.name
+    for name in ("steps.csv", "classification_report.json"):
+        assert (in_sweep / name).read_bytes() == (alone.folder / name).read_bytes()
+    swept = type(alone)(in_sweep)
+    assert swept.weights().keys() == alone.weights().keys()
+    for name, tensor in alone.weights().items():
+        assert bool((swept.weights()[name] == tensor).all())
+    ignored = ("study",)
+    assert {k: v for k, v in swept.results.items() if k not in ignored} == {
+        k: v for k, v in alone.results.items() if k not in ignored
+    }
+    assert "optimizer=muon" in swept.record["command"]
+    assert "seed=1" in swept.record["command"]
+
+
+def test_plan_starts_nothing_and_says_what_is_done(study, runs):
+    study("optimizer=sgd", "trainer.max_epochs=1")
+    before = stamps(runs)
+    plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true")
+    assert plan.exit_code == 0
+    assert "1 to train, 1 done; time: roughly" in plan.out
+    assert "Nothing was started." in plan.out
+    assert stamps(runs) == before
+    assert set(runs()) == {"sgd-seed0"}
+
+
+@pytest.fixture
+def broken_optimizer(tmp_path):
+    """A user's own optimizers in YAML: one works, one raises in its third step."""
+    (tmp_path / "mine_test_optimizers.py").write_text(
+        "import torch\n"
+        "class Raises(torch.optim.SGD):\n"
+        "    steps = 0\n"
+        "    def step(self, closure=None):\n"
+        "        self.steps += 1\n"
+        "        if self.steps == 3:\n"
+        "            raise RuntimeError('the third step is cursed')\n"
+        "        return super().step(closure)\n"
+        "class Works(torch.optim.SGD):\n"
+        "    pass\n"
+    )
+    folder = tmp_path / "conf" / "optimizer"
+    folder.mkdir(parents=True)
+    for name in ("Raises", "Works"):
+        (folder / f"{name.lower()}.yaml").write_text(
+            f"name: {name.lower()}\n_target_: mine_test_optimizers.{name}\n_partial_: true\n"
+            "lr: 0.05\nweight_decay: 0.0\n"
+        )
+    return f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
+
+
+def test_run_that_raises_is_recorded_and_the_others_finish(
+    study, runs, broken_optimizer, monkeypatch, tmp_path
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = study(broken_optimizer, "optimizer=sgd,raises,works", "trainer.max_epochs=1")
+    assert said.exit_code == 1
+    record = record_of(runs()["raises-seed0"])
+    assert record["status"] == "failed"
+    assert record["reason"] == "RuntimeError: the third step is cursed"
+    assert record_of(runs()["sgd-seed0"])["status"] == "finished"
+    assert record_of(runs()["works-seed0"])["status"] == "finished"
+    assert said.err.lstrip().startswith("raises-seed0 failed: RuntimeError: the third step is")
+    assert f"again: {record['command']}" in said.err
+    assert "optimizer=raises" in record["command"]
+    assert "1 of the runs came to no result:" in said.err
+    assert "Traceback" in (runs()["raises-seed0"] / "train.log").read_text()
+    assert (runs()["sgd-seed0"].parent / "report" / "index.html").exists()
+
+    stopped = study(
+        broken_optimizer, "optimizer=raises,sgd,adam", "trainer.max_epochs=1", "on_error=stop",
+        "hydra.launcher.num_processes=1",
+    )  # fmt: skip
+    assert stopped.exit_code == 1
+    assert "adam-seed0" not in runs()
+
+
+def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
+    said = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_norm=1")
+    assert isinstance(said.exit_code, str)
+    assert "optimizer=lbfgs with trainer.gradient_clip_norm" in said.exit_code
+    assert runs() == {}
+
+
+def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
+    said = study("optimizer=sgd,adan")
+    assert "optimizer=adan: there is no such option." in said.exit_code
+    assert "did you mean optimizer=adam" in said.exit_code
+    assert runs() == {}
+
+
+def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
+    arguments = ("optimizer=sgd", "lr_scale=0.1,1,100000", "trainer.max_epochs=1")
+    said = study(*arguments, "run_name=sgd-${lr_scale}")
+    assert said.exit_code == 1
+    statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
+    assert statuses == {
+        "sgd-0.1": "finished",
+        "sgd-1": "finished",
+        "sgd-100000": "diverged",
+    }
+    assert "diverged" in (runs()["sgd-1"].parent / "report" / "summary.csv").read_text()
+    again = study(*arguments, "run_name=sgd-${lr_scale}")
+    assert "3 of 3 runs are done already" in again.out
+    assert again.exit_code == 1
+
+
+def test_same_run_twice_in_one_sweep_is_trained_once(study, runs):
+    said = study("seed=0,0", "trainer.max_epochs=1")
+    assert said.exit_code == 0
+    assert "1 runs to train" in said.out
+
+
+def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, runs):
+    study("seed=0", "trainer.max_epochs=1")
+    said = study("num_replicas=3", "trainer.max_epochs=1")
+    assert said.exit_code == 0
+    assert set(runs()) == {"adam-seed0", "adam-seed1", "adam-seed2"}
+    assert all(record_of(folder)["status"] == "finished" for folder in runs().values())
+
+
+def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
+    said = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
+                 "study=batch-${data.batch_size}")  # fmt: skip
+    assert said.exit_code == 0
+    reports = {path.parents[1].name for path in (tmp_path / "outputs").glob("*/report/index.html")}
+    assert reports == {"batch-64", "batch-128"}

@@ -1,0 +1,48 @@
+"""Which runs belong to a command, and what is told of them."""
+
+import json
+import os
+import time
+
+from omegaconf import OmegaConf
+
+from optlab.studies.multirun_end import touched_runs, write_study
+
+
+def mark(folder, age_s=0.0, name="record.json"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+
+
+def test_runs_of_this_command_are_known_by_their_marks(tmp_path):
+    mark(tmp_path / "study" / "new")
+    mark(tmp_path / "study" / "started", name=".hydra/hydra.yaml")
+    mark(tmp_path / "study" / "old", age_s=100)
+    mark(tmp_path / "study" / "skipped", age_s=100)
+    mark(tmp_path / "study" / "skipped", name=".hydra/hydra.yaml")
+    found = touched_runs(tmp_path, since_s=time.time() - 10)
+    assert [folder.name for folder in found] == ["new", "skipped", "started"]
+
+
+def test_report_folder_is_no_run(tmp_path):
+    (tmp_path / "study" / "report").mkdir(parents=True)
+    assert touched_runs(tmp_path, since_s=0.0) == []
+
+
+def test_study_file_keeps_what_tuning_wrote(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps({"tuning": {"trials": 3}}))
+    config = OmegaConf.create(
+        {
+            "published": None,
+            "title": "Mine",
+            "hydra": {"overrides": {"task": ["optimizer=sgd,adam", "run_name='two words'"]}},
+        }
+    )
+    write_study(tmp_path, config)
+    written = json.loads((tmp_path / "study.json").read_text())
+    assert written["tuning"] == {"trials": 3}
+    assert written["title"] == "Mine"
+    assert written["command"].startswith("python train.py -m optimizer=sgd,adam ")

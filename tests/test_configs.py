@@ -1,0 +1,120 @@
+"""Every YAML of every group composes into a run, and README's commands do."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from optlab.training.identity import run_hash
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+GROUPS = ("data", "model", "optimizer", "scheduler", "callbacks", "trainer", "logger")
+OPTIONS = sorted(
+    f"{path.parent.relative_to(CONF)}={path.stem}"
+    for group in GROUPS
+    for path in (CONF / group).rglob("*.yaml")
+    if path.parent.name != "shared"
+)
+REQUIRED = {"data=image_folder": "data.root=/pictures", "model=finetuned": "model.weights=/run"}
+# What the machine may lack: it composes everywhere, and is refused in words where it cannot run
+NEEDS_MORE = {"trainer=gpu", "logger=wandb", "logger=mlflow"}
+
+
+def test_options_were_found():
+    found = {option.split("=")[0] for option in OPTIONS}
+    assert found == set(GROUPS)
+    assert len(OPTIONS) >= 45
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_composes_to_a_run_without_gaps(option, make_config):
+    from optlab.training.preflight import preflight
+
+    needed = [REQUIRED[option]] if option in REQUIRED else []
+    config = make_config(option, *needed)
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert resolved["run_dir"].endswith(run_hash(config)[:8])
+    if option not in NEEDS_MORE:
+        preflight(config)
+
+
+@pytest.mark.parametrize(
+    "option", [o for o in OPTIONS if o.split("=")[0] in ("callbacks", "trainer", "logger")]
+)
+def test_trainer_is_built_with(option, make_config, monkeypatch):
+    from optlab.training import build
+
+    if option == "trainer=gpu":
+        pytest.skip("needs a GPU")
+    if option.startswith("logger="):
+        pytest.importorskip({"logger=wandb": "wandb", "logger=mlflow": "mlflow"}.get(option, "os"))
+    config = make_config(option, "trainer.accelerator=cpu")
+    datamodule = build.build_data(config, [0])
+    trainer = build.build_trainer([config], [], datamodule)
+    assert trainer.max_epochs == config.trainer.max_epochs
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("optimizer=")])
+def test_optimizer_is_built_from_its_yaml(option, make_config):
+    from optlab.training import build
+
+    config = make_config(option)
+    datamodule = build.build_data(config, [0])
+    net = build.build_net(config, datamodule)
+    optimizer = build.build_classifier(config, net, datamodule).make_optimizer()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(config.optimizer.lr)
+    in_groups = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert in_groups == len(list(net.parameters()))
+
+
+def commands(path):
+    """The `python train.py ...` lines of a document."""
+    found = re.findall(r"(?:python|uv run) train\.py([^\n`|#]*)", path.read_text())
+    lines = [line.split("  ")[0].strip() for line in found]
+    return [line for line in lines if "optimizer=mine" not in line]  # a reader's own file
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TRY_LINES = sorted({line for path in CONF.rglob("*.yaml") for line in commands(path)})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_a_document_compose(document):
+    lines = commands(document)
+    if not lines:
+        pytest.skip(f"{document.name} has no command")
+    for line in lines:
+        assert_composes(line)
+
+
+def test_commands_were_found_in_the_yaml_files():
+    assert len(TRY_LINES) >= 30
+
+
+@pytest.mark.parametrize("line", TRY_LINES)
+def test_command_of_a_yaml_header_composes(line):
+    assert_composes(line)
+
+
+def assert_composes(line):
+    """The first job of a command composes; what stands for a user's own path is kept as it is."""
+    line = line.replace(", then", " ").replace("<hash>", "0123abcd")
+    words = [w for w in shlex.split(line) if "=" in w and "…" not in w]
+    overrides = []
+    for override in OverridesParser.create().parse_overrides(words):
+        value = override.value()
+        if override.is_sweep_override():
+            value = next(iter(override.sweep_string_iterator()))
+            overrides.append(f"{override.get_key_element()}={value}")
+        else:
+            overrides.append(override.input_line)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides=overrides, return_hydra_config=True)
+    assert config.optimizer._target_

@@ -1,0 +1,98 @@
+"""train.py as a program: what it prints, how it ends, that it answers before torch is loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def command(tmp_path):
+    def run(*arguments, python_flags=()):
+        return subprocess.run(
+            [sys.executable, *python_flags, str(ROOT / "train.py"), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job", "data=digits"]], ids=" ".join)
+def test_command_answers_without_loading_torch(flags, command):
+    done = command(*flags, python_flags=["-X", "importtime"])
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"hydra", "optlab.training.door"} <= imported
+    assert not imported & {"torch", "lightning", "torchvision", "matplotlib", "pandas", "sklearn"}
+
+
+def test_help_lists_groups_options_and_examples(command):
+    text = command("--help").stdout
+    for group, option in (
+        ("data", "digits"),
+        ("model", "resnet18"),
+        ("optimizer", "schedule_free"),
+        ("scheduler", "warmup_cosine"),
+        ("callbacks", "early_stopping"),
+        ("trainer", "ddp"),
+        ("logger", "tensorboard"),
+    ):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{group}:")]
+        assert option in line
+    assert "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw" in text
+
+
+def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path):
+    arguments = ["data=digits", "trainer.max_epochs=1", "outputs='two words'"]
+    first = command(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""  # no warning of any library
+    (record,) = (tmp_path / "two words").glob("*/*/record.json")
+    assert json.loads(record.read_text())["status"] == "finished"
+    assert str(record.parent.name) in first.stdout.splitlines()[-1]
+    assert "test " in first.stdout.splitlines()[-1]
+    names = {path.name for path in record.parent.iterdir()}
+    assert names >= {
+        ".hydra", "train.log", "checkpoints", "epochs.csv", "steps.csv", "figures",
+        "classification_report.json", "classification_report.txt", "record.json",
+    }  # fmt: skip
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    again = command(*arguments, python_flags=["-X", "importtime"])
+    assert "already validation" in again.stdout
+    assert " torch\n" not in again.stderr  # told from the record alone
+
+
+def test_typo_ends_in_one_explanation(command, tmp_path):
+    done = command("data=digits", "trainer.max_epoch=1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: trainer.max_epoch: there is no such knob.")
+    assert "did you mean trainer.max_epochs" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(command, tmp_path, train):
+    overrides = ["data=digits", "trainer.max_epochs=2", "model=cnn", "model.dropout=0"]
+    done = command(*overrides, "trainer=ddp", "trainer.accelerator=cpu", "outputs=ddp")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "ddp").glob("*/*/")
+    alone = train(*overrides)
+    assert folder.name == alone.folder.name
+    together = type(alone)(folder)
+    assert list(together.steps["train/loss"]) == pytest.approx(
+        list(alone.steps["train/loss"]), rel=1e-3
+    )
+    assert together.record["test"]["last"]["loss"] == pytest.approx(
+        alone.record["test"]["last"]["loss"], rel=1e-3
+    )
+    assert together.record["device"]["num_devices"] == 2

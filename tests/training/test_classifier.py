@@ -1,0 +1,315 @@
+"""The lean loop against torch used by hand, and against itself cut into other chunks."""
+
+from functools import partial
+
+import lightning as L
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+
+from optlab.training import build
+
+NUM_STEPS = 5  # as many as the comparisons by hand make
+
+# What the YAML files say, written for torch itself
+BY_HAND = {
+    "sgd": partial(torch.optim.SGD, lr=0.01, momentum=0.9, fused=True),
+    "adam": partial(torch.optim.Adam, lr=1e-3, fused=True),
+    "rmsprop": partial(torch.optim.RMSprop, lr=1e-3, alpha=0.99),
+    "adagrad": partial(torch.optim.Adagrad, lr=0.01, fused=True),
+    "adamw": partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
+}
+
+
+def start_by_hand(config):
+    """Initial network and the batches of the first epoch."""
+    datamodule = build.build_data(config, [config.seed])
+    net = build.build_net(config, datamodule)
+    return net, [batch for chunk in datamodule.train_dataloader() for batch in chunk]
+
+
+def train_by_hand(config, make_optimizer, clip_norm=None, label_smoothing=0.0):
+    """Weights after NUM_STEPS, and the loss of each step before its update."""
+    net, batches = start_by_hand(config)
+    optimizer = make_optimizer(net.parameters())
+    losses = []
+    for batch in batches[:NUM_STEPS]:
+
+        def closure(batch=batch):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(batch.images), batch.labels, label_smoothing=label_smoothing)
+            loss.backward()
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+            return loss
+
+        losses.append(optimizer.step(closure).item())
+    return {f"net.{name}": tensor for name, tensor in net.state_dict().items()}, losses
+
+
+def assert_equal(trained, weights, losses):
+    assert list(trained.steps.step) == list(range(1, NUM_STEPS + 1))
+    assert list(trained.steps["train/loss"]) == losses  # bit for bit, as the weights
+    found = trained.weights()
+    assert found.keys() == weights.keys()
+    for name in weights:
+        torch.testing.assert_close(found[name], weights[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_five_steps_equal_torch_by_hand(name, train, make_config):
+    overrides = (f"optimizer={name}", f"trainer.max_steps={NUM_STEPS}")
+    expected = train_by_hand(make_config(*overrides), BY_HAND[name])
+    assert_equal(train(*overrides), *expected)
+
+
+def test_lbfgs_steps_equal_torch_by_hand(train, make_config):
+    overrides = ("optimizer=lbfgs", "data.batch_size=256", f"trainer.max_steps={NUM_STEPS}")
+    config = make_config(*overrides)
+    knobs = {k: v for k, v in config.optimizer.items() if k != "name" and k[0] != "_"}
+    assert knobs["line_search_fn"] == "strong_wolfe"
+    expected = train_by_hand(config, partial(torch.optim.LBFGS, **knobs))
+    assert_equal(train(*overrides), *expected)
+
+
+def test_clipping_equals_clip_grad_norm_by_hand(train, make_config):
+    overrides = (
+        "optimizer=sgd_plain",  # Adam's first steps would hide the gradient's length
+        "trainer.gradient_clip_norm=0.01",
+        f"trainer.max_steps={NUM_STEPS}",
+    )
+    config = make_config(*overrides)
+    make_optimizer = partial(torch.optim.SGD, lr=config.optimizer.lr)
+    expected = train_by_hand(config, make_optimizer, clip_norm=0.01)
+    assert_equal(train(*overrides), *expected)
+
+
+def test_label_smoothing_smooths_the_training_loss_alone(train, make_config):
+    overrides = ("label_smoothing=0.3", "optimizer=sgd", f"trainer.max_steps={NUM_STEPS}")
+    config = make_config(*overrides)
+    expected = train_by_hand(config, BY_HAND["sgd"], label_smoothing=0.3)
+    trained = train(*overrides)
+    assert_equal(trained, *expected)
+
+    net, _ = start_by_hand(config)
+    net.load_state_dict({k.removeprefix("net."): v for k, v in trained.weights().items()})
+    datamodule = build.build_data(config, [config.seed])
+    (batch,) = datamodule.val_dataloader()
+    loss = F.cross_entropy(net(batch.images), batch.labels).item()
+    assert trained.record["validation"]["last"]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 3])
+@pytest.mark.parametrize("model", ["mlp", "cnn"])  # the CNN has dropout
+def test_steps_per_call_change_no_number(model, steps_per_call, train):
+    overrides = [f"model={model}", "trainer.max_epochs=2", "scheduler=cosine"]
+    overrides += ["model.filters=[2,4]"] if model == "cnn" else []
+    eight = train(*overrides)
+    few = train(
+        *overrides, f"trainer.steps_per_call={steps_per_call}", f"outputs={eight.folder.parent}"
+    )
+    assert few.folder != eight.folder
+    few.assert_equals(eight)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 8])
+@pytest.mark.parametrize(("max_steps", "at_epoch_ends"), [(10, [10]), (30, [21, 30])])
+def test_max_steps_ends_at_that_step_with_a_validation(
+    max_steps, at_epoch_ends, steps_per_call, train
+):
+    trained = train(f"trainer.max_steps={max_steps}", f"trainer.steps_per_call={steps_per_call}")
+    assert list(trained.steps.step) == list(range(1, max_steps + 1))
+    assert list(trained.epochs.step) == at_epoch_ends  # 21 steps are an epoch
+    assert trained.epochs["val/accuracy"].between(0, 1).all()
+    assert trained.record["num_steps"] == max_steps
+    assert trained.record["validation"]["last"]["step"] == max_steps
+
+
+def test_accumulating_two_batches_equals_one_of_twice_the_size(train):
+    whole = train("trainer.max_epochs=2", "optimizer=sgd")
+    halves = train(
+        "trainer.max_epochs=2",
+        "optimizer=sgd",
+        "data.batch_size=32",
+        "trainer.accumulate_grad_batches=2",
+    )
+    # 1,293 images are 20 batches of 64 and one of 13; of 32 they are 40 and one of 13, alone in
+    # the last step
+    assert list(halves.steps.step) == list(whole.steps.step) == list(range(1, 43))
+    assert list(halves.steps["train/loss"]) == pytest.approx(
+        list(whole.steps["train/loss"]), rel=1e-5
+    )
+    pd.testing.assert_frame_equal(halves.epochs, whole.epochs, rtol=1e-5)
+    for name, tensor in whole.weights().items():
+        torch.testing.assert_close(halves.weights()[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_uneven_accumulation_weighs_every_image_alike(train):
+    """Three batches of 500 in one step, the last with 293 images: one step of all 1,293."""
+    whole = train("optimizer=sgd", "data.batch_size=2000", "trainer.max_epochs=3")
+    parts = train(
+        "optimizer=sgd",
+        "data.batch_size=500",
+        "trainer.accumulate_grad_batches=3",
+        "trainer.max_epochs=3",
+    )
+    assert list(parts.steps["train/loss"]) == pytest.approx(
+        list(whole.steps["train/loss"]), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "constant",
+        "step",
+        "exponential",
+        "cosine",
+        "warmup_cosine",
+        "onecycle",
+        "warm_restarts",
+    ],
+)
+def test_schedule_sets_the_rate_of_every_single_step(name, train, make_config):
+    overrides = (f"scheduler={name}", "trainer.max_epochs=2", "lr_scale=3.0")
+    factor = build.maker(make_config(*overrides).scheduler)(total_steps=42, steps_per_epoch=21)
+    trained = train(*overrides)
+    expected = [3.0 * 1e-3 * factor(step) for step in range(42)]
+    assert list(trained.steps.lr) == pytest.approx(expected, rel=1e-12)
+    assert list(trained.epochs.lr) == pytest.approx([expected[20], expected[41]], rel=1e-12)
+
+
+def test_schedule_is_fitted_to_a_run_that_max_steps_shortens(train):
+    trained = train("scheduler=cosine", "trainer.max_epochs=5", "trainer.max_steps=30")
+    half_way = trained.steps.lr[15]  # 15 of 30 steps taken
+    assert half_way == pytest.approx(0.5 * 1e-3)
+
+
+def test_scheduled_rate_reaches_the_update(train, make_config):
+    """With the rate at zero from the second step on, the weights stay as after the first one."""
+    decayed = train(
+        "scheduler=step",
+        "scheduler.drop_every_fraction=null",
+        "scheduler.drop_every_steps=1",
+        "scheduler.gamma=1.0e-12",
+        "optimizer=sgd_plain",
+        "trainer.max_steps=6",
+    )
+    first = train("optimizer=sgd_plain", "trainer.max_steps=1")
+    for name, tensor in first.weights().items():
+        torch.testing.assert_close(decayed.weights()[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_plateau_halves_the_rate_when_validation_stops_falling(train):
+    trained = train(
+        "scheduler=plateau",
+        "scheduler.patience=0",
+        "scheduler.threshold=0.99",  # no epoch improves the loss by 99 %
+        "trainer.max_epochs=4",
+    )
+    # the first epoch sets the mark; the fall after an epoch shows in the next one
+    assert list(trained.epochs.lr) == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
+    assert list(trained.steps.lr) == pytest.approx([1e-3] * 42 + [5e-4] * 21 + [2.5e-4] * 21)
+
+
+def test_early_stopping_ends_the_run_and_keeps_what_it_watched(train):
+    trained = train(
+        "callbacks=early_stopping",
+        "callbacks.figures=false",
+        "callbacks.early_stopping.patience=2",
+        "callbacks.early_stopping.min_delta=100",  # no epoch improves the loss by so much
+    )
+    assert list(trained.epochs.epoch) == [1, 2, 3]
+    assert trained.record["status"] == "finished"
+    assert trained.record["num_epochs"] == 3
+    best = int(trained.epochs["val/loss"].idxmin())
+    assert trained.record["validation"]["best"]["epoch"] == best + 1
+
+
+class OptimizerModes(Callback):
+    """Notes which mode a schedule-free optimizer is in."""
+
+    def __init__(self):
+        self.training, self.validation, self.test = set(), set(), set()
+
+    def on_train_batch_end(self, trainer, *args):
+        self.training.add(trainer.optimizers[0].param_groups[0]["train_mode"])
+
+    def on_validation_batch_end(self, trainer, *args, **kwargs):
+        self.validation.add(trainer.optimizers[0].param_groups[0]["train_mode"])
+
+
+def test_schedule_free_evaluates_the_average_and_trains_the_iterate(train, look_on):
+    modes = OptimizerModes()
+    look_on(modes)
+    trained = train("optimizer=schedule_free", "trainer.max_epochs=3")
+    assert modes.training == {True}
+    assert modes.validation == {False}
+    assert trained.record["validation"]["last"]["accuracy"] > 0.9
+
+
+class Start(Callback):
+    """Keeps the initial weights and the batches of the first epoch."""
+
+    def __init__(self):
+        self.images, self.labels = [], []
+
+    def on_train_start(self, trainer, pl_module: L.LightningModule):
+        self.weights = {k: v.clone() for k, v in pl_module.net.state_dict().items()}
+
+    def on_train_batch_start(self, trainer, pl_module, chunk, batch_idx):
+        if trainer.current_epoch == 0:
+            self.images += [batch.images for batch in chunk]
+            self.labels += [batch.labels for batch in chunk]
+
+
+@pytest.fixture
+def start_of(train, look_on):
+    def start(*overrides):
+        seen = Start()
+        look_on(seen)
+        train("trainer.max_epochs=1", *overrides)
+        assert len(seen.images) == 21
+        return seen
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("other", "model"), [("adam", "mlp"), ("lbfgs", "mlp"), ("adam", "cnn"), ("lbfgs", "cnn")]
+)
+def test_every_optimizer_starts_from_the_same_weights_and_sees_the_same_batches(
+    other, model, start_of
+):
+    both = [f"model={model}", "data.augment.rotation_degrees=10"]
+    both += ["model.filters=[2,4]"] if model == "cnn" else []
+    few = ["optimizer.max_iter=1"] if other == "lbfgs" else []
+    first = start_of("optimizer=sgd", *both)
+    second = start_of(f"optimizer={other}", "lr_scale=0.1", *few, *both)
+    assert first.weights.keys() == second.weights.keys()
+    for name in first.weights:
+        assert torch.equal(first.weights[name], second.weights[name])
+    assert all(map(torch.equal, first.images, second.images))
+    assert all(map(torch.equal, first.labels, second.labels))
+
+
+def test_seeds_differ_in_weights_and_batches(start_of):
+    first, second = start_of("seed=0"), start_of("seed=1")
+    kernels = [name for name, weight in first.weights.items() if weight.ndim == 2]
+    assert kernels
+    for name in kernels:
+        assert not torch.equal(first.weights[name], second.weights[name])
+    assert not any(map(torch.equal, first.images, second.images))
+
+
+def test_batch_norm_network_trains_and_is_evaluated_with_its_running_statistics(train):
+    from optlab.models import load_network
+
+    trained = train("model.batch_norm=true", "trainer.max_epochs=3")
+    assert trained.record["test"]["best"]["accuracy"] > 0.9
+    net = load_network(trained.folder)
+    means = [b for name, b in net.named_buffers() if name.endswith("running_mean")]
+    assert means
+    assert all(mean.abs().sum() > 0 for mean in means)

@@ -1,0 +1,141 @@
+"""The boundary of one run: what is recorded, printed and returned when all goes well or wrong."""
+
+import math
+
+import pytest
+from filelock import FileLock
+
+from optlab.training import door
+from optlab.training.identity import run_dir
+from optlab.training.record import read_record
+
+
+def test_run_returns_its_best_validation_accuracy(make_config, capsys):
+    config = make_config("trainer.max_epochs=2")
+    value = door.start(config)
+    record = read_record(run_dir(config))
+    assert value == record["validation"]["best"]["accuracy"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("adam-seed0: epoch 1/2, val loss ")
+    assert lines[-1].startswith(f"{run_dir(config)}: validation ")
+
+
+def test_finished_run_is_told_and_not_trained(make_config, capsys):
+    config = make_config("trainer.max_epochs=1")
+    value = door.start(config)
+    capsys.readouterr()
+    assert door.start(config) == value
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{run_dir(config)}: already validation ")
+    assert line.endswith("rerun=true trains it again.")
+
+
+def test_diverged_run_exits_with_1_every_time(make_config, capsys):
+    config = make_config("optimizer=sgd", "lr_scale=100000")
+    for _ in range(2):
+        with pytest.raises(SystemExit, match=r"^1$"):
+            door.start(config)
+    assert "already diverged: the training loss was" in capsys.readouterr().out
+
+
+def test_failure_is_recorded_and_told_first(make_config, capsys):
+    config = make_config("trainer.max_epochs=0")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        door.start(config)
+    record = read_record(run_dir(config))
+    assert record["status"] == "failed"
+    assert "trainer.max_epochs is 0" in record["reason"]
+    told = capsys.readouterr().err
+    assert told.startswith("\nadam-seed0 failed: ValueError: the config has 1 problem:")
+    assert f"again: {record['command']}" in told
+    assert "Traceback" not in told  # a ValueError says all that a user can act on
+
+
+def test_error_of_the_program_shows_its_traceback(make_config, monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("optlab.training.build.build_net", broken)
+    config = make_config()
+    with pytest.raises(SystemExit, match=r"^1$"):
+        door.start(config)
+    assert read_record(run_dir(config))["reason"] == "ZeroDivisionError: a bug"
+    told = capsys.readouterr().err
+    assert told.index("ZeroDivisionError: a bug") < told.index("Traceback")
+
+
+def test_failed_run_is_trained_by_the_next_command(make_config, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("the disk is full")
+
+    config = make_config("trainer.max_epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setattr("optlab.training.build.build_net", broken)
+        with pytest.raises(SystemExit, match=r"^1$"):
+            door.start(config)
+    door.start(config)
+    assert read_record(run_dir(config))["status"] == "finished"
+
+
+def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatch, capsys):
+    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    config = make_config("trainer.max_epochs=1")
+    door.start(config)
+    with (
+        FileLock(run_dir(config) / ".lock"),
+        pytest.raises(SystemExit, match=r"^1$"),
+    ):
+        door.start(make_config("trainer.max_epochs=1", "rerun=true"))
+    assert "another process is training" in capsys.readouterr().err
+    assert read_record(run_dir(config))["status"] == "finished"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"status": "fini', "[]", "null", '{"seed": 0}'])
+def test_damaged_record_is_no_result(text, make_config):
+    config = make_config("trainer.max_epochs=1")
+    run_dir(config).mkdir(parents=True)
+    (run_dir(config) / "record.json").write_text(text)
+    assert door.start(config) > 0.5
+    assert read_record(run_dir(config))["status"] == "finished"
+
+
+def test_folder_without_a_record_is_no_result(make_config):
+    config = make_config("trainer.max_epochs=1")
+    door.start(config)
+    (run_dir(config) / "record.json").unlink()
+    assert read_record(run_dir(config)) is None
+    assert door.start(config) > 0.5
+
+
+def test_plan_starts_nothing(make_config, capsys):
+    config = make_config("plan=true")
+    assert math.isnan(door.start(config))
+    assert not run_dir(config).exists()
+    told = capsys.readouterr().out
+    assert "1 to train, 0 done" in told
+    assert "Nothing was started." in told
+
+
+def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    with pytest.raises((SystemExit, OSError)) as refused:
+        door.start(make_config(f"outputs={blocked}"))
+    assert "blocked" in f"{refused.value}{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("outputs", ["'two words'", "größe", "'a=b'", "'quote\\'s'"])
+def test_outputs_may_have_any_name(outputs, make_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = make_config("trainer.max_epochs=1")
+    config.outputs = outputs.strip("'").replace("\\'", "'")
+    door.start(config)
+    assert read_record(run_dir(config))["status"] == "finished"
+
+
+def test_last_batch_of_one_image_with_batch_norm_is_refused_with_a_hint(make_config, capsys):
+    """1,293 images leave one over after 17 batches of 76: no statistics of a single image."""
+    config = make_config("model.batch_norm=true", "data.batch_size=76", "trainer.max_epochs=1")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        door.start(config)
+    assert "data.batch_size" in capsys.readouterr().err

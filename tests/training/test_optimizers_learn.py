@@ -1,0 +1,27 @@
+"""Every optimizer of conf/optimizer, as its YAML stands, learns the embedded digits."""
+
+from pathlib import Path
+
+import pytest
+
+OPTIMIZERS = sorted(
+    path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml")
+)
+MIN_TEST_ACCURACY = 0.90
+EPOCHS = 10
+# What the header of the YAML says of the batch: full-batch methods, and rates that start low
+FULL_BATCH = ["data.batch_size=4096", "trainer.max_epochs=60"]
+SETTINGS = {"lbfgs": FULL_BATCH, "rprop": FULL_BATCH}
+
+
+def test_optimizers_were_found():
+    assert len(OPTIMIZERS) >= 17
+    assert {"sgd", "adam", "rmsprop", "adagrad", "adamw", "lbfgs", "muon"} <= set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizer_learns_the_digits(optimizer, train):
+    settings = SETTINGS.get(optimizer, [f"trainer.max_epochs={EPOCHS}"])
+    record = train(f"optimizer={optimizer}", *settings).record
+    assert record["status"] == "finished"
+    assert record["test"]["best"]["accuracy"] >= MIN_TEST_ACCURACY

@@ -1,0 +1,49 @@
+"""What a command would do, told from the folders alone."""
+
+import pytest
+
+from optlab.training.identity import run_dir
+from optlab.training.plan import Plan
+from optlab.training.record import read_record, write_record
+
+
+@pytest.fixture
+def plan_of(make_config):
+    def plan(*overrides):
+        config = make_config(*overrides)
+        return Plan.of([(config, run_dir(config))])
+
+    return plan
+
+
+def test_run_without_a_folder_is_new(plan_of):
+    plan = plan_of()
+    assert [(run.state, run.to_train) for run in plan.runs] == [("new", True)]
+    assert plan.seconds(1) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "to_train"), [("finished", False), ("diverged", False), ("failed", True)]
+)
+def test_state_is_that_of_the_record(status, to_train, plan_of, make_config):
+    write_record(run_dir(make_config()), {"status": status})
+    assert [(run.state, run.to_train) for run in plan_of().runs] == [(status, to_train)]
+    assert plan_of("rerun=true").runs[0].to_train
+
+
+def test_run_with_a_checkpoint_alone_is_interrupted(plan_of, make_config):
+    checkpoints = run_dir(make_config()) / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "last.ckpt").touch()
+    assert [(run.state, run.to_train) for run in plan_of().runs] == [("interrupted", True)]
+
+
+def test_time_is_estimated_from_finished_runs_of_the_same_problem(plan_of, train, capsys):
+    trained = train("trainer.max_epochs=2")
+    an_epoch_s = read_record(trained.folder)["wall_time_s"] / 2
+    plan = plan_of("optimizer=sgd", "trainer.max_epochs=20")
+    assert plan.seconds(1) == pytest.approx(20 * an_epoch_s)
+    assert plan.seconds(2) == pytest.approx(10 * an_epoch_s)
+    assert plan_of("model=cnn").seconds(1) is None
+    plan.print(num_processes=2)
+    assert "1 to train, 0 done; time: roughly" in capsys.readouterr().out

@@ -1,0 +1,335 @@
+"""One run from config to record: what it reads, leaves behind, goes on from and refuses."""
+
+import json
+import signal
+
+import lightning as L
+import pytest
+import torch
+from filelock import FileLock
+from lightning.pytorch.callbacks import Callback
+
+from optlab.data import ImageDataModule, load_source
+from optlab.training import build
+from optlab.training.identity import run_dir
+from optlab.training.run import run
+
+
+class Interrupt(Callback):
+    """Ctrl-C after the given number of calls of the training step, counted over the whole run."""
+
+    def __init__(self, after_calls):
+        self.calls_left = after_calls
+
+    def on_train_batch_end(self, *args):
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(make_config, look_on):
+    """Starts a run and interrupts it."""
+
+    def start(after_calls, *overrides):
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        look_on(Interrupt(after_calls))
+        config = make_config(*overrides)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(config)
+        look_on()
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning switches it off
+        folder = run_dir(config)
+        assert not (folder / "record.json").exists()
+        return folder
+
+    return start
+
+
+# --- what a run leaves behind ------------------------------------------------------------------
+
+
+def test_checkpoints_load_with_weights_only(train):
+    trained = train("optimizer=adam", "scheduler=plateau", "trainer.max_epochs=1")
+    for which in ("best", "last"):
+        path = trained.folder / "checkpoints" / f"{which}.ckpt"
+        checkpoint = torch.load(path, weights_only=True)
+        assert all(name.startswith(("net.", "evaluations.")) for name in checkpoint["state_dict"])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer=sgd", "lr_scale=0.2"],
+        ["optimizer=schedule_free"],
+        ["model=cnn", "model.batch_norm=true"],
+    ],
+    ids=["mlp", "schedule_free", "cnn"],
+)
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_loaded_network_has_the_recorded_test_results(which, overrides, train, make_config):
+    from optlab.models import load_network
+
+    overrides = [*overrides, "trainer.max_epochs=4"]
+    record = train(*overrides).record
+    config = make_config(*overrides)
+    net = load_network(run_dir(config), which)
+    datamodule = build.build_data(config, [0])
+    with torch.no_grad():
+        (batch,) = datamodule.test_dataloader()
+        logits = net(batch.images)
+    loss = torch.nn.functional.cross_entropy(logits, batch.labels).item()
+    accuracy = (logits.argmax(dim=1) == batch.labels).double().mean().item()
+    assert record["test"][which]["accuracy"] == accuracy
+    assert record["test"][which]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_record_agrees_with_the_files_beside_it(train):
+    trained = train("trainer.max_epochs=4", "optimizer=rmsprop", "lr_scale=5.0")
+    record, epochs = trained.record, trained.epochs
+    assert record["status"] == "finished"
+    assert record["reason"] is None
+    assert record["num_epochs"] == len(epochs) == 4
+    assert record["num_steps"] == len(trained.steps) == 84
+    best = int(epochs["val/accuracy"].idxmax())
+    assert record["validation"]["best"] == {
+        "epoch": best + 1,
+        "step": 21 * (best + 1),
+        "loss": epochs["val/loss"][best],
+        "accuracy": epochs["val/accuracy"][best],
+    }
+    assert record["validation"]["last"]["epoch"] == 4
+    confusion = torch.tensor(record["confusion_matrix"])
+    assert int(confusion.sum()) == record["dataset"]["num_test"] == 360
+    assert record["test"]["best"]["accuracy"] == pytest.approx(int(confusion.trace()) / 360)
+    assert record["optimizer"]["lr"] == pytest.approx(5e-3)
+    # 784 * 256 + 256, 256 * 128 + 128, 128 * 10 + 10
+    assert record["model"]["num_parameters"] == 200_960 + 32_896 + 1_290 == 235_146
+    report = json.loads((trained.folder / "classification_report.json").read_text())
+    assert report["accuracy"] == pytest.approx(record["test"]["best"]["accuracy"])
+
+
+def test_record_is_strict_json(train):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    trained = train("optimizer=sgd", "lr_scale=100000", "trainer.max_epochs=2")
+    text = (trained.folder / "record.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["status"] == "diverged"
+
+
+def test_train_metrics_are_measured_without_dropout(train):
+    """With nine tenths of the units dropped, training accuracy while training is far lower."""
+    trained = train("model.dropout=0.8", "trainer.max_epochs=5")
+    while_training = trained.epochs["train/accuracy"].iloc[-1]
+    assert trained.record["train"]["last"]["accuracy"] > while_training + 0.05
+
+
+def test_figures_are_drawn_where_asked_for(train):
+    trained = train("callbacks=default", "trainer.max_epochs=1")
+    pictures = {path.name for path in (trained.folder / "figures").rglob("*.png")}
+    assert pictures == {
+        "curves.png",
+        "confusion_matrix.png",
+        "sample_predictions.png",
+        "filters.png",
+    }
+
+
+# --- honest splits -----------------------------------------------------------------------------
+
+
+def test_train_validation_and_test_share_no_image(make_config):
+    datamodule = build.build_data(make_config(), [0])
+    train_part = set(datamodule.train_indices.tolist())
+    val_part = set(datamodule.val_indices.tolist())
+    assert (len(train_part), len(val_part)) == (datamodule.num_train, datamodule.num_val)
+    assert not train_part & val_part
+    source = load_source("digits")
+    assert train_part | val_part == set(range(len(source.train_labels)))
+    train_images = {image.numpy().tobytes() for image in source.train_images}
+    test_images = {image.numpy().tobytes() for image in source.test_images}
+    assert len(test_images) == 360
+    assert not train_images & test_images
+
+
+def test_test_set_is_read_once_and_only_after_training(train, monkeypatch):
+    calls = []
+
+    def note(owner, name):
+        original = getattr(owner, name)
+
+        def noted(self, *args, **kwargs):
+            calls.append(name)
+            result = original(self, *args, **kwargs)
+            if name == "fit":
+                calls.append("fit has ended")
+            return result
+
+        monkeypatch.setattr(owner, name, noted)
+
+    note(L.Trainer, "fit")
+    note(ImageDataModule, "test_dataloader")
+    trained = train("trainer.max_epochs=2")
+    assert trained.record["validation"]["best"]["epoch"] == 2  # best and last are the same weights
+    assert calls == ["fit", "fit has ended", "test_dataloader"]
+
+
+# --- going on ----------------------------------------------------------------------------------
+
+LONG = ("trainer.max_epochs=4", "data.augment.rotation_degrees=10", "model.dropout=0.2")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "after_calls"),
+    [  # an epoch is three calls
+        (["optimizer=sgd", "scheduler=cosine"], 4),
+        (["optimizer=adam"], 1),
+        (["optimizer=adam", "model=cnn", "model.batch_norm=true"], 6),
+        (["optimizer=adamw", "trainer.accumulate_grad_batches=2"], 5),
+        (["optimizer=schedule_free"], 8),
+        (["optimizer=muon", "scheduler=onecycle"], 12),
+        (["optimizer=lbfgs", "data.batch_size=512"], 2),
+        (["optimizer=asgd", "scheduler=plateau", "scheduler.patience=0"], 7),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
+)
+def test_interrupted_run_ends_in_the_numbers_of_one_that_was_not(
+    overrides, after_calls, train, interrupted
+):
+    overrides = [*LONG, *overrides]
+    folder = interrupted(after_calls, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    resumed = train(*overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    assert resumed.folder == folder
+    resumed.assert_equals(train(*overrides))
+
+
+@pytest.fixture(autouse=True)
+def outputs_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_OUTPUTS", str(tmp_path))
+
+
+def test_run_that_is_interrupted_again_and_again_ends_in_the_same_numbers(train, interrupted):
+    cut = "outputs=${oc.env:PYTEST_OUTPUTS}/cut"
+    for after_calls in (1, 4, 2, 5):
+        interrupted(after_calls, *LONG, cut)
+    train(*LONG, cut).assert_equals(train(*LONG))
+
+
+def test_run_that_ended_before_its_record_was_written_is_completed(train):
+    trained = train("trainer.max_epochs=2")
+    whole = trained.results
+    (trained.folder / "record.json").unlink()
+    assert train("trainer.max_epochs=2").results == whole
+
+
+def test_resumed_run_goes_on_from_its_last_epoch(train, interrupted, look_on):
+    interrupted(8, *LONG)  # in the third epoch
+
+    seen = []
+
+    class Epochs(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append(trainer.current_epoch)
+
+    look_on(Epochs())
+    train(*LONG)
+    assert seen == [2, 3]
+
+
+def test_finished_run_is_not_trained_again_unless_told_so(train, make_config, look_on):
+    steps = []
+
+    class Count(Callback):
+        def on_train_batch_end(self, *args):
+            steps.append(1)
+
+    first = train("trainer.max_epochs=1")
+    look_on(Count())
+    again = train("trainer.max_epochs=1", "rerun=true")
+    assert len(steps) == 3
+    again.assert_equals(first)
+
+
+def test_rerun_starts_from_scratch(train, interrupted):
+    interrupted(5, *LONG)
+    # whatever lies there, also what is damaged
+    trained = train(*LONG, "outputs=${oc.env:PYTEST_OUTPUTS}/whole")
+    train(*LONG, "rerun=true").assert_equals(trained)
+
+
+def test_folder_that_another_process_trains_in_is_refused(make_config, monkeypatch):
+    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    config = make_config("trainer.max_epochs=1")
+    folder = run_dir(config)
+    folder.mkdir(parents=True)
+    with (
+        FileLock(folder / ".lock"),
+        pytest.raises(ValueError, match=r"another process is training .*adam-seed0-[0-9a-f]{8}"),
+    ):
+        run(config)
+    run(config)  # free again
+
+
+def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently(
+    train, interrupted
+):
+    folder = interrupted(5, *LONG)
+    path = folder / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(Exception, match=r"(?s)last\.ckpt|PytorchStreamReader|archive|zip"):
+        train(*LONG)
+    train(*LONG, "rerun=true").assert_equals(train(*LONG, "outputs=${oc.env:PYTEST_OUTPUTS}/whole"))
+
+
+# --- divergence --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_divergence_is_recorded_with_its_reason(optimizer, train):
+    trained = train(f"optimizer={optimizer}", "lr_scale=100000", "trainer.max_epochs=3")
+    record = trained.record
+    assert record["status"] == "diverged"
+    assert "the training loss was" in record["reason"]
+    assert record["test"] is None
+    assert record["train"] is None
+    assert record["confusion_matrix"] is None
+    assert len(trained.steps) == record["num_steps"] > 0
+
+
+def test_loss_that_is_not_finite_ends_a_cpu_run_at_once(train):
+    trained = train(
+        "optimizer=sgd", "lr_scale=1.0e30", "trainer.max_epochs=3", "trainer.steps_per_call=1"
+    )
+    record = trained.record
+    assert record["status"] == "diverged"
+    assert record["reason"].startswith("the training loss was not finite at step ")
+    step = int(record["reason"].split()[-1])
+    assert step < 5
+    assert list(trained.steps.step) == list(range(1, step + 1))
+    assert len(trained.epochs) == 0
+    assert record["validation"] is None
+
+
+def test_divergence_is_seen_when_validation_loss_decides(train):
+    trained = train(
+        "optimizer=sgd",
+        "lr_scale=1.0e30",
+        "callbacks.best.monitor=val/loss",
+        "callbacks.best.mode=min",
+    )
+    assert trained.record["status"] == "diverged"
+
+
+# --- odd sizes ---------------------------------------------------------------------------------
+
+
+def test_batch_larger_than_the_data_is_one_step_an_epoch(train):
+    trained = train("data.batch_size=100000", "trainer.max_epochs=2")
+    assert list(trained.steps.step) == [1, 2]
+    assert trained.record["status"] == "finished"
+
+
+def test_single_epoch_of_a_single_step_is_a_run(train):
+    trained = train("trainer.max_steps=1", "callbacks=default")
+    assert trained.record["num_steps"] == 1
