@@ -1,0 +1,1 @@
+"""How fast OptLab is, beside a bare PyTorch loop and the usual pipeline, on one machine."""

@@ -1,0 +1,427 @@
+"""The lines of the benchmark: what is compared, how it is started, and what it should be at most.
+
+No torch here: whatever needs it is measured in a program of its own.
+"""
+
+import csv
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optlab.benchmarks.measure import alternate, paired_ratios
+from optlab.benchmarks.problems import PROBLEMS, QUICK_IMAGES, find_images
+from optlab.benchmarks.process import Finished, ProgramFailed, run_program
+from optlab.benchmarks.results import RATIO, LineResult, Quantity
+from optlab.training import record as records
+
+EPOCH_TARGETS = {"mnist-mlp": 1.10, "mnist-cnn": 1.05, "cifar10-mlp": 1.10}  # / bare loop, CPU
+GRAPHS_TARGET_S = 0.15  # an MNIST MLP epoch on a GPU, compiled
+PROCESS_TARGET = 0.25  # / usual pipeline
+PROCESS_EPOCHS = 5
+SWEEP_TARGET = 0.62  # / one after the other
+SWEEP_TARGET_CUDA_S = 30.0
+SWEEP_OPTIMIZERS = "sgd,adam,rmsprop,adagrad,adamw"
+CONFIG_TARGET_S = 0.6
+MEMORY_TARGET_GIB = 1e9 / 2**30  # 1 GB
+REPLICA_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+REPLICAS_TARGET = 1.5  # 16 replicas / 1
+SPEEDRUN_ACCURACY = 0.94
+LOADER_WORKERS = (0, 2, 4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every line of one run of the benchmark."""
+
+    train_script: Path
+    device: str = "cpu"  # cpu | cuda
+    repeats: int = 5
+    threads: int = 1  # torch threads of every contender
+    workers: tuple[int, ...] = (0, 2)  # of the usual pipeline's DataLoader
+    cifar_root: Path | None = None
+    overrides: tuple[str, ...] = ()  # further ones for every run of OptLab
+    quick: bool = False  # tiny: shows that everything works, measures nothing
+
+    @property
+    def accelerator(self) -> str:
+        return "gpu" if self.device == "cuda" else "cpu"
+
+    def optlab(self, shape: str) -> list[str]:
+        """Overrides of a run on images of that shape."""
+        images = find_images(shape, cifar_root=self.cifar_root, quick=self.quick)
+        return [
+            *images.overrides,
+            f"trainer.accelerator={self.accelerator}",
+            f"trainer.num_threads={self.threads}",
+            *self.overrides,
+        ]
+
+    def images_title(self, shape: str) -> str:
+        return find_images(shape, cifar_root=self.cifar_root, quick=self.quick).title
+
+
+def measure_line(name: str, settings: Settings) -> LineResult:
+    """Measures one line; a contender that fails is an error of its line, not of the others."""
+    title, measure = LINES[name]
+    try:
+        conditions, quantities = measure(settings)
+    except ProgramFailed as failure:
+        return LineResult(name, title, "", error=str(failure))
+    return LineResult(name, title, conditions, quantities)
+
+
+Measured = tuple[str, list[Quantity]]  # conditions in words, and what was measured
+
+
+# --- train-only seconds of an epoch --------------------------------------------------------------
+
+
+def _epoch(problem_name: str) -> Callable[[Settings], Measured]:
+    def measure(settings: Settings) -> Measured:
+        problem = PROBLEMS[problem_name]
+        variants: dict[str, list[str]] = {"OptLab": []}
+        if settings.device == "cuda":
+            variants["OptLab, compiled"] = ["trainer.compile=true"]
+        samples = _in_process(
+            measure="epoch",
+            overrides=[*settings.optlab(problem.images), *problem.overrides],
+            variants=variants,
+            workers=settings.workers,
+            epochs=problem.epochs,
+            threads=settings.threads,
+            repeats=settings.repeats,
+        )
+        on_cpu = settings.device == "cpu"
+        quantities = [
+            Quantity(f"{name}, an epoch", "s", values, _epoch_target_s(problem_name, name))
+            for name, values in samples.items()
+        ]
+        quantities += [
+            _ratio(samples, name, "bare loop", EPOCH_TARGETS.get(problem_name) if on_cpu else None)
+            for name in variants
+        ]
+        quantities += [
+            _ratio(samples, "OptLab", name) for name in samples if name.startswith("usual")
+        ]
+        conditions = (
+            f"{settings.images_title(problem.images)}, batches of 64, Adam (fused but for the "
+            f"usual pipeline), training alone, mean of {problem.epochs} epoch(s) a measurement"
+        )
+        return conditions, quantities
+
+    return measure
+
+
+def _epoch_target_s(problem_name: str, contender: str) -> float | None:
+    if problem_name == "mnist-mlp" and contender == "OptLab, compiled":
+        return GRAPHS_TARGET_S
+    return None
+
+
+# --- images a second -----------------------------------------------------------------------------
+
+
+def _loader(settings: Settings) -> Measured:
+    samples = _in_process(
+        measure="loader",
+        overrides=settings.optlab("mnist"),
+        workers=LOADER_WORKERS,
+        repeats=settings.repeats,
+    )
+    quantities = [Quantity(name, "images/s", values) for name, values in samples.items()]
+    quantities += [
+        Quantity(f"OptLab / {name}, images/s", RATIO, paired_ratios(samples["OptLab"], values))
+        for name, values in samples.items()
+        if name != "OptLab"
+    ]
+    return f"{settings.images_title('mnist')}, batches of 64, no network", quantities
+
+
+# --- whole programs ------------------------------------------------------------------------------
+
+
+def _process(settings: Settings) -> Measured:
+    epochs = 1 if settings.quick else PROCESS_EPOCHS
+    optlab = [*settings.optlab("mnist"), f"trainer.max_epochs={epochs}"]
+    light = ["callbacks=none", "logger=none"]
+    records_of: dict[str, list[dict[str, Any]]] = {}
+
+    with tempfile.TemporaryDirectory() as temporary:
+
+        def own(name: str, overrides: Sequence[str]) -> Callable[[int], Finished]:
+            def measure(repeat: int) -> Finished:
+                outputs = Path(temporary) / name / str(repeat)
+                finished = _train(settings, [*overrides, f"outputs='{outputs}'"])
+                if repeat >= 0:
+                    records_of.setdefault(name, []).append(_only_record(outputs))
+                return finished
+
+            return measure
+
+        contenders = {
+            "OptLab": own("OptLab", [*optlab, *light]),
+            "OptLab with figures and TensorBoard": own(
+                "OptLab with figures and TensorBoard", optlab
+            ),
+        }
+        for num_workers in settings.workers:
+            contenders[f"usual pipeline, {num_workers} workers"] = _usual(
+                settings, num_workers, epochs, Path(temporary) / f"usual-{num_workers}"
+            )
+        finished = alternate(contenders, settings.repeats)
+
+    seconds = {name: [each.seconds for each in runs] for name, runs in finished.items()}
+    quantities = [Quantity(f"{name}, whole process", "s", seconds[name]) for name in seconds]
+    for name in seconds:
+        if name.startswith("usual"):
+            quantities += [
+                _ratio(seconds, "OptLab", name, PROCESS_TARGET),
+                _ratio(seconds, "OptLab with figures and TensorBoard", name),
+            ]
+    for name, runs in finished.items():
+        peaks = [run.peak_memory_gib for run in runs if run.peak_memory_gib is not None]
+        target = MEMORY_TARGET_GIB if name.startswith("OptLab") else None
+        if peaks:
+            quantities.append(Quantity(f"{name}, peak memory", "GiB", peaks, target))
+    for name, found in records_of.items():
+        peaks = [record["peak_memory_gib"] for record in found]
+        quantities.append(Quantity(f"{name}, peak memory in its record", "GiB", peaks))
+    conditions = (
+        f"MLP on {settings.images_title('mnist')}, {epochs} epoch(s) with validation, from start "
+        "to exit. OptLab also tests, reads 10,000 training images again and writes its record; the "
+        "usual pipeline does not test"
+    )
+    return conditions, quantities
+
+
+def _startup(settings: Settings) -> Measured:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+
+        def own_first_step(repeat: int) -> float:
+            mark = folder / f"optlab-{repeat}"
+            callback = "+callbacks.first_step"
+            finished = _train(
+                settings,
+                [
+                    *settings.optlab("mnist"),
+                    "callbacks=none",
+                    "logger=none",
+                    "trainer.max_steps=1",
+                    "trainer.steps_per_call=1",
+                    f"{callback}._target_=optlab.benchmarks.first_step.FirstStep",
+                    f"{callback}.path='{mark}'",
+                    f"outputs='{folder / str(repeat)}'",
+                ],
+            )
+            return float(mark.read_text()) - finished.started_s
+
+        def usual_first_step(repeat: int) -> float:
+            mark = folder / f"usual-{repeat}"
+            finished = _usual(settings, 0, 1, folder / "usual", f"--first-step={mark}")(repeat)
+            return float(mark.read_text()) - finished.started_s
+
+        samples = alternate(
+            {
+                "train.py --help": lambda repeat: _train(settings, ["--help"]).seconds,
+                "train.py --cfg job": lambda repeat: (
+                    _train(settings, _config_job(settings)).seconds
+                ),
+                "OptLab, launch to first step": own_first_step,
+                "usual pipeline, launch to first step": usual_first_step,
+            },
+            settings.repeats,
+        )
+    targets = {"train.py --cfg job": CONFIG_TARGET_S}
+    quantities = [
+        Quantity(name, "s", values, targets.get(name)) for name, values in samples.items()
+    ]
+    imported = float(_torch_modules_imported(settings))
+    quantities.append(Quantity("modules of torch that --cfg job imports", "", [imported], 0.0))
+    return f"MLP on {settings.images_title('mnist')}; bytecode and files are cached", quantities
+
+
+def _config_job(settings: Settings) -> list[str]:
+    return [*settings.optlab("mnist"), "--cfg", "job"]
+
+
+def _torch_modules_imported(settings: Settings) -> int:
+    command = [sys.executable, "-X", "importtime", str(settings.train_script)]
+    output = run_program([*command, *_config_job(settings)]).output
+    modules = [line.rpartition("|")[2].strip() for line in output.splitlines() if "|" in line]
+    return sum(module.split(".")[0] == "torch" for module in modules)
+
+
+def _sweep(settings: Settings) -> Measured:
+    optimizers = "sgd,adam" if settings.quick else SWEEP_OPTIMIZERS
+    overrides = ["-m", *settings.optlab("mnist"), f"optimizer={optimizers}"]
+    if settings.quick:
+        overrides.append("trainer.max_epochs=1")
+    with tempfile.TemporaryDirectory() as temporary:
+
+        def sweep(name: str, *further: str) -> Callable[[int], float]:
+            def measure(repeat: int) -> float:
+                outputs = Path(temporary) / name / str(repeat)
+                return _train(settings, [*overrides, *further, f"outputs='{outputs}'"]).seconds
+
+            return measure
+
+        contenders = {"side by side": sweep("parallel")}
+        if settings.device == "cpu":
+            contenders["one after the other"] = sweep("serial", "hydra.launcher.num_processes=1")
+        else:  # runs share a GPU one after the other anyway
+            contenders = {"whole command": sweep("whole")}
+        samples = alternate(contenders, settings.repeats, warm_up=False)
+    targets = {"whole command": SWEEP_TARGET_CUDA_S}
+    quantities = [
+        Quantity(name, "s", values, targets.get(name)) for name, values in samples.items()
+    ]
+    if "one after the other" in samples:
+        quantities.append(_ratio(samples, "side by side", "one after the other", SWEEP_TARGET))
+    conditions = (
+        f"{optimizers.count(',') + 1} optimizers, MLP on {settings.images_title('mnist')}, "
+        f"{1 if settings.quick else 10} epoch(s), figures, TensorBoard and report included"
+    )
+    return conditions, quantities
+
+
+# --- what needs a GPU to make sense --------------------------------------------------------------
+
+
+def _replicas(settings: Settings) -> Measured:
+    counts = (1, 2) if settings.quick else REPLICA_COUNTS
+    samples = _in_process(
+        measure="replicas",
+        overrides=settings.optlab("mnist"),
+        counts=counts,
+        epochs=2,
+        threads=settings.threads,
+        repeats=settings.repeats,
+    )
+    quantities = [
+        Quantity(f"{count} replica(s), an epoch", "s", values) for count, values in samples.items()
+    ]
+    quantities += [
+        Quantity(
+            f"{count} replicas / 1",
+            RATIO,
+            paired_ratios(samples[str(count)], samples["1"]),
+            REPLICAS_TARGET if count == 16 else None,
+        )
+        for count in counts[1:]
+    ]
+    conditions = f"MLP on {settings.images_title('mnist')}, training alone, all replicas together"
+    return conditions, quantities
+
+
+def _speedrun(settings: Settings) -> Measured:
+    overrides = ["experiment=cifar10_speedrun", *settings.optlab("cifar10")]
+    if settings.quick:
+        overrides.append("trainer.max_epochs=1")
+    seconds, found, reached_s = [], [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        for seed in range(settings.repeats):
+            outputs = Path(temporary) / str(seed)
+            run = [*overrides, f"seed={seed}", f"outputs='{outputs}'"]
+            seconds.append(_train(settings, run).seconds)
+            found.append(_only_record(outputs))
+            reached_s += _seconds_to(SPEEDRUN_ACCURACY, outputs)
+    quantities = [
+        Quantity("whole command", "s", seconds),
+        Quantity("training", "s", [record["train_time_s"] for record in found]),
+        Quantity(
+            "test accuracy", "%", [100 * record["test"]["last"]["accuracy"] for record in found]
+        ),
+    ]
+    if reached_s:
+        label = f"training until validation {SPEEDRUN_ACCURACY:.0%}"
+        if len(reached_s) < len(found):
+            label += f", reached by {len(reached_s)} of {len(found)} seeds"
+        quantities.append(Quantity(label, "s", reached_s))
+    return f"{settings.images_title('cifar10')}, a seed each repeat, start-up once each", quantities
+
+
+def _seconds_to(accuracy: float, outputs: Path) -> list[float]:
+    """Training seconds at the first epoch of that validation accuracy; empty if it never came."""
+    (epochs,) = outputs.rglob("epochs.csv")
+    with epochs.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if float(row["val/accuracy"]) >= accuracy:
+                return [float(row["train_time_s"])]
+    return []
+
+
+# --- how they are started ------------------------------------------------------------------------
+
+
+def _in_process(**task: Any) -> dict[str, list[float]]:
+    with tempfile.TemporaryDirectory() as temporary:
+        task_file, result_file = Path(temporary) / "task.json", Path(temporary) / "result.json"
+        task_file.write_text(json.dumps(task))
+        module = "optlab.benchmarks.in_process"
+        run_program([sys.executable, "-m", module, str(task_file), str(result_file)])
+        samples: dict[str, list[float]] = json.loads(result_file.read_text())
+    return samples
+
+
+def _train(settings: Settings, arguments: Sequence[str]) -> Finished:
+    return run_program([sys.executable, str(settings.train_script), *arguments])
+
+
+def _usual(
+    settings: Settings, num_workers: int, epochs: int, output: Path, *further: str
+) -> Callable[[int], Finished]:
+    images = find_images("mnist", quick=settings.quick)
+    synthetic = ["--synthetic"] if images.synthetic else []
+    if settings.quick:
+        synthetic.append(f"--num-images={QUICK_IMAGES}")
+    arguments = [
+        *(f"--epochs={epochs}", f"--num-workers={num_workers}", f"--threads={settings.threads}"),
+        *(f"--accelerator={settings.accelerator}", *synthetic, *further),
+    ]
+    command = [sys.executable, "-m", "optlab.benchmarks.usual_pipeline", *arguments]
+    return lambda repeat: run_program([*command, f"--output={output / str(repeat)}"])
+
+
+def _only_record(outputs: Path) -> dict[str, Any]:
+    (path,) = outputs.rglob("record.json")
+    record = records.read_record(path.parent)
+    assert record is not None
+    return record
+
+
+def _ratio(
+    samples: Mapping[str, list[float]],
+    numerator: str,
+    denominator: str,
+    target: float | None = None,
+) -> Quantity:
+    values = paired_ratios(samples[numerator], samples[denominator])
+    return Quantity(f"{numerator} / {denominator}", RATIO, values, target)
+
+
+LINES: dict[str, tuple[str, Callable[[Settings], Measured]]] = {
+    **{
+        f"epoch-{name}": (f"Epoch of the {problem.title}", _epoch(name))
+        for name, problem in PROBLEMS.items()
+    },
+    "loader": ("The data pipeline alone", _loader),
+    "process": ("A whole run of the MNIST MLP", _process),
+    "sweep": ("The study of five optimizers", _sweep),
+    "startup": ("Start-up", _startup),
+    "replicas": ("Replicas: many seeds in one program", _replicas),
+    "speedrun": ("CIFAR-10 speed run", _speedrun),
+}
+# ResNet18, replicas and the speed run take hours on a CPU: there they have to be asked for.
+ON_CPU = tuple(
+    name for name in LINES if name not in ("epoch-cifar10-resnet18", "replicas", "speedrun")
+)
+
+
+def default_lines(device: str) -> tuple[str, ...]:
+    """The lines that are measured where none are named."""
+    return ON_CPU if device == "cpu" else tuple(LINES)

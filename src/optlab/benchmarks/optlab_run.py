@@ -1,0 +1,41 @@
+"""OptLab itself, in this process: the run that the command line makes of the same overrides."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from optlab.training.run import run
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+LIGHT = ("callbacks=none", "logger=none")  # the record and the checkpoints alone
+
+
+def compose_run(overrides: Sequence[str], outputs: Path) -> DictConfig:
+    """The config of one run without figures and loggers that writes below `outputs`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides=[*LIGHT, *overrides, f"outputs='{outputs}'"])
+
+
+def train(config: DictConfig) -> list[dict[str, Any]]:
+    """The records of the run, one a replica. What it prints is of no interest here.
+
+    Raises:
+        RuntimeError: if a replica came to no result: its time would be no measurement.
+    """
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        found = run(config)
+    for record in found:
+        if record["status"] != "finished":
+            raise RuntimeError(f"{record['run_name']} {record['status']}: {record['reason']}")
+    return found
+
+
+def train_seconds_per_epoch(config: DictConfig) -> float:
+    """By the run's own clock: training alone, all replicas together."""
+    found = train(config)
+    return sum(record["train_time_s"] for record in found) / found[0]["num_epochs"]

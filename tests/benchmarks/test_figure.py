@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+
+from optlab.benchmarks.figure import RatioFigure
+from optlab.benchmarks.results import Report
+
+
+def test_figure_shows_every_ratio_with_its_target(report: Report, tmp_path: Path) -> None:
+    figure = RatioFigure(report).plot()
+    assert [dot.get_xdata()[0] for dot in figure.dots] == [1.03, 0.11, 0.65]
+    assert [bar.get_xdata()[0] for bar in figure.targets] == [1.10, 0.62]
+    labels = [label.get_text() for label in figure.ax.get_yticklabels()]
+    assert labels == ["OptLab / bare loop", "OptLab / usual pipeline, 0 workers", "side by side"]
+    figure.save(tmp_path / "benchmark.png")
+    assert (tmp_path / "benchmark.png").stat().st_size > 0
+
+
+def test_figure_refuses_a_report_without_ratios(report: Report) -> None:
+    with pytest.raises(ValueError, match="the benchmark has no ratio to draw"):
+        RatioFigure(Report(report.machine, []))
