@@ -17,7 +17,13 @@ from omegaconf import DictConfig
 
 ROOT = Path(__file__).parent.parent
 # The embedded digits on a CPU (1,293 training images: 21 steps of 64), no more files than needed
-SMALL = {"data": "digits", "trainer": "cpu", "logger": "none", "callbacks": "none"}
+SMALL = {
+    "data": "digits",
+    "trainer": "cpu",
+    "logger": "none",
+    "callbacks": "none",
+    "trainer.steps_per_call": "8",  # three calls an epoch, which tests of interruptions count
+}
 # What two trainings of one run may differ in: clocks, and how much memory the process had.
 CLOCKS = ("started_at", "finished_at", "wall_time_s", "train_time_s", "images_per_s")
 OF_THE_PROCESS = (*CLOCKS, "peak_memory_gib", "command", "overrides", "git_commit")

@@ -112,7 +112,7 @@ def test_killed_study_leaves_nothing_running_and_goes_on(spawn, study, train, tm
     epochs_before = (folder / "epochs.csv").read_text().splitlines()
     assert 1 < len(epochs_before) < 26
 
-    again = study(*arguments)
+    again = study(*arguments, report=False)
     assert again.exit_code == 0
     resumed = type(alone)(folder)
     assert (folder / "steps.csv").read_bytes() == (alone.folder / "steps.csv").read_bytes()

@@ -45,7 +45,9 @@ def test_study_trains_once_and_then_what_is_new(study, runs):
 
 
 def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
-    study("optimizer=adam,muon", "seed=0,1", "trainer.max_epochs=2", "model.dropout=0.1")
+    study(
+        "optimizer=adam,muon", "seed=0,1", "trainer.max_epochs=2", "model.dropout=0.1", report=False
+    )
     alone = train(
         "optimizer=muon", "seed=1", "trainer.max_epochs=2", "model.dropout=0.1", "study=alone"
     )
@@ -67,7 +69,7 @@ def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
 
 
 def test_plan_starts_nothing_and_says_what_is_done(study, runs):
-    study("optimizer=sgd", "trainer.max_epochs=1")
+    study("optimizer=sgd", "trainer.max_epochs=1", report=False)
     before = stamps(runs)
     plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true")
     assert plan.exit_code == 0
@@ -159,14 +161,14 @@ def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
 
 
 def test_same_run_twice_in_one_sweep_is_trained_once(study, runs):
-    said = study("seed=0,0", "trainer.max_epochs=1")
+    said = study("seed=0,0", "trainer.max_epochs=1", report=False)
     assert said.exit_code == 0
     assert "1 runs to train" in said.out
 
 
 def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, runs):
-    study("seed=0", "trainer.max_epochs=1")
-    said = study("num_replicas=3", "trainer.max_epochs=1")
+    study("seed=0", "trainer.max_epochs=1", report=False)
+    said = study("num_replicas=3", "trainer.max_epochs=1", report=False)
     assert said.exit_code == 0
     assert set(runs()) == {"adam-seed0", "adam-seed1", "adam-seed2"}
     assert all(record_of(folder)["status"] == "finished" for folder in runs().values())
@@ -178,3 +180,11 @@ def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
     assert said.exit_code == 0
     reports = {path.parents[1].name for path in (tmp_path / "outputs").glob("*/report/index.html")}
     assert reports == {"batch-64", "batch-128"}
+
+
+@pytest.mark.parametrize("name", ["a/b", "../elsewhere", "''"])
+def test_study_that_is_no_folder_name_is_refused(name, study, tmp_path):
+    said = study(f"study={name}", "trainer.max_epochs=1")
+    assert isinstance(said.exit_code, str)
+    assert "study is " in said.exit_code
+    assert not list(tmp_path.rglob("steps.csv"))

@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from optlab.studies.multirun_end import touched_runs, write_study
@@ -25,6 +26,14 @@ def test_runs_of_this_command_are_known_by_their_marks(tmp_path):
     mark(tmp_path / "study" / "skipped", name=".hydra/hydra.yaml")
     found = touched_runs(tmp_path, since_s=time.time() - 10)
     assert [folder.name for folder in found] == ["new", "skipped", "started"]
+
+
+def test_run_that_another_command_is_training_is_left_to_it(tmp_path):
+    mark(tmp_path / "study" / "ours")
+    mark(tmp_path / "study" / "theirs", name=".hydra/hydra.yaml")
+    with FileLock(tmp_path / "study" / "theirs" / ".lock"):
+        found = touched_runs(tmp_path, since_s=time.time() - 10)
+    assert [folder.name for folder in found] == ["ours"]
 
 
 def test_report_folder_is_no_run(tmp_path):

@@ -126,10 +126,13 @@ def test_folder_is_named_by_what_every_file_system_takes(run_name, readable, mak
     assert name.rpartition("-")[0].replace("__", "_") == readable
 
 
-def test_folder_of_a_name_without_a_plain_character_is_its_hash(make_config):
+@pytest.mark.parametrize(("run_name", "readable"), [("größe 数字", "größe_数字"), ("/", "run")])
+def test_letters_of_every_script_are_kept_and_no_folder_is_without_a_name(
+    run_name, readable, make_config
+):
     config = make_config()
-    config.run_name = "数字 größe"
-    assert run_folder_name(config) == f"gr_e-{run_hash(config)[:8]}"
+    config.run_name = run_name
+    assert run_folder_name(config) == f"{readable}-{run_hash(config)[:8]}"
 
 
 def test_replicas_are_the_runs_of_their_seeds_alone(make_config):

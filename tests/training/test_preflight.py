@@ -54,6 +54,9 @@ PROBLEMS = [
     (["num_replicas=2", "scheduler=plateau"], r"num_replicas=2 with scheduler=plateau"),
     (["num_replicas=2", "trainer=ddp"], r"num_replicas=2 with trainer\.strategy=ddp"),
     (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained"),
+    (["seed=true"], r"seed is True; it must be a whole number >= 0"),
+    (["trainer.max_epochs=true"], r"trainer\.max_epochs is True; it must be a whole number"),
+    (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; a run needs one or more"),
     (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),
 ]  # fmt: skip
 

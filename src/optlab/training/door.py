@@ -36,7 +36,7 @@ def open_for(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # OSError: a folder that cannot be written, mostly
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from the last checkpoint")

@@ -95,8 +95,10 @@ class History(Callback):
         batch_idx: int,
     ) -> None:
         self._outputs.append(outputs)
-        # On a GPU looking at a loss would wait for it; there the epoch's end is soon enough.
-        if pl_module.device.type == "cpu" and not outputs["losses"][-1].isfinite().any():
+        # On a GPU looking at a loss would wait for it, and of several devices each sees its own
+        # share: there the epoch's end is soon enough.
+        alone_on_cpu = pl_module.device.type == "cpu" and trainer.world_size == 1
+        if alone_on_cpu and not outputs["losses"][-1].isfinite().any():
             self._stop_clock(pl_module)
             self._see_divergence(self._flush_steps(trainer), trainer.global_step)
 

@@ -61,8 +61,16 @@ def run_hash(config: DictConfig) -> str:
 
 
 def run_folder_name(config: DictConfig) -> str:
-    """`<run name>-<hash8>`, the run name reduced to characters that every file system takes."""
-    readable = re.sub(r"[^A-Za-z0-9._=+-]+", "_", str(config.run_name)).strip("._")
+    """`<run name>-<hash8>`, the run name reduced to characters that every file system takes.
+
+    Raises:
+        ValueError: if `study` is not the name of one folder.
+    """
+    if not re.fullmatch(r"\w[\w.+=-]*", str(config.study)):
+        raise ValueError(
+            f"study is {config.study!r}; it names one folder: letters, digits and any of .+=-_"
+        )
+    readable = re.sub(r"[^\w.=+-]+", "_", str(config.run_name)).strip("._") or "run"
     return f"{readable}-{run_hash(config)[:8]}"
 
 

@@ -58,14 +58,14 @@ def _ranges(config: DictConfig) -> Iterator[str]:
         for name in ("max_epochs", "num_threads", "steps_per_call", "accumulate_grad_batches")
     }
     for knob, value in {**counts, "num_replicas": config.num_replicas}.items():
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             yield f"{knob} is {value}; it must be a whole number >= 1"
     max_steps, smoothing = config.trainer.max_steps, config.label_smoothing
     if not (isinstance(max_steps, int) and (max_steps == -1 or max_steps >= 1)):
         yield f"trainer.max_steps is {max_steps}; allowed: >= 1, or -1 for no bound"
     if not (_is_number(smoothing) and 0 <= smoothing < 1):
         yield f"label_smoothing is {smoothing}; it must be a number in [0, 1)"
-    if not isinstance(config.seed, int) or config.seed < 0:
+    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
         yield f"seed is {config.seed}; it must be a whole number >= 0"
     for knob, value, allowed in (
         ("weight_decay_on", config.weight_decay_on, ("all", "kernels")),
@@ -175,5 +175,7 @@ def _device(config: DictConfig) -> Iterator[str]:
     trainer = config.trainer
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         yield "trainer.accelerator is gpu, but torch sees none; use trainer=auto or trainer=cpu"
-    if trainer.devices != 1 and trainer.strategy != "ddp":
+    if trainer.devices == 0:
+        yield "trainer.devices is 0; a run needs one or more"
+    if trainer.devices not in (0, 1) and trainer.strategy != "ddp":
         yield f"trainer.devices is {trainer.devices}; that needs trainer.strategy=ddp (trainer=ddp)"
