@@ -31,11 +31,7 @@ class StudyReport(Callback):
             except Exception:  # Hydra would make a warning of it and exit with 0
                 traceback.print_exc()
                 sys.exit(1)
-        unfinished = [
-            folder
-            for folder in folders
-            if (records.read_record(folder) or {}).get("status") != "finished"
-        ]
+        unfinished = [folder for folder in folders if not _as_expected(folder)]
         if unfinished:
             _tell(unfinished)
             sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
@@ -62,11 +58,21 @@ def _in_training(folder: Path) -> bool:
         return True
 
 
+def _as_expected(folder: Path) -> bool:
+    """Whether a run finished, or is a trial that diverged: a search space may reach that far."""
+    record = records.read_record(folder) or {}
+    tuning = (records.read_json(folder.parent / "study.json") or {}).get("tuning") or {}
+    trials = {row["hash"] for row in tuning.get("rows", ())}
+    status = record.get("status")
+    return status == "finished" or (status == "diverged" and record["hash"] in trials)
+
+
 def write_study(study: Path, config: DictConfig) -> None:
     """study.json: the command, and published figures to stand beside ours."""
     published = OmegaConf.to_container(config.published) if config.published else None
     previous = records.read_json(study / "study.json") or {}
-    overrides = [str(override) for override in config.hydra.overrides.task]
+    typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+    overrides = [str(override) for override in typed if override != "hydra.mode=MULTIRUN"]
     records.write_json(
         study / "study.json",
         {
