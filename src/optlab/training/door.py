@@ -17,12 +17,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
-from optlab.training.identity import identity, replicas, run_dir, run_hash
+from optlab.training.identity import identity, replicas, run_dir, run_hash, task_overrides
 from optlab.training.plan import Plan
 from optlab.training.typos import explain_overrides
 
@@ -134,15 +134,6 @@ def tell_failure(config: DictConfig, reason: str) -> None:
         f"  again: {records.command(task_overrides())}\n",
         file=sys.stderr,
     )
-
-
-def task_overrides() -> list[str]:
-    """The overrides of the run that is going on; empty outside of Hydra."""
-    if not HydraConfig.initialized():
-        return []
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
-    assert isinstance(overrides, list)
-    return [str(override) for override in overrides]
 
 
 def _in_study() -> bool:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from optlab import PROTOCOL_VERSION
@@ -93,3 +94,12 @@ def _alone(config: DictConfig, seed: int) -> DictConfig:
     with open_dict(alone):
         alone.seed, alone.num_replicas = seed, 1
     return alone
+
+
+def task_overrides() -> list[str]:
+    """The overrides of the run that is going on; empty outside of Hydra."""
+    if not HydraConfig.initialized():
+        return []
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    assert isinstance(overrides, list)
+    return [str(override) for override in overrides]

@@ -18,9 +18,8 @@ from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
 from optlab.training.build import shape_of
 from optlab.training.classifier import EVAL_LOADERS, ImageClassifier
-from optlab.training.door import task_overrides
 from optlab.training.history import History
-from optlab.training.identity import identity, run_hash
+from optlab.training.identity import identity, run_hash, task_overrides
 from optlab.training.record import write_json
 from optlab.training.replicas import StackedNet
 
