@@ -7,7 +7,7 @@ import time
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from optlab.studies.multirun_end import touched_runs, write_study
+from optlab.studies.multirun_end import _as_expected, touched_runs, write_study
 
 
 def mark(folder, age_s=0.0, name="record.json"):
@@ -47,11 +47,28 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
         {
             "published": None,
             "title": "Mine",
-            "hydra": {"overrides": {"task": ["optimizer=sgd,adam", "run_name='two words'"]}},
+            "hydra": {
+                "overrides": {
+                    "hydra": ["hydra/sweeper=fair", "hydra.mode=MULTIRUN"],
+                    "task": ["optimizer=sgd,adam", "run_name='two words'"],
+                }
+            },
         }
     )
     write_study(tmp_path, config)
     written = json.loads((tmp_path / "study.json").read_text())
     assert written["tuning"] == {"trials": 3}
     assert written["title"] == "Mine"
-    assert written["command"].startswith("python train.py -m optimizer=sgd,adam ")
+    assert written["command"].startswith(
+        "python train.py -m hydra/sweeper=fair optimizer=sgd,adam "
+    )
+
+
+def test_trial_that_diverged_is_no_failure_of_the_study_but_another_run_is(tmp_path):
+    for name in ("trial", "run"):
+        (tmp_path / name).mkdir()
+        record = {"status": "diverged", "hash": name}
+        (tmp_path / name / "record.json").write_text(json.dumps(record))
+    (tmp_path / "study.json").write_text(json.dumps({"tuning": {"rows": [{"hash": "trial"}]}}))
+    assert _as_expected(tmp_path / "trial")
+    assert not _as_expected(tmp_path / "run")
