@@ -16,19 +16,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from optlab.results.records import EPOCH_COLUMNS, STEP_COLUMNS
 from optlab.training.classifier import ImageClassifier
 
-STEP_COLUMNS = ("step", "train/loss", "lr")
-EPOCH_COLUMNS = (
-    "epoch",
-    "step",
-    "lr",
-    "train/loss",
-    "train/accuracy",
-    "val/loss",
-    "val/accuracy",
-    "train_time_s",
-)
 LOG_EVERY_N_STEPS = 10  # step losses that loggers get; steps.csv has every one
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
 # epoch, is no rough patch: the weights have blown up, even where no number is infinite yet.
