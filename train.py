@@ -17,3 +17,4 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     door.open_for(main)
+    door.leave()

@@ -1,6 +1,8 @@
 """The boundary of one run: what is recorded, printed and returned when all goes well or wrong."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from filelock import FileLock
@@ -139,3 +141,24 @@ def test_last_batch_of_one_image_with_batch_norm_is_refused_with_a_hint(make_con
     with pytest.raises(SystemExit, match=r"^1$"):
         door.start(config)
     assert "data.batch_size" in capsys.readouterr().err
+
+
+def test_leaving_does_what_was_left_for_the_exit_and_takes_nothing_apart():
+    program = """
+import atexit, threading, time
+from optlab.training import door
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+kept = Kept()
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+print("main", end=", ")
+door.leave()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "main, thread\nat exit\n", "")

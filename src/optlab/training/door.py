@@ -5,14 +5,16 @@
 study does not cross.
 """
 
+import atexit
 import gc
 import logging
 import math
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -40,6 +42,20 @@ def open_for(main: Callable[[], Any]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from the last checkpoint")
+
+
+def leave() -> NoReturn:
+    """Ends a program that did its work, without taking torch's modules apart first.
+
+    That would cost 0.6 s and 0.1 GiB and do nothing for anybody. What was registered to happen at
+    exit does happen (loggers finish by it), in Python's own order, and the output is flushed;
+    `multiprocessing` ends its processes the same way.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def start(config: DictConfig) -> float:
