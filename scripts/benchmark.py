@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from optlab.benchmarks.lines import LINES, Settings, default_lines, measure_line
+from optlab.benchmarks.contenders import Settings
+from optlab.benchmarks.lines import LINES, default_lines, measure_line
 from optlab.benchmarks.machine import BUSY_LOAD, describe_machine
 from optlab.benchmarks.results import Report
 

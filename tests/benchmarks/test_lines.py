@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from optlab.benchmarks import lines
-from optlab.benchmarks.lines import LINES, Settings, default_lines, measure_line
+from optlab.benchmarks.contenders import Settings
+from optlab.benchmarks.lines import LINES, default_lines, measure_line
 from optlab.benchmarks.process import ProgramFailed
 from optlab.benchmarks.results import RATIO
 
@@ -18,7 +19,7 @@ def test_contender_that_fails_is_an_error_of_its_line(monkeypatch: pytest.Monkey
     def fail(**task: object) -> dict[str, list[float]]:
         raise ProgramFailed("exit code 1 of: something")
 
-    monkeypatch.setattr(lines, "_in_process", fail)
+    monkeypatch.setattr(lines, "in_process", fail)
     line = measure_line("loader", Settings(TRAIN, quick=True))
     assert line.error == "exit code 1 of: something"
     assert line.quantities == []
@@ -33,7 +34,7 @@ def test_epoch_line_has_target_on_cpu_and_graphs_on_gpu(monkeypatch: pytest.Monk
         seconds = {name: [2.0, 3.0] for name in names}
         return seconds | {"OptLab": [2.2, 3.15]}
 
-    monkeypatch.setattr(lines, "_in_process", measured)
+    monkeypatch.setattr(lines, "in_process", measured)
     line = measure_line("epoch-mnist-mlp", Settings(TRAIN, quick=True, workers=(0,)))
     (ratio,) = [q for q in line.quantities if q.label == "OptLab / bare loop"]
     assert ratio.unit == RATIO
@@ -51,7 +52,7 @@ def test_replicas_line_has_its_target_at_sixteen(monkeypatch: pytest.MonkeyPatch
     def measured(*, counts: list[int], **task: object) -> dict[str, list[float]]:
         return {str(count): [1.0 + count / 100] for count in counts}
 
-    monkeypatch.setattr(lines, "_in_process", measured)
+    monkeypatch.setattr(lines, "in_process", measured)
     line = measure_line("replicas", Settings(TRAIN, device="cuda"))
     (asked,) = [q for q in line.quantities if q.target is not None]
     assert (asked.label, asked.target) == ("16 replicas / 1", 1.5)

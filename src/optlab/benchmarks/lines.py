@@ -1,22 +1,17 @@
-"""The lines of the benchmark: what is compared, how it is started, and what it should be at most.
-
-No torch here: whatever needs it is measured in a program of its own.
-"""
+"""The lines of the benchmark: what is compared, and what it should be at most. No torch here."""
 
 import csv
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optlab.benchmarks.contenders import Settings, in_process, only_record, train, usual
 from optlab.benchmarks.measure import alternate, paired_ratios
-from optlab.benchmarks.problems import PROBLEMS, QUICK_IMAGES, find_images
+from optlab.benchmarks.problems import PROBLEMS
 from optlab.benchmarks.process import Finished, ProgramFailed, run_program
 from optlab.benchmarks.results import RATIO, LineResult, Quantity
-from optlab.training import record as records
 
 EPOCH_TARGETS = {"mnist-mlp": 1.10, "mnist-cnn": 1.05, "cifar10-mlp": 1.10}  # / bare loop, CPU
 GRAPHS_TARGET_S = 0.15  # an MNIST MLP epoch on a GPU, compiled
@@ -31,37 +26,6 @@ REPLICA_COUNTS = (1, 2, 4, 8, 16, 32, 64)
 REPLICAS_TARGET = 1.5  # 16 replicas / 1
 SPEEDRUN_ACCURACY = 0.94
 LOADER_WORKERS = (0, 2, 4)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What holds for every line of one run of the benchmark."""
-
-    train_script: Path
-    device: str = "cpu"  # cpu | cuda
-    repeats: int = 5
-    threads: int = 1  # torch threads of every contender
-    workers: tuple[int, ...] = (0, 2)  # of the usual pipeline's DataLoader
-    cifar_root: Path | None = None
-    overrides: tuple[str, ...] = ()  # further ones for every run of OptLab
-    quick: bool = False  # tiny: shows that everything works, measures nothing
-
-    @property
-    def accelerator(self) -> str:
-        return "gpu" if self.device == "cuda" else "cpu"
-
-    def optlab(self, shape: str) -> list[str]:
-        """Overrides of a run on images of that shape."""
-        images = find_images(shape, cifar_root=self.cifar_root, quick=self.quick)
-        return [
-            *images.overrides,
-            f"trainer.accelerator={self.accelerator}",
-            f"trainer.num_threads={self.threads}",
-            *self.overrides,
-        ]
-
-    def images_title(self, shape: str) -> str:
-        return find_images(shape, cifar_root=self.cifar_root, quick=self.quick).title
 
 
 def measure_line(name: str, settings: Settings) -> LineResult:
@@ -86,7 +50,7 @@ def _epoch(problem_name: str) -> Callable[[Settings], Measured]:
         variants: dict[str, list[str]] = {"OptLab": []}
         if settings.device == "cuda":
             variants["OptLab, compiled"] = ["trainer.compile=true"]
-        samples = _in_process(
+        samples = in_process(
             measure="epoch",
             overrides=[*settings.optlab(problem.images), *problem.overrides],
             variants=variants,
@@ -126,7 +90,7 @@ def _epoch_target_s(problem_name: str, contender: str) -> float | None:
 
 
 def _loader(settings: Settings) -> Measured:
-    samples = _in_process(
+    samples = in_process(
         measure="loader",
         overrides=settings.optlab("mnist"),
         workers=LOADER_WORKERS,
@@ -155,9 +119,9 @@ def _process(settings: Settings) -> Measured:
         def own(name: str, overrides: Sequence[str]) -> Callable[[int], Finished]:
             def measure(repeat: int) -> Finished:
                 outputs = Path(temporary) / name / str(repeat)
-                finished = _train(settings, [*overrides, f"outputs='{outputs}'"])
+                finished = train(settings, [*overrides, f"outputs='{outputs}'"])
                 if repeat >= 0:
-                    records_of.setdefault(name, []).append(_only_record(outputs))
+                    records_of.setdefault(name, []).append(only_record(outputs))
                 return finished
 
             return measure
@@ -169,7 +133,7 @@ def _process(settings: Settings) -> Measured:
             ),
         }
         for num_workers in settings.workers:
-            contenders[f"usual pipeline, {num_workers} workers"] = _usual(
+            contenders[f"usual pipeline, {num_workers} workers"] = usual(
                 settings, num_workers, epochs, Path(temporary) / f"usual-{num_workers}"
             )
         finished = alternate(contenders, settings.repeats)
@@ -205,7 +169,7 @@ def _startup(settings: Settings) -> Measured:
         def own_first_step(repeat: int) -> float:
             mark = folder / f"optlab-{repeat}"
             callback = "+callbacks.first_step"
-            finished = _train(
+            finished = train(
                 settings,
                 [
                     *settings.optlab("mnist"),
@@ -222,15 +186,13 @@ def _startup(settings: Settings) -> Measured:
 
         def usual_first_step(repeat: int) -> float:
             mark = folder / f"usual-{repeat}"
-            finished = _usual(settings, 0, 1, folder / "usual", f"--first-step={mark}")(repeat)
+            finished = usual(settings, 0, 1, folder / "usual", f"--first-step={mark}")(repeat)
             return float(mark.read_text()) - finished.started_s
 
         samples = alternate(
             {
-                "train.py --help": lambda repeat: _train(settings, ["--help"]).seconds,
-                "train.py --cfg job": lambda repeat: (
-                    _train(settings, _config_job(settings)).seconds
-                ),
+                "train.py --help": lambda repeat: train(settings, ["--help"]).seconds,
+                "train.py --cfg job": lambda repeat: train(settings, _config_job(settings)).seconds,
                 "OptLab, launch to first step": own_first_step,
                 "usual pipeline, launch to first step": usual_first_step,
             },
@@ -266,7 +228,7 @@ def _sweep(settings: Settings) -> Measured:
         def sweep(name: str, *further: str) -> Callable[[int], float]:
             def measure(repeat: int) -> float:
                 outputs = Path(temporary) / name / str(repeat)
-                return _train(settings, [*overrides, *further, f"outputs='{outputs}'"]).seconds
+                return train(settings, [*overrides, *further, f"outputs='{outputs}'"]).seconds
 
             return measure
 
@@ -294,7 +256,7 @@ def _sweep(settings: Settings) -> Measured:
 
 def _replicas(settings: Settings) -> Measured:
     counts = (1, 2) if settings.quick else REPLICA_COUNTS
-    samples = _in_process(
+    samples = in_process(
         measure="replicas",
         overrides=settings.optlab("mnist"),
         counts=counts,
@@ -327,8 +289,8 @@ def _speedrun(settings: Settings) -> Measured:
         for seed in range(settings.repeats):
             outputs = Path(temporary) / str(seed)
             run = [*overrides, f"seed={seed}", f"outputs='{outputs}'"]
-            seconds.append(_train(settings, run).seconds)
-            found.append(_only_record(outputs))
+            seconds.append(train(settings, run).seconds)
+            found.append(only_record(outputs))
             reached_s += _seconds_to(SPEEDRUN_ACCURACY, outputs)
     quantities = [
         Quantity("whole command", "s", seconds),
@@ -353,45 +315,6 @@ def _seconds_to(accuracy: float, outputs: Path) -> list[float]:
             if float(row["val/accuracy"]) >= accuracy:
                 return [float(row["train_time_s"])]
     return []
-
-
-# --- how they are started ------------------------------------------------------------------------
-
-
-def _in_process(**task: Any) -> dict[str, list[float]]:
-    with tempfile.TemporaryDirectory() as temporary:
-        task_file, result_file = Path(temporary) / "task.json", Path(temporary) / "result.json"
-        task_file.write_text(json.dumps(task))
-        module = "optlab.benchmarks.in_process"
-        run_program([sys.executable, "-m", module, str(task_file), str(result_file)])
-        samples: dict[str, list[float]] = json.loads(result_file.read_text())
-    return samples
-
-
-def _train(settings: Settings, arguments: Sequence[str]) -> Finished:
-    return run_program([sys.executable, str(settings.train_script), *arguments])
-
-
-def _usual(
-    settings: Settings, num_workers: int, epochs: int, output: Path, *further: str
-) -> Callable[[int], Finished]:
-    images = find_images("mnist", quick=settings.quick)
-    synthetic = ["--synthetic"] if images.synthetic else []
-    if settings.quick:
-        synthetic.append(f"--num-images={QUICK_IMAGES}")
-    arguments = [
-        *(f"--epochs={epochs}", f"--num-workers={num_workers}", f"--threads={settings.threads}"),
-        *(f"--accelerator={settings.accelerator}", *synthetic, *further),
-    ]
-    command = [sys.executable, "-m", "optlab.benchmarks.usual_pipeline", *arguments]
-    return lambda repeat: run_program([*command, f"--output={output / str(repeat)}"])
-
-
-def _only_record(outputs: Path) -> dict[str, Any]:
-    (path,) = outputs.rglob("record.json")
-    record = records.read_record(path.parent)
-    assert record is not None
-    return record
 
 
 def _ratio(
