@@ -52,6 +52,29 @@ def test_own_knob_is_named_only_where_it_varies_within_the_optimizer(new_study):
     assert labels(writer) == ["adam · lr=0.001", "adam · lr=0.01", "sgd"]
 
 
+def test_names_that_a_study_gave_its_runs_are_the_labels(new_study):
+    writer = new_study()
+    for seed in (0, 1):
+        for name, rate in (("careful", 0.001), ("bold", 0.1)):
+            config = {"optimizer.lr": rate, "trainer.max_epochs": int(1000 * rate)}
+            writer.run("adam", seed, config=config, record={"run_name": f"{name}-seed{seed}"})
+    assert labels(writer) == ["bold", "careful"]
+
+
+def test_names_that_tell_groups_not_apart_are_no_labels(new_study):
+    writer = new_study()
+    for size in (32, 128):
+        writer.run("adam", config={"data.batch_size": size}, record={"run_name": "mine-seed0"})
+    assert labels(writer) == ["batch_size=32", "batch_size=128"]
+
+
+def test_default_names_do_not_hide_what_else_differs(new_study):
+    writer = new_study()
+    writer.run("adam", config={"data.batch_size": 32})
+    writer.run("sgd", config={"data.batch_size": 128})
+    assert labels(writer) == ["adam · batch_size=32", "sgd · batch_size=128"]
+
+
 def test_without_varying_optimizer_the_keys_that_vary_are_the_name(new_study):
     writer = new_study()
     for size in (32, 128):

@@ -1,8 +1,8 @@
 """Which runs belong together: repeats of one configuration, configurations of one problem.
 
 Runs whose configs differ in nothing but seed and fold are one group. Groups on the same dataset
-and network are one problem, and only they are compared. A group is called by its optimizer and by
-whatever else varies: `adam · lr_scale=10`.
+and network are one problem, and only they are compared. A group has the name that its study gave
+it, or else is called by its optimizer and by whatever else varies: `adam · lr_scale=10`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -157,7 +157,9 @@ def _problem(dataset: str, models: list[str], runs: list[Run], nuisance: Sequenc
     ]
     # Networks that are compared as wholes bring their own settings: their names say enough.
     only = ("model.name", "optimizer.name") if len(models) > 1 else None
-    labels = label_groups([config for config, _ in members], nuisance, only)
+    labels = _given_names([same for _, same in members]) or label_groups(
+        [config for config, _ in members], nuisance, only
+    )
     order = sorted(range(len(members)), key=lambda index: natural_order(labels[index]))
     styles = styles_for([members[index][1][0].optimizer for index in order])
     groups = tuple(
@@ -171,6 +173,22 @@ def _problem(dataset: str, models: list[str], runs: list[Run], nuisance: Sequenc
         groups=groups,
         left_out=left_out,
     )
+
+
+def _given_names(groups: Sequence[Sequence[Run]]) -> list[str] | None:
+    """What the study calls its groups, as hydra/sweeper=table does by run_name: one name each.
+
+    None where the names do not tell the groups apart, or are the default, the optimizer's.
+    """
+    names = [
+        {str(run.record["run_name"]).removesuffix(f"-seed{run.seed}") for run in runs}
+        for runs in groups
+    ]
+    different = len({name for some in names for name in some}) == len(groups)
+    by_default = all(some == {runs[0].optimizer} for some, runs in zip(names, groups, strict=True))
+    if not different or by_default or any(len(some) > 1 for some in names):
+        return None
+    return [name for some in names for name in some]
 
 
 def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]]:
