@@ -1,7 +1,7 @@
 """Preflight: what contradicts itself in a config, found before data is read or a GPU is touched.
 
-A constructor checks its own values; here is what spans components. Everything that is wrong is
-collected and raised once.
+A constructor checks its own values; here is what spans components, and then the optimizer's own
+check on a tiny network. Everything that is wrong is collected and raised once.
 """
 
 import difflib
@@ -12,6 +12,10 @@ from typing import Any
 import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig
+from torch import nn
+
+from optlab.optim import param_groups
+from optlab.training.build import maker
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
@@ -37,7 +41,7 @@ def preflight(config: DictConfig) -> None:
         *_replica_limits(config),
         *_device(config),
         *_numpy_limits(config),
-    ]
+    ] or [*_refused_values(config)]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -139,6 +143,18 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         yield (
             f"weight_decay_on=kernels, but optimizer={optimizer.name} has no weight_decay; "
             "leave weight_decay_on at all"
+        )
+
+
+def _refused_values(config: DictConfig) -> Iterator[str]:
+    """What the optimizer's constructor says against its values; any class may stand there."""
+    tiny = param_groups(nn.Linear(1, 1), config.weight_decay_on)
+    try:
+        maker(config.optimizer)(tiny)
+    except Exception as error:
+        yield (
+            f"{config.optimizer._target_} refuses its knobs: {error} ({type(error).__name__}); "
+            f"python train.py optimizer={config.optimizer.name} --cfg job -p optimizer shows them"
         )
 
 
