@@ -125,7 +125,7 @@ def _on_gpu(config: DictConfig) -> bool:
 def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -> None:
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["optlab.training.run"])
+        context.set_forkserver_preload(["optlab.studies.preload"])
     _check_all(context, jobs)
     cores = cpu_count()
     print(
@@ -205,6 +205,9 @@ def _check_all(context: Any, jobs: list[Job]) -> None:
     process = context.Process(target=_check_in_child, args=(sender, [job.config for job in jobs]))
     process.start()
     sender.close()
+    import optlab.results  # while torch is imported: the report at the end needs it
+    import optlab.results.figures  # noqa: F401
+
     try:
         problems = receiver.recv()
     except EOFError:

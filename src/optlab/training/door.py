@@ -95,7 +95,7 @@ def _run(config: DictConfig) -> bool:
     started_at = records.now()
     try:
         # Imports torch: only now that there is something to do. Importing makes many objects and
-        # no garbage, so collecting meanwhile would cost a third of the start-up.
+        # no garbage, so collecting meanwhile would cost a fifth of the start-up.
         gc.disable()
         from optlab.training.run import run
 
