@@ -8,6 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from optlab.data import ImageDataModule, load_source
 from optlab.training import build
@@ -134,6 +135,29 @@ def test_figures_are_drawn_where_asked_for(train):
         "sample_predictions.png",
         "filters.png",
     }
+
+
+@pytest.mark.parametrize("overrides", [(), ("trainer.precision=64-true",), ("num_replicas=2",)])
+def test_tensorboard_gets_graph_pictures_and_histograms_where_asked_for(overrides, train):
+    trained = train("callbacks=full", "logger=tensorboard", "trainer.max_epochs=1", *overrides)
+    assert trained.record["status"] == "finished"
+    # A run of Lightning's fit and one of its test have a file each
+    found = [EventAccumulator(str(path)).Reload().Tags() for path in trained.folder.glob("events*")]
+    assert any(tags["graph"] for tags in found)
+    pictures = {name for tags in found for name in tags["images"]}
+    assert pictures == {"curves", "confusion_matrix", "sample_predictions", "filters"}
+    histograms = {name for tags in found for name in tags["histograms"]}
+    assert {name.partition("/")[0] for name in histograms} == {"weights", "gradients"}
+
+
+def test_picture_that_cannot_be_made_does_not_cost_the_result(train, monkeypatch, capsys):
+    def fail(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("optlab.training.figures.draw_run", fail)
+    trained = train("callbacks=default", "trainer.max_epochs=1")
+    assert trained.record["status"] == "finished"
+    assert "pictures could not be made (no space left)" in capsys.readouterr().err
 
 
 # --- honest splits -----------------------------------------------------------------------------

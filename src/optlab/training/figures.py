@@ -1,5 +1,6 @@
 """The pictures of one run: curves, confusion matrix, sample predictions, first-layer filters."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ def show_in_tensorboard(
         return
     for name, picture in pictures.items():
         logger.experiment.add_figure(name, picture.figure, step)
-    with torch.no_grad():
-        logger.experiment.add_graph(net, example)
+    weight = next(net.parameters())  # Lightning has moved the network off the device by now
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the writer's own way to trace
+        logger.experiment.add_graph(net.eval(), example.to(weight.device, weight.dtype))
     logger.experiment.flush()

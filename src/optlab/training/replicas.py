@@ -77,6 +77,14 @@ class StackedNet(nn.Module):
         state = self.stacked.state_dict()
         return {f"net.{name}": tensor[replica].detach().clone() for name, tensor in state.items()}
 
+    def single(self, replica: int) -> nn.Module:
+        """One replica as a network of its own, with copies of its weights."""
+        net = copy.deepcopy(self._skeleton[0]).to_empty(device=next(self.parameters()).device)
+        net.load_state_dict(
+            {name: tensor[replica] for name, tensor in self.stacked.state_dict().items()}
+        )
+        return net
+
     def load_states(self, states: Sequence[dict[str, Tensor]]) -> None:
         """Takes the states of all replicas, each as `state_of` gives it."""
         names = self.stacked.state_dict()

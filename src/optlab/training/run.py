@@ -8,6 +8,7 @@ import logging
 import pickle
 import shutil
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -91,7 +92,14 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
         outcome.test(new, trainer, classifier, datamodule, folders)
     for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
         if trainer.is_global_zero and record["status"] == "finished":
-            _show(config, trainer, classifier, datamodule, record, folder, index)
+            try:
+                _show(config, trainer, classifier, datamodule, record, folder, index)
+            except Exception as error:  # the result stands without its pictures
+                log.exception("no pictures")
+                told = (
+                    f"{folder}: pictures could not be made ({error}); train.log has the traceback"
+                )
+                print(told, file=sys.stderr)
         record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
         if trainer.is_global_zero:
             records.write_record(folder, record)
@@ -156,12 +164,11 @@ def _show(
         return
     from optlab.training.figures import draw_run, show_in_tensorboard
 
-    net = classifier.net
+    net = classifier.net.single(index) if isinstance(classifier.net, StackedNet) else classifier.net
     # Over several devices each has seen a share of the test images: no picture of single ones
     alone = trainer.world_size == 1
     predictions = outcome.TestPredictions.of(classifier, index) if alone else None
-    weights = net.state_of(index) if isinstance(net, StackedNet) else net.state_dict()
-    pictures = draw_run(folder, record, predictions, datamodule.test_pictures, weights)
+    pictures = draw_run(folder, record, predictions, datamodule.test_pictures, net.state_dict())
     if config.callbacks.tensorboard_figures and trainer.loggers:
         example = next(iter(datamodule.val_dataloader())).images[:1]
         show_in_tensorboard(trainer.loggers[index], pictures, net, example, record["num_steps"])
