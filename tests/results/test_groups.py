@@ -2,6 +2,7 @@
 
 import pytest
 
+from optlab.results import make_report
 from optlab.results.groups import flatten, problems_of, refuse_mixture
 from optlab.results.labels import label_groups
 from optlab.results.records import read_run
@@ -50,6 +51,20 @@ def test_own_knob_is_named_only_where_it_varies_within_the_optimizer(new_study):
     writer.run("adam", config={"optimizer.lr": 0.01})
     writer.run("sgd", config={"optimizer.lr": 0.1})
     assert labels(writer) == ["adam · lr=0.001", "adam · lr=0.01", "sgd"]
+
+
+@pytest.mark.parametrize("num_failed", [1, 3])
+def test_run_that_failed_before_it_saw_the_data_is_counted_as_failed(num_failed, new_study):
+    writer = new_study()
+    writer.run("sgd")
+    for seed in range(num_failed):
+        unseen = {"dataset": {"name": "mnist", "title": None}, "model": {"name": "mlp"}}
+        writer.run("adam", seed, status="failed", reason="killed", record=unseen, curves=False)
+    (problem,) = read_study(writer.folder).problems
+    assert [(len(g.finished), len(g.failed)) for g in problem.groups] == [(0, num_failed), (1, 0)]
+    assert problem.left_out == ()
+    assert problem.num_classes == 10
+    assert make_report(writer.folder).is_file()
 
 
 def test_names_that_a_study_gave_its_runs_are_the_labels(new_study):

@@ -7,6 +7,7 @@ import sys
 import pytest
 from filelock import FileLock
 
+from optlab.results import read_run
 from optlab.training import door
 from optlab.training.identity import run_dir
 from optlab.training.record import read_record
@@ -47,6 +48,7 @@ def test_failure_is_recorded_and_told_first(make_config, capsys):
     record = read_record(run_dir(config))
     assert record["status"] == "failed"
     assert "trainer.max_epochs is 0" in record["reason"]
+    assert read_run(run_dir(config)).optimizer == "adam"  # reports can count it where it belongs
     told = capsys.readouterr().err
     assert told.startswith("\nadam-seed0 failed: ValueError: the config has 1 problem:")
     assert f"again: {record['command']}" in told
@@ -146,6 +148,7 @@ def test_last_batch_of_one_image_with_batch_norm_is_refused_with_a_hint(make_con
 def test_leaving_does_what_was_left_for_the_exit_and_takes_nothing_apart():
     program = """
 import atexit, threading, time
+from optlab.results import read_run
 from optlab.training import door
 
 class Kept:

@@ -59,7 +59,8 @@ class Problem:
 
     @property
     def class_names(self) -> list[str]:
-        return self.runs[0].class_names
+        """Empty where all runs failed before they had seen the data."""
+        return next((run.class_names for run in self.runs if run.class_names), [])
 
     @property
     def num_classes(self) -> int:
@@ -98,7 +99,7 @@ def refuse_mixture(runs: Iterable[Run]) -> None:
     """
     for what, values in (
         ("protocol versions", {str(run.record["protocol_version"]) for run in runs}),
-        ("dataset checksums", {str(run.record["dataset"].get("checksum")) for run in runs}),
+        ("dataset checksums", {run.checksum for run in runs if run.checksum}),
     ):
         if len(values) > 1:
             raise ValueError(
@@ -166,7 +167,8 @@ def _problem(dataset: str, models: list[str], runs: list[Run], nuisance: Sequenc
         Group(labels[index], members[index][1][0].optimizer, *members[index], style)
         for index, style in zip(order, styles, strict=True)
     )
-    title = str(kept[0].record["dataset"].get("title") or dataset)
+    titles = (run.record["dataset"].get("title") for run in kept)
+    title = str(next(filter(None, titles), dataset))
     return Problem(
         name="-".join([dataset, *models]) if len(models) == 1 else dataset,
         title=f"{title}, {models[0]}" if len(models) == 1 else title,
@@ -202,17 +204,16 @@ def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]
     kept = [run for run in runs if run.record["protocol_version"] == newest]
     counts: dict[str, list[str]] = {}
     for run in kept:
-        checksum = str(run.record["dataset"].get("checksum"))
-        counts.setdefault(checksum, []).append(str(run.record.get("finished_at") or ""))
-    usual = max(counts, key=lambda checksum: (len(counts[checksum]), max(counts[checksum])))
-    for run in kept:
-        checksum = str(run.record["dataset"].get("checksum"))
-        if checksum != usual:
-            left_out.append(
-                (
-                    run,
-                    f"other images: dataset checksum {checksum[:12]}, the others have {usual[:12]}",
-                )
-            )
-    kept = [run for run in kept if str(run.record["dataset"].get("checksum")) == usual]
+        if run.checksum:
+            counts.setdefault(run.checksum, []).append(str(run.record.get("finished_at") or ""))
+    usual = max(
+        counts, key=lambda checksum: (len(counts[checksum]), max(counts[checksum])), default=""
+    )
+    other = {id(run) for run in kept if run.checksum and run.checksum != usual}
+    left_out += [
+        (run, f"other images: dataset checksum {run.checksum[:12]}, the others have {usual[:12]}")
+        for run in kept
+        if id(run) in other
+    ]
+    kept = [run for run in kept if id(run) not in other]
     return kept, tuple(left_out)

@@ -56,7 +56,7 @@ def _row(row: dict[str, Any], split: str, groups: list[Group]) -> PublishedRow:
     notes = [str(row["note"])] if row.get("note") else []
     if len(fitting) > 1:
         fitting.sort(
-            key=lambda group: -(validation_score(group, len(group.runs[0].class_names)) or 0.0)
+            key=lambda group: -(validation_score(group, len(group.finished[0].class_names)) or 0.0)
         )
         notes.append(f"{len(fitting)} of our settings match; best by validation")
     ours = fitting[0] if fitting else None

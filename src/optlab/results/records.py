@@ -87,6 +87,11 @@ class Run:
     def class_names(self) -> list[str]:
         return [str(name) for name in self.record["dataset"].get("class_names") or []]
 
+    @property
+    def checksum(self) -> str:
+        """Of the data set's images; empty for a run that failed before it had seen them."""
+        return str(self.record["dataset"].get("checksum") or "")
+
     def metric(self, split: str, weights: str = "best", quantity: str = "accuracy") -> float | None:
         """A recorded metric, or None where the run has none.
 

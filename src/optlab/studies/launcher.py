@@ -256,9 +256,8 @@ def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
 def _line(record: dict[str, Any], num_ended: int, num_jobs: int, left_s: float) -> str:
     left = f", about {left_s:.0f} s left" if num_ended < num_jobs else ""
     width = len(str(num_jobs))
-    return (
-        f"[{num_ended:>{width}}/{num_jobs}] {record['run_name']}: {records.describe(record)}{left}"
-    )
+    outcome = records.describe(record).partition("\n")[0]  # a failure has been told in full
+    return f"[{num_ended:>{width}}/{num_jobs}] {record['run_name']}: {outcome}{left}"
 
 
 def _time_left_s(start_s: float, num_ended: int, num_jobs: int, num_processes: int) -> float:

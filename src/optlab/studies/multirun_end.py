@@ -24,16 +24,18 @@ class StudyReport(Callback):
         if config.plan:
             return
         folders = touched_runs(Path(config.outputs), since_s=self.start_s)
+        reported = True
         for study in sorted({folder.parent for folder in folders}):
             try:
                 write_study(study, config)
                 _report(study)
             except Exception:  # Hydra would make a warning of it and exit with 0
                 traceback.print_exc()
-                sys.exit(1)
+                reported = False
         unfinished = [folder for folder in folders if not _as_expected(folder)]
         if unfinished:
             _tell(unfinished)
+        if unfinished or not reported:
             sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
 
 

@@ -123,7 +123,9 @@ def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
 
 
 def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str, Any]:
-    """The record of a run that came to no result."""
+    """The record of a run that came to no result, with enough to count it where it belongs."""
+    lr, scale = config.optimizer.get("lr"), config.lr_scale
+    numbers = all(isinstance(value, int | float) for value in (lr, scale))
     return {
         "protocol_version": PROTOCOL_VERSION,
         "status": "failed",
@@ -135,6 +137,13 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str,
         "command": records.command(task_overrides()),
         "seed": config.seed,
         "config": identity(config),
+        "dataset": {"name": config.data.name, "title": config.data.get("title")},
+        "model": {"name": config.model.name, "target": config.model._target_},
+        "optimizer": {
+            "name": config.optimizer.name,
+            "target": config.optimizer._target_,
+            "lr": lr * scale if numbers else None,
+        },
         "versions": records.versions(),
         "git_commit": records.git_commit(),
         "started_at": started_at,
