@@ -233,11 +233,49 @@ def outputs_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_OUTPUTS", str(tmp_path))
 
 
+@pytest.mark.parametrize("after_calls", [4, 7])
+def test_run_of_so_many_steps_ends_in_the_same_numbers_if_interrupted(
+    after_calls, train, interrupted
+):
+    overrides = (*LONG, "trainer.max_steps=50")  # in the third epoch
+    interrupted(after_calls, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    resumed = train(*overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    assert resumed.record["num_steps"] == 50
+    resumed.assert_equals(train(*overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("callbacks=early_stopping", "callbacks.early_stopping.patience=0", "optimizer.lr=0.03"),
+        ("trainer.max_steps=30",),
+    ],
+    ids=["early stopping", "max_steps"],
+)
+def test_run_that_was_stopped_and_then_killed_trains_no_further(overrides, train):
+    overrides = ("trainer.max_epochs=30", "callbacks.figures=false", *overrides)
+    trained = train(*overrides)
+    assert trained.record["num_epochs"] < 30
+    results, steps = trained.results, trained.steps
+    (trained.folder / "record.json").unlink()
+    assert train(*overrides).results == results
+    assert trained.steps.equals(steps)
+
+
 def test_run_that_is_interrupted_again_and_again_ends_in_the_same_numbers(train, interrupted):
     cut = "outputs=${oc.env:PYTEST_OUTPUTS}/cut"
     for after_calls in (1, 4, 2, 5):
         interrupted(after_calls, *LONG, cut)
     train(*LONG, cut).assert_equals(train(*LONG))
+
+
+def test_interrupted_run_goes_on_where_its_outputs_were_moved_to(train, interrupted, tmp_path):
+    overrides = (*LONG, "optimizer=sgd", "optimizer.lr=0.3")  # best at an epoch of its own
+    folder = interrupted(10, *overrides, f"outputs='{tmp_path / 'old'}'")
+    (tmp_path / "old").rename(tmp_path / "new")
+    resumed = train(*overrides, f"outputs='{tmp_path / 'new'}'")
+    assert resumed.folder.name == folder.name
+    resumed.assert_equals(train(*overrides))
 
 
 def test_run_that_ended_before_its_record_was_written_is_completed(train):

@@ -82,11 +82,7 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
 
 def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> ImageClassifier:
     """The LightningModule, its optimizer and schedule still to be made."""
-    accumulate = config.trainer.accumulate_grad_batches
-    steps_per_epoch = -(-datamodule.steps_per_epoch // accumulate)
-    total_steps = steps_per_epoch * config.trainer.max_epochs
-    if config.trainer.max_steps > 0:
-        total_steps = min(total_steps, config.trainer.max_steps)
+    steps_per_epoch, total_steps = num_steps(config, datamodule)
     make_schedule = maker(config.scheduler)
     make_optimizer = maker(config.optimizer, lr=config.optimizer.lr * config.lr_scale)
     make_classifier: Callable[..., ImageClassifier] = ImageClassifier
@@ -103,11 +99,21 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
         num_classes=datamodule.num_classes,
         seed=config.seed,
         num_replicas=getattr(net, "num_replicas", 1),
-        accumulate=accumulate,
+        accumulate=config.trainer.accumulate_grad_batches,
+        max_steps=config.trainer.max_steps,
         clip_norm=config.trainer.gradient_clip_norm,
         label_smoothing=config.label_smoothing,
         compiled=config.trainer.compile,
     )
+
+
+def num_steps(config: DictConfig, datamodule: Any) -> tuple[int, int]:
+    """Optimizer steps of an epoch, and of the whole run at most."""
+    per_epoch = -(-datamodule.steps_per_epoch // config.trainer.accumulate_grad_batches)
+    total = per_epoch * config.trainer.max_epochs
+    return per_epoch, min(
+        total, config.trainer.max_steps
+    ) if config.trainer.max_steps > 0 else total
 
 
 def groups_of(net: nn.Module, weight_decay_on: str) -> list[dict[str, Any]]:
@@ -128,8 +134,7 @@ def build_trainer(
         for node in config.callbacks.values()
         if isinstance(node, DictConfig) and "_target_" in node
     ]
-    steps_per_epoch = -(-datamodule.steps_per_epoch // options.accumulate_grad_batches)
-    progress = RunProgress(config.run_name, steps_per_epoch * options.max_epochs)
+    progress = RunProgress(config.run_name, num_steps(config, datamodule)[1])
     loggers = [instantiate(each.logger) for each in configs if each.logger._target_]
     return L.Trainer(
         accelerator=options.accelerator,
@@ -137,7 +142,7 @@ def build_trainer(
         strategy=options.strategy,
         precision=options.precision,
         max_epochs=options.max_epochs,
-        max_steps=options.max_steps,
+        max_steps=-1,  # the classifier's: Lightning's would not resume at the end of an epoch
         logger=loggers or False,
         log_every_n_steps=10,
         callbacks=[*callbacks, progress, *added, *observers(config)],

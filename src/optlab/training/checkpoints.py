@@ -30,9 +30,23 @@ def save_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """Goes on in a folder that has been moved; Lightning's would forget which score is the best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        paths = {name: here(state_dict[name]) for name in state_dict if name.endswith("_path")}
+        super().load_state_dict(
+            {**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath}
+        )
+
+
 def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
     """Keeps the weights of the epoch that validation liked best, the first of equals."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         dirpath=folder / "checkpoints",
         filename="best",
         monitor=monitor,
@@ -45,7 +59,7 @@ def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
 
 def last_checkpoint(folder: Path, name: str) -> ModelCheckpoint:
     """Keeps all that a run needs to go on after the last finished epoch."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         dirpath=folder / "checkpoints",
         filename=name,
         save_on_train_epoch_end=True,

@@ -36,6 +36,7 @@ class ImageClassifier(L.LightningModule):
         seed: int,
         num_replicas: int = 1,
         accumulate: int = 1,
+        max_steps: int = -1,
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
         compiled: bool = False,
@@ -48,6 +49,7 @@ class ImageClassifier(L.LightningModule):
                 taken, or a maker of a scheduler that follows the validation loss.
             seed: of the run; randomness within an epoch is derived from it and the epoch alone.
             accumulate: batches whose gradients are averaged into one optimizer step.
+            max_steps: optimizer steps of the run at most; -1 for no bound.
             clip_norm: largest global gradient norm; None does not clip.
             compiled: whether training (not evaluation) runs the network through torch.compile.
         """
@@ -58,6 +60,7 @@ class ImageClassifier(L.LightningModule):
         self.schedule = schedule
         self.seed = seed
         self.accumulate = accumulate
+        self.max_steps = max_steps
         self.clip_norm = clip_norm
         self.label_smoothing = label_smoothing
         self.compiled = compiled
@@ -118,8 +121,8 @@ class ImageClassifier(L.LightningModule):
             all_logits += logits
             all_labels += [batch.labels for batch in batches]
 
-        if 0 <= self.trainer.max_steps <= self.global_step:
-            self.trainer.should_stop = True  # after a last validation, which max_steps would skip
+        if 0 <= self.max_steps <= self.global_step:
+            self.trainer.should_stop = True  # after a last validation
         labels = torch.cat(all_labels, dim=-1)
         predicted = torch.cat(all_logits, dim=-2).argmax(dim=-1)
         return {
@@ -132,7 +135,7 @@ class ImageClassifier(L.LightningModule):
     def _per_step(self, chunk: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """The batches of each optimizer step that the run may still make."""
         for first in range(0, len(chunk), self.accumulate):
-            if 0 <= self.trainer.max_steps <= self.global_step:
+            if 0 <= self.max_steps <= self.global_step:
                 return
             yield chunk[first : first + self.accumulate]
 
@@ -197,6 +200,13 @@ class ImageClassifier(L.LightningModule):
             self.manual_backward(loss)  # arms DDP's gradient averaging for this backward pass
         else:
             loss.backward()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["stopped"] = self.trainer.should_stop
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # A run that was killed after max_steps or early stopping had ended it trains no further
+        self.trainer.should_stop = checkpoint["stopped"]
 
     # --- evaluation ----------------------------------------------------------------------------
 

@@ -102,6 +102,10 @@ def _run(config: DictConfig) -> bool:
         gc.enable()
         run(config)
         return True
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}"

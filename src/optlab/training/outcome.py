@@ -129,7 +129,7 @@ def _load_best(classifier: ImageClassifier, folders: Sequence[Path]) -> None:
     for folder in folders:  # a replica that diverged in its first epoch has no best weights
         best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
         path = best if best.is_file() else last
-        states.append(torch.load(path, weights_only=True)["state_dict"])
+        states.append(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
     if isinstance(classifier.net, StackedNet):
         classifier.net.load_states(states)
     else:

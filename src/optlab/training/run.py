@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -71,7 +72,7 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
     net = nets[0] if len(nets) == 1 else StackedNet(nets)
     classifier = build.build_classifier(config, net, datamodule)
     history = History(folders, datamodule.num_classes)
-    checkpoints, resume_point = _checkpoints(config, folders, net)
+    checkpoints, resume_point = _checkpoints(configs, folders, net)
     trainer = build.build_trainer(configs, [history, *checkpoints], datamodule)
 
     failure = _fit(trainer, classifier, datamodule, resume_point)
@@ -109,16 +110,19 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
     return new
 
 
-def _checkpoints(config: DictConfig, folders: list[Path], net: Any) -> tuple[list[Callback], Path]:
+def _checkpoints(
+    configs: list[DictConfig], folders: list[Path], net: Any
+) -> tuple[list[Callback], Path]:
     """What keeps the weights, and where the checkpoint to go on from lies."""
-    best = config.callbacks.best
+    best = configs[0].callbacks.best
     if not isinstance(net, StackedNet):
         keep: list[Callback] = [best_checkpoint(folders[0], best.monitor, best.mode)]
         last = last_checkpoint(folders[0], "last")
     else:
         keep = [ReplicaCheckpoints(folders, net, best.monitor, best.mode)]
-        seeds = f"{config.seed}-to-{config.seed + len(folders) - 1}"
-        last = last_checkpoint(folders[0], f"replicas-{seeds}")
+        # Of these seeds alone: what is left to do may differ from one command to the next
+        seeds = zlib.crc32(repr([replica.seed for replica in configs]).encode())
+        last = last_checkpoint(folders[0], f"{len(folders)}-replicas-{seeds:08x}")
     assert isinstance(last, ModelCheckpoint)
     return [*keep, last], Path(str(last.dirpath)) / f"{last.filename}.ckpt"
 
@@ -129,7 +133,7 @@ def _fit(
     """Trains to the end; returns the divergence that ended it, if one did."""
     if resume_point.is_file():
         try:
-            torch.load(resume_point, weights_only=True, mmap=True)
+            torch.load(resume_point, weights_only=True, mmap=True, map_location="cpu")
         except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
             raise ValueError(
                 f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
@@ -144,8 +148,6 @@ def _fit(
     except Diverged as divergence:
         log.warning("diverged: %s", divergence)
         return divergence
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return None
 
 
