@@ -26,7 +26,10 @@ def main() -> int:
 
     from rich.console import Console
 
-    from optlab.web.terminal import answer_table
+    from optlab.web.extra import web_extra_explained
+
+    with web_extra_explained():
+        from optlab.web.terminal import answer_table
 
     try:
         table = answer_table(

@@ -26,16 +26,14 @@ def main() -> int:
         help="with no trained model: train five optimizers on the embedded digits first",
     )
     options = parser.parse_args()
-    try:
+
+    from optlab.web.extra import web_extra_explained
+
+    with web_extra_explained():
         import uvicorn
 
-        from optlab.web import create_app
+        from optlab.web.app import create_app
         from optlab.web.catalogue import Catalogue
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("optlab"):
-            raise
-        print(f"The page needs {error.name}.\n\nhint: pip install -e '.[web]'", file=sys.stderr)
-        return 1
 
     outputs = options.outputs.resolve()
     num_models = sum(run.finished for run in Catalogue(outputs).table().runs.values())

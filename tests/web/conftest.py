@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from optlab.models import CNN, MLP
-from optlab.web import create_app
+from optlab.web.app import create_app
 
 MEAN, STD = 0.3052, 0.3619  # of the embedded digits at 28x28; any values would do here
 OPTIMIZERS = {
@@ -122,6 +123,37 @@ def write_run(
     return folder
 
 
+def write_failed_run(
+    outputs: Path,
+    *,
+    study: str = "digits-mlp",
+    optimizer: str = "adam",
+    seed: int = 0,
+    dataset: str = "digits",
+    reason: str = "ValueError: momentum is 2.0",
+) -> Path:
+    """A run that failed before it had seen its data: no checkpoint, no curve, names alone."""
+    folder = outputs / study / f"{optimizer}-failed-seed{seed}"
+    folder.mkdir(parents=True)
+    record = {
+        "format": 1,
+        "protocol_version": 1,
+        "status": "failed",
+        "reason": reason,
+        "study": study,
+        "run_name": optimizer,
+        "hash": f"{seed:016x}",
+        "overrides": [],
+        "seed": seed,
+        "config": {"optimizer": {"name": optimizer}, "seed": seed},
+        "dataset": {"name": dataset, "title": None},
+        "model": {"name": "mlp", "target": "optlab.models.MLP"},
+        "optimizer": {"name": optimizer, "target": "torch.optim.Adam", "lr": 1e-3},
+    }
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def embedded_digits() -> tuple[torch.Tensor, torch.Tensor]:
     """The embedded digits, (1797, 1, 28, 28) in [0, 1], and their labels."""
@@ -199,6 +231,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return write_run(tmp_path, net, **{"kwargs": knobs, **choices})
 
     return make
+
+
+@pytest.fixture
+def make_failed_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run that failed into tmp_path."""
+    return partial(write_failed_run, tmp_path)
 
 
 class Client:

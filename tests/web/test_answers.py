@@ -11,8 +11,9 @@ from torch import nn
 
 from optlab.models import load_network
 from optlab.web.answers import Networks, ask
-from optlab.web.catalogue import Catalogue, Run
+from optlab.web.catalogue import Catalogue
 from optlab.web.preprocessing import Prepared
+from optlab.web.run import Run
 
 MakeRun = Callable[..., Path]
 PREPARED = Prepared(np.random.default_rng(0).random((1, 28, 28)).astype(np.float32), blank=False)
@@ -75,8 +76,8 @@ def test_saliency_is_the_gradient_of_the_top_logit() -> None:
 
 
 def fake_run(run_id: str = "a", modified_ns: int = 1) -> Run:
-    from optlab.web.catalogue import Curve
     from optlab.web.record import Record
+    from optlab.web.run import Curve
 
     record = Record.model_validate(
         {
@@ -95,7 +96,7 @@ def fake_run(run_id: str = "a", modified_ns: int = 1) -> Run:
             "optimizer": {"name": "adam"},
         }
     )
-    return Run(run_id, "study", Path(run_id), modified_ns, record, Curve([], [], [], []))
+    return Run(run_id, Path(run_id), modified_ns, record, Curve([], [], [], []))
 
 
 def network_of(num_classes: int = 10) -> nn.Module:

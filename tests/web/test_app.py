@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,39 @@ def test_study_has_a_row_and_a_curve_for_each_optimizer(client: Any) -> None:
     assert len(sgd["curve"]["val_loss"]) == 20
 
 
+def test_study_counts_failed_runs_and_tells_why(
+    client_for: Any,
+    make_run: Callable[..., Path],
+    make_failed_run: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    make_run(optimizer="sgd")
+    for seed in (0, 1):
+        make_failed_run(optimizer="muon", seed=seed)
+    client = client_for(tmp_path)
+    rows = client.get("/api/studies/digits-mlp").json()["rows"]
+    told = [(row["optimizer"], row["num_runs"], row["num_failed"], row["reasons"]) for row in rows]
+    assert told == [("sgd", 1, 0, []), ("muon", 0, 2, ["ValueError: momentum is 2.0"])]
+    listed = client.get("/api/models").json()
+    assert listed["unusable"] == []
+    assert "muon" in listed["styles"]  # the page draws every row in its optimizer's colour
+    assert listed["studies"][0]["optimizers"] == ["sgd"]
+
+
+@pytest.mark.parametrize("url", ["/api/models", "/api/studies/digits-mlp"])
+def test_report_is_looked_for_in_a_thread_of_the_pool(
+    client: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    monkeypatch.setattr(
+        "optlab.web.catalogue.Study.report_files",
+        lambda _: threads.append(threading.current_thread().name) or {},
+    )
+    client.get(url)
+    assert threads
+    assert all(name.startswith("optlab-web") for name in threads)
+
+
 def test_report_is_shown_in_a_sandbox_with_its_files_and_no_others(client: Any) -> None:
     url = client.get("/api/models").json()["studies"][0]["report_url"]
     assert url == "/api/studies/digits-mlp/report/index.html"
@@ -89,8 +123,9 @@ def test_report_is_shown_in_a_sandbox_with_its_files_and_no_others(client: Any) 
     assert "The report" in report.text
     assert report.headers["content-type"].startswith("text/html")
     policy = report.headers["content-security-policy"]
-    assert policy.startswith("sandbox allow-scripts")
+    assert policy.startswith("sandbox ")
     assert "allow-same-origin" not in policy
+    assert "script" not in policy  # so default-src 'none' holds for them
     folder = "/api/studies/digits-mlp/report"
     assert client.get(f"{folder}/summary.csv").text == "optimizer,test"
     for name in ("nothing.csv", "%2e%2e", "..%2fstudy.json", "%2e%2e%2fstudy.json", ""):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,95 @@ def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_pat
         (0.01, 0),
         (0.01, 1),
     ]
+
+
+def test_study_that_cannot_be_read_hides_no_other(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(study="readable")
+    make_run(study="locked")
+    entries_of = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return entries_of(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert list(Catalogue(tmp_path).table().studies) == ["readable"]
+
+
+def test_failed_run_is_counted_in_its_study_with_the_reason_in_one_line(
+    make_run: MakeRun, make_failed_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run(optimizer="sgd")
+    make_failed_run(reason=f"OSError: no space\n  left on {tmp_path}/digits-mlp")
+    table = Catalogue(tmp_path).table()
+    (study,) = table.studies.values()
+    assert [run.optimizer for run in study.runs] == ["sgd"]
+    (failure,) = study.failures
+    assert (failure.optimizer, failure.reason) == (
+        "adam",
+        "OSError: no space left on outputs/digits-mlp",
+    )
+    assert not table.unreadable
+
+
+def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_reason(
+    make_run: MakeRun, make_failed_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run()
+    folder = make_failed_run(dataset="mnist", reason="ValueError: no MNIST here")
+    table = Catalogue(tmp_path).table()
+    assert table.unreadable == (
+        ("digits-mlp", folder.name, "it failed: ValueError: no MNIST here"),
+    )
+    assert [study.failures for study in table.studies.values()] == [()]
+
+
+def test_finished_run_needs_more_of_its_dataset_than_the_name(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    change(make_run(), dataset={"name": "digits", "title": "Digits"})
+    table = Catalogue(tmp_path).table()
+    assert not table.runs
+    ((_, _, problem),) = table.unreadable
+    assert "dataset.class_names: Field required" in problem
+
+
+def note_trials(study: Path, *hashes: str) -> None:
+    """study.json as the fair sweeper leaves it after tuning on seed 0."""
+    rows = [{"optimizer": "adam", "hash": each, "params": {"lr": 0.1}} for each in hashes]
+    tuning = {"trials": len(rows), "tuning_seed": 0, "seeds": [1, 2], "rows": rows}
+    (study / "study.json").write_text(json.dumps({"title": "Tuned", "tuning": tuning}))
+
+
+def test_trials_of_a_fair_sweep_neither_answer_nor_count(
+    make_run: MakeRun, make_failed_run: MakeRun, tmp_path: Path
+) -> None:
+    change(make_run(lr=0.1, accuracy=0.99), hash="a" * 16)  # lucky on the tuning seed
+    change(make_run(lr=9.0, status="diverged"), hash="b" * 16)
+    change(make_failed_run(), hash="c" * 16)
+    for seed in (1, 2):
+        change(make_run(lr=0.01, seed=seed, accuracy=0.9), hash=f"{seed}" * 16)
+    catalogue = Catalogue(tmp_path, interval_s=0)
+    assert len(catalogue.table().runs) == 4
+    note_trials(tmp_path / "digits-mlp", "a" * 16, "b" * 16, "c" * 16)  # no record changes
+    table = catalogue.table()
+    (study,) = table.studies.values()
+    assert study.title == "Tuned"
+    assert study.answering == {"adam": study.runs}
+    assert [run.record.seed for run in study.runs] == [1, 2]
+    assert table.runs.keys() == {run.id for run in study.runs}
+    assert (study.failures, table.unreadable) == ((), ())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"tuning": {"rows": 5}}', '{"title": 7}'])
+def test_damaged_study_json_costs_no_run(make_run: MakeRun, tmp_path: Path, text: str) -> None:
+    make_run()
+    (tmp_path / "digits-mlp" / "study.json").write_text(text)
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    assert (study.title, len(study.finished)) == ("digits-mlp", 1)
 
 
 def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 """The page: draw a digit, and every optimizer's model answers.
 
-`create_app` makes the server; `scripts/serve.py` starts it.
+`optlab.web.app.create_app` makes the server; `scripts/serve.py` starts it. Nothing is imported
+here, so that `optlab.web.extra` can tell of what is not installed.
 """
-
-from optlab.web.app import create_app
-
-__all__ = ["create_app"]

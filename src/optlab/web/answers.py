@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from optlab.models import load_network
-from optlab.web.catalogue import Run
 from optlab.web.preprocessing import Prepared
+from optlab.web.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -1,87 +1,47 @@
 """Which trained models there are: the run folders under outputs/, looked at again and again.
 
 A run counts from the moment its record.json appears (it is written last), so a model trained
-while the server runs shows up without a restart. What clients name, a model id or a study, is
-only ever looked up in the table made here; no text of a request becomes part of a path.
+while the server runs shows up without a restart. The trials of a fair sweep, as the report knows
+them, cease to count when study.json names them. What clients name, a model id or a study, is only
+ever looked up in the table made here; no text of a request becomes part of a path.
 """
 
-import csv
-import hashlib
 import json
 import logging
 import math
+import os
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import ValidationError
-
-from optlab.web.pictures import first_problem
-from optlab.web.record import Dataset, Record
+from optlab.results.records import Run as RecordedRun
+from optlab.results.tuning import Tuning
+from optlab.web.record import Dataset
+from optlab.web.run import RECORD, Failure, Run, read_run
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
+STUDY = "study.json"
 REPORT = "index.html"
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Per epoch; None where a run has no such number (or it was not finite)."""
-
-    epochs: list[int]
-    train_loss: list[float | None]
-    val_loss: list[float | None]
-    val_accuracy: list[float | None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run folder that has a readable record."""
-
-    id: str
-    study: str
-    folder: Path
-    modified_ns: int
-    record: Record
-    curve: Curve
-
-    @property
-    def optimizer(self) -> str:
-        return self.record.optimizer.name
-
-    @property
-    def finished(self) -> bool:
-        return self.record.status == "finished"
-
-    @property
-    def configuration(self) -> str:
-        """Everything but seed and fold: runs that differ in nothing else are repetitions."""
-        config = {key: value for key, value in self.record.config.items() if key != "seed"}
-        if isinstance(config.get("data"), dict):
-            config["data"] = {k: v for k, v in config["data"].items() if k != "fold"}
-        return json.dumps(config, sort_keys=True, default=str)
-
-    @property
-    def val_accuracy(self) -> float:
-        best = self.record.validation.best if self.record.validation else None
-        return best.accuracy if best and best.accuracy is not None else 0.0
-
-
-@dataclass(frozen=True)
 class Study:
-    """The runs of one study on one dataset."""
+    """The runs of one study on one dataset; `runs` are one or more."""
 
     name: str
     folder: Path
     title: str
     runs: tuple[Run, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def dataset(self) -> Dataset:
@@ -143,14 +103,15 @@ class Catalogue:
         self.outputs = outputs
         self.interval_s = interval_s
         self._table = Table()
-        self._known: dict[Path, tuple[int, Run | str]] = {}
+        self._known: dict[Path, tuple[int, Run | Failure | str]] = {}
+        self._studies: dict[Path, int | None] = {}
         self._looked_at = -math.inf
         self._lock = threading.Lock()
 
     def table(self) -> Table:
         """The current table; looks at the folder again when the last look is old.
 
-        Costs one stat for each run. While one thread looks, the others use what is known.
+        Costs one stat for each run and study. While one thread looks, the others use what is known.
         """
         if time.monotonic() - self._looked_at < self.interval_s:
             return self._table
@@ -164,110 +125,118 @@ class Catalogue:
         return self._table
 
     def _look(self) -> Table:
-        known: dict[Path, tuple[int, Run | str]] = {}
+        known: dict[Path, tuple[int, Run | Failure | str]] = {}
         for folder in _run_folders(self.outputs):
-            try:
-                modified_ns = (folder / RECORD).stat().st_mtime_ns
-            except OSError:
+            modified_ns = _modified_ns(folder / RECORD)
+            if modified_ns is None:
                 continue  # unfinished, or deleted while we looked
             seen = self._known.get(folder)
             if seen is None or seen[0] != modified_ns:
-                seen = (modified_ns, _read_run(folder, modified_ns))
+                seen = (modified_ns, read_run(folder, modified_ns))
             known[folder] = seen
-        if known == self._known:
+        studies = {study: _modified_ns(study / STUDY) for study in {run.parent for run in known}}
+        if (known, studies) == (self._known, self._studies):
             return self._table
-        self._known = known
-        runs = [run for _, run in known.values() if isinstance(run, Run)]
-        unreadable = tuple(
-            (folder.parent.name, folder.name, why)
-            for folder, (_, why) in known.items()
-            if isinstance(why, str)
-        )
-        return Table(
-            MappingProxyType({run.id: run for run in runs}),
-            MappingProxyType({study.name: study for study in _studies_of(runs)}),
-            unreadable,
-        )
+        self._known, self._studies = known, studies
+        return _table_of({folder: found for folder, (_, found) in known.items()})
 
 
 def _run_folders(outputs: Path) -> list[Path]:
     """Every outputs/<study>/<run>, in order of name."""
+    return [run for study in _folders_in(outputs) for run in _folders_in(study)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """In order of name; none where this one is missing, unreadable or deleted while we look."""
     try:
-        studies = sorted(entry for entry in outputs.iterdir() if entry.is_dir())
-        return [run for study in studies for run in sorted(study.iterdir()) if run.is_dir()]
-    except OSError:  # no outputs yet, or a study deleted while we looked
+        return sorted(entry for entry in folder.iterdir() if os.path.isdir(entry))
+    except OSError:
         return []
 
 
-def _read_run(folder: Path, modified_ns: int) -> Run | str:
-    """The run, or in a sentence why its record cannot be used."""
+def _modified_ns(file: Path) -> int | None:
     try:
-        record = Record.model_validate_json((folder / RECORD).read_bytes())
+        return file.stat().st_mtime_ns
     except OSError:
-        return "its record could not be opened"
-    except ValidationError as error:
-        return f"its record is not understood ({first_problem(error).rstrip('.')})"
-    channels = record.dataset.in_channels
-    if len(record.dataset.mean) != channels or len(record.dataset.std) != channels:
-        return "its record gives a mean and deviation for another number of channels"
-    if 0 in record.dataset.std:
-        return "its record gives a standard deviation of zero"
-    study = folder.parent.name
-    return Run(
-        id=hashlib.sha256(f"{study}/{folder.name}".encode()).hexdigest()[:12],
-        study=study,
-        folder=folder,
-        modified_ns=modified_ns,
-        record=record,
-        curve=_read_curve(folder / "epochs.csv"),
+        return None
+
+
+def _table_of(found: Mapping[Path, Run | Failure | str]) -> Table:
+    """What was found in each run folder, by study; `found` is in order of name."""
+    runs: list[Run] = []
+    studies: list[Study] = []
+    unreadable: list[tuple[str, str, str]] = []
+    for folder, entries in groupby(found.items(), key=lambda entry: entry[0].parent):
+        meta = _read_meta(folder / STUDY)
+        tuning = _tuning_of(folder, meta)
+        inside = {path: one for path, one in entries if not _is_trial(one, tuning)}
+        trained = [one for one in inside.values() if isinstance(one, Run)]
+        failed = [one for one in inside.values() if isinstance(one, Failure)]
+        here = _studies_of(folder, meta.get("title"), trained, failed)
+        counted = {failure.folder for study in here for failure in study.failures}
+        runs += trained
+        studies += here
+        unreadable += [
+            (folder.name, p.name, why) for p, why in inside.items() if isinstance(why, str)
+        ]
+        unreadable += [
+            (folder.name, failure.folder.name, f"it failed: {failure.reason}")
+            for failure in failed
+            if failure.folder not in counted
+        ]
+    return Table(
+        MappingProxyType({run.id: run for run in runs}),
+        MappingProxyType({study.name: study for study in studies}),
+        tuple(unreadable),
     )
 
 
-def _read_curve(file: Path) -> Curve:
-    """The epochs of a run; empty where it left none."""
+def _read_meta(file: Path) -> dict[str, Any]:
+    """What study.json says; nothing where there is none that can be read."""
     try:
-        with file.open(newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        log.warning("no curve from %s: %s", file, error)
-        rows = []
-
-    def column(name: str) -> list[float | None]:
-        return [_number(row.get(name)) for row in rows]
-
-    epochs = [int(value or 0) for value in column("epoch")]
-    return Curve(epochs, column("train/loss"), column("val/loss"), column("val/accuracy"))
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return meta if isinstance(meta, dict) else {}
 
 
-def _number(text: str | None) -> float | None:
+def _tuning_of(folder: Path, meta: dict[str, Any]) -> Tuning | None:
+    """What the fair sweeper noted, where it tuned."""
     try:
-        value = float(text or "nan")
-    except ValueError:
+        return Tuning.from_meta(meta.get("tuning"))
+    except (TypeError, ValueError) as error:  # one damaged study must not take the others along
+        log.warning("trials of %s are not told from runs: %s", folder, error)
         return None
-    return value if math.isfinite(value) else None
 
 
-def _studies_of(runs: list[Run]) -> list[Study]:
-    """Runs by study, and by dataset where a folder mixes datasets, which never compare."""
-    folders: dict[str, dict[tuple[Any, ...], list[Run]]] = defaultdict(lambda: defaultdict(list))
+def _is_trial(found: Run | Failure | str, tuning: Tuning | None) -> bool:
+    """Whether a run only chose settings; such a run neither answers nor counts."""
+    if tuning is None or isinstance(found, str):
+        return False
+    recorded = found.record.model_dump(include={"seed", "hash"})
+    return tuning.is_trial(RecordedRun(found.folder, recorded))
+
+
+def _studies_of(
+    folder: Path, title: Any, runs: Sequence[Run], failures: Sequence[Failure]
+) -> list[Study]:
+    """One for each dataset, where a folder mixes datasets, which never compare.
+
+    A failed run knows its dataset by name alone; it is counted with the first of that name, and
+    left over where no run of that dataset has trained.
+    """
+    datasets: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
         dataset = run.record.dataset
         key = (dataset.name, dataset.in_channels, dataset.image_size, *dataset.class_names)
-        folders[run.study][key].append(run)
+        datasets[key].append(run)
+    first_of_name = {key[0]: key for key in reversed(datasets)}
     studies = []
-    for name, datasets in folders.items():
-        for key, members in datasets.items():
-            full_name = name if len(datasets) == 1 else f"{name} ({key[0]}, {key[2]} px)"
-            folder = members[0].folder.parent
-            title = _title_of(folder) or full_name
-            studies.append(Study(full_name, folder, title, tuple(members)))
+    for key, members in datasets.items():
+        name = folder.name if len(datasets) == 1 else f"{folder.name} ({key[0]}, {key[2]} px)"
+        failed = tuple(
+            failure for failure in failures if first_of_name.get(failure.record.dataset.name) == key
+        )
+        shown = title if isinstance(title, str) and title else name
+        studies.append(Study(name, folder, shown, tuple(members), failed))
     return studies
-
-
-def _title_of(folder: Path) -> str | None:
-    """The title that study.json gives, if it gives one."""
-    try:
-        title = json.loads((folder / "study.json").read_text()).get("title")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return title if isinstance(title, str) and title else None

@@ -1,8 +1,8 @@
 """The part of a run's record.json that the page uses, checked before anything relies on it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class _Part(BaseModel):
@@ -40,11 +40,11 @@ class Optimizer(_Part):
 
 
 class Record(_Part):
-    """The part of record.json that the page uses; unknown keys are left alone."""
+    """A run that trained; unknown keys are left alone."""
 
-    status: Literal["finished", "diverged", "failed"]
-    reason: str | None = None
+    status: Literal["finished", "diverged"]
     run_name: str
+    hash: str = ""
     seed: int = 0
     config: dict[str, Any] = {}
     dataset: Dataset
@@ -56,3 +56,23 @@ class Record(_Part):
     confusion_matrix: list[list[int]] | None = None
     num_epochs: int | None = None
     train_time_s: float | None = None
+
+
+class Named(_Part):
+    name: str
+
+
+class FailedRecord(_Part):
+    """A run that came to no result, perhaps before it had seen its data: names are all it has."""
+
+    status: Literal["failed"]
+    reason: str | None = None
+    hash: str = ""
+    seed: int = 0
+    dataset: Named
+    optimizer: Named
+
+
+AnyRecord: TypeAdapter[Record | FailedRecord] = TypeAdapter(
+    Annotated[Record | FailedRecord, Field(discriminator="status")]
+)

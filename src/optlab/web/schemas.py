@@ -73,7 +73,7 @@ class Models(_Reply):
     default_study: str | None
     studies: list[StudyEntry]
     models: list[Model]
-    unusable: list[Unusable] = Field(description="run folders whose record is not understood")
+    unusable: list[Unusable] = Field(description="run folders that are no part of a study, and why")
     styles: dict[str, Style] = Field(description="by optimizer, as in every figure")
     training: bool = Field(description="models are being trained by this server right now")
 
@@ -101,6 +101,7 @@ class StudyRow(_Reply):
     num_other_runs: int = Field(description="finished runs of other configurations")
     num_diverged: int
     num_failed: int
+    reasons: list[str] = Field(description="why runs failed, one line each")
     lr: float | None
     test_accuracy: Accuracy | None
     test_accuracy_min: Accuracy | None

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from optlab.web.catalogue import Run, Study, Table
+from optlab.web.catalogue import Study, Table
+from optlab.web.run import Run
 
 TRAIN_COMMAND = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
 

@@ -7,16 +7,16 @@ from urllib.parse import quote
 from optlab.results.palette import display_name, style_of
 from optlab.web import schemas
 from optlab.web.answers import Networks
-from optlab.web.catalogue import REPORT, Curve, Run, Study, Table
+from optlab.web.catalogue import REPORT, Study, Table
 from optlab.web.preprocessing import PEN_WIDTH, PEN_WIDTHS
 from optlab.web.record import BestAndLast
+from optlab.web.run import Curve, Run
 
 
 def describe(table: Table, networks: Networks, training: bool) -> schemas.Models:
     """Everything that can be asked, studies with the newest first."""
     default = table.default_study()
     studies = sorted(table.studies.values(), key=lambda study: -study.modified_ns)
-    optimizers = list(dict.fromkeys(run.optimizer for run in table.runs.values()))
     return schemas.Models(
         default_study=default.name if default else None,
         studies=[_entry(study) for study in studies],
@@ -25,7 +25,7 @@ def describe(table: Table, networks: Networks, training: bool) -> schemas.Models
             schemas.Unusable(study=study, run=run, problem=problem)
             for study, run, problem in table.unreadable
         ],
-        styles={name: _style(name) for name in optimizers},
+        styles={name: _style(name) for study in studies for name in _optimizers(study)},
         training=training,
     )
 
@@ -42,10 +42,15 @@ def describe_model(table: Table, networks: Networks, run: Run) -> schemas.ModelD
 
 def describe_study(study: Study) -> schemas.StudyDetail:
     """A row for each optimizer that was run, best validation accuracy first."""
-    names = dict.fromkeys(run.optimizer for run in study.runs)
-    rows = [_row(study, optimizer) for optimizer in names]
+    rows = [_row(study, optimizer) for optimizer in _optimizers(study)]
     rows.sort(key=lambda row: -(row.val_accuracy or 0))  # choices see validation alone
     return schemas.StudyDetail(**_entry(study).model_dump(), rows=rows)
+
+
+def _optimizers(study: Study) -> list[str]:
+    """All that were run, those that came to no result among them."""
+    names = [run.optimizer for run in study.runs]
+    return list(dict.fromkeys([*names, *(failure.optimizer for failure in study.failures)]))
 
 
 def _entry(study: Study) -> schemas.StudyEntry:
@@ -94,6 +99,7 @@ def _model(run: Run, study: Study, networks: Networks) -> schemas.Model:
 def _row(study: Study, optimizer: str) -> schemas.StudyRow:
     speaking = study.answering.get(optimizer, ())
     every = [run for run in study.runs if run.optimizer == optimizer]
+    failed = [failure for failure in study.failures if failure.optimizer == optimizer]
     records = [run.record for run in speaking]
     tests = [a for record in records if (a := _accuracy(record.test)) is not None]
     rates = {record.optimizer.lr for record in records}
@@ -102,7 +108,8 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
         num_runs=len(speaking),
         num_other_runs=sum(run.finished for run in every) - len(speaking),
         num_diverged=sum(run.record.status == "diverged" for run in every),
-        num_failed=sum(run.record.status == "failed" for run in every),
+        num_failed=len(failed),
+        reasons=list(dict.fromkeys(failure.reason for failure in failed)),
         lr=rates.pop() if len(rates) == 1 else None,
         test_accuracy=_mean(tests),
         test_accuracy_min=min(tests, default=None),

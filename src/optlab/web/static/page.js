@@ -223,7 +223,7 @@ function showStudy() {
       if (row.num_runs > 1) accuracy.append(make("small", "", `${percent(row.test_accuracy_min, 2)} to ${percent(row.test_accuracy_max, 2)}`));
       const runs = make("td", "", String(row.num_runs));
       if (row.num_diverged) runs.append(make("small", "bad", `${row.num_diverged} diverged`));
-      if (row.num_failed) runs.append(make("small", "bad", `${row.num_failed} failed`));
+      if (row.num_failed) runs.append(Object.assign(make("small", "bad", `${row.num_failed} failed`), { title: row.reasons.join("\n") }));
       if (row.num_other_runs) runs.append(make("small", "", `${row.num_other_runs} other`));
       return make("tr", "", name, chosenBy, accuracy,
         number(row.lr, (value) => String(+value.toPrecision(3))),

@@ -1,0 +1,37 @@
+"""What the scripts say where the extra `web` is not installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optlab.web.extra import web_extra_explained
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_THE_EXTRA = """
+import runpy, sys
+for name in ("fastapi", "pydantic", "uvicorn"):
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "missing"),
+    [(["scripts/serve.py"], "uvicorn"), (["scripts/predict.py", "seven.png"], "pydantic")],
+)
+def test_script_without_the_extra_ends_with_the_command_that_installs_it(
+    tmp_path: Path, script: list[str], missing: str
+) -> None:
+    (tmp_path / "seven.png").touch()
+    command = [sys.executable, "-c", WITHOUT_THE_EXTRA, str(ROOT / script[0]), *script[1:]]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert ended.stderr == f"This needs {missing}.\n\nhint: pip install -e '.[web]'\n"
+
+
+def test_missing_module_of_our_own_is_not_blamed_on_the_extra() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"optlab\.web\.nowhere"), web_extra_explained():
+        import optlab.web.nowhere  # noqa: F401
