@@ -137,6 +137,12 @@ def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
     assert runs() == {}
 
 
+def test_several_devices_a_run_are_refused_in_a_study(study, runs):
+    said = study("optimizer=sgd,adam", "trainer=ddp", "trainer.accelerator=cpu")
+    assert "give each run a command of its own, without -m" in str(said.exit_code)
+    assert runs() == {}
+
+
 def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
     said = study("optimizer=sgd,adan")
     assert "optimizer=adan: there is no such option." in said.exit_code

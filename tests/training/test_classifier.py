@@ -313,3 +313,36 @@ def test_batch_norm_network_trains_and_is_evaluated_with_its_running_statistics(
     means = [b for name, b in net.named_buffers() if name.endswith("running_mean")]
     assert means
     assert all(mean.abs().sum() > 0 for mean in means)
+
+
+def test_update_is_computed_outside_the_autocast_of_the_network(train, monkeypatch):
+    seen = []
+    step = torch.optim.SGD.step
+
+    def noted(self, closure):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    inside = []
+    forward = F.cross_entropy
+
+    def noted_forward(logits, *args, **kwargs):
+        inside.append(logits.dtype)
+        return forward(logits, *args, **kwargs)
+
+    monkeypatch.setattr("optlab.training.classifier.F.cross_entropy", noted_forward)
+    train("optimizer=sgd", "trainer.precision=bf16-mixed", "trainer.max_steps=2")
+    assert seen == [False, False]
+    assert torch.bfloat16 in inside
+
+
+def test_share_of_no_image_adds_nothing_to_loss_and_gradient(make_config):
+    config = make_config()
+    datamodule = build.build_data(config, [0])
+    classifier = build.build_classifier(config, build.build_net(config, datamodule), datamodule)
+    logits = torch.zeros(0, 10, requires_grad=True)
+    loss = classifier._loss(logits, torch.zeros(0, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.shape == (0, 10)

@@ -53,7 +53,13 @@ PROBLEMS = [
     (["num_replicas=2", "callbacks=early_stopping"], r"num_replicas=2 with early stopping"),
     (["num_replicas=2", "scheduler=plateau"], r"num_replicas=2 with scheduler=plateau"),
     (["num_replicas=2", "trainer=ddp"], r"num_replicas=2 with trainer\.strategy=ddp"),
-    (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained"),
+    (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained: a fr"),
+    (["num_replicas=2", "model=finetuned", "model.weights=/run"], r"=2 with model=finetuned: a fr"),
+    (["trainer=ddp", "optimizer=lbfgs"], r"ddp with optimizer=lbfgs: each device would search"),
+    (
+        ["trainer=ddp", "model=finetuned", "model.weights=/run", "model.unfreeze_epoch=2"],
+        r"ddp with model\.unfreeze_epoch: its weights join too late",
+    ),
     (["seed=true"], r"seed is True; it must be a whole number >= 0"),
     (["trainer.max_epochs=true"], r"trainer\.max_epochs is True; it must be a whole number"),
     (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; a run needs one or more"),
@@ -74,6 +80,14 @@ def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match=r"trainer\.accelerator is gpu, but torch sees none; use"):
         preflight(make_config("trainer=gpu"))
+
+
+def test_graphs_that_would_overwrite_gradients_are_refused(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    overrides = ("trainer.compile=true", "trainer.accumulate_grad_batches=2")
+    preflight(make_config(*overrides))  # on the CPU that the tests ask for there are none
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches=2 on a GPU: a CUDA graph"):
+        preflight(make_config(*overrides, "trainer.accelerator=gpu"))
 
 
 def test_all_problems_are_told_at_once(make_config):

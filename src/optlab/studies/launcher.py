@@ -81,6 +81,13 @@ def launch(
         return [_returned(job) for job in jobs]
     if len(todo) < len(unique):
         print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
+    if any(job.config.trainer.strategy == "ddp" for job in todo):
+        raise ValueError(
+            "trainer.strategy=ddp in a study: the run's further processes would each start the "
+            "study again.\n\n"
+            "hint: give each run a command of its own, without -m; the report comes with "
+            "scripts/report.py"
+        )
     if todo:
         _run_all(todo, hydra_context, num_processes or _affordable(todo, memory_per_run_gib))
     return [_returned(job) for job in jobs]

@@ -66,6 +66,12 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
     torch.manual_seed(derive_seed(config.seed, "weights"))
     net: nn.Module = maker(config.model)(**shape_of(datamodule))
     has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    if has_batch_norm and config.trainer.strategy == "ddp" and not _on_cuda(config):
+        raise ValueError(
+            "trainer.strategy=ddp with batch normalisation: each process would normalise by its "
+            "share of the batch alone, and torch joins them on CUDA devices only.\n\n"
+            "hint: trainer=cpu trainer.num_threads=2 uses two cores for one run"
+        )
     if has_batch_norm and datamodule.num_train % datamodule.batch_size == 1:
         raise ValueError(
             f"data.batch_size is {datamodule.batch_size}: the last batch of {datamodule.num_train} "
@@ -150,8 +156,13 @@ def build_trainer(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
+        sync_batchnorm=options.strategy == "ddp" and _on_cuda(config),
         use_distributed_sampler=False,  # the data module gives each device its share
     )
+
+
+def _on_cuda(config: DictConfig) -> bool:
+    return config.trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
 
 
 def observers(config: DictConfig) -> list[Callback]:

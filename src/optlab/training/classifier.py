@@ -7,6 +7,7 @@ optimizer steps, not calls. The numbers are those of one step per call.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
@@ -70,6 +71,7 @@ class ImageClassifier(L.LightningModule):
             {split: Evaluation(num_classes, num_replicas) for split in ("val", *EVAL_LOADERS)}
         )
         self.validation: dict[str, list[float]] = {}  # of the last epoch, one value a replica
+        self.test_results: dict[str, dict[str, Tensor]] = {}  # of EVAL_LOADERS
         self.test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []  # see test_step
 
     # --- optimizer -----------------------------------------------------------------------------
@@ -152,6 +154,11 @@ class ImageClassifier(L.LightningModule):
         """One update. Returns its loss () and the logits of its batches, before the update."""
         num_images = sum(batch.global_size for batch in batches)
         first_logits: list[Tensor] = []
+        # Lightning's autocast covers all of training_step; the update's own arithmetic is no part
+        # of the network and stays in the precision of the weights.
+        device = self.device.type
+        mixed = torch.is_autocast_enabled(device)
+        forward_context = self.trainer.precision_plugin.forward_context if mixed else nullcontext
 
         def closure() -> Tensor:  # LBFGS calls it several times in one step, the others once
             optimizer.zero_grad()
@@ -159,8 +166,9 @@ class ImageClassifier(L.LightningModule):
             for batch in batches:
                 if self.compiled:
                     torch.compiler.cudagraph_mark_step_begin()
-                logits = self.train_net(batch.images)
-                loss = self._loss(logits, batch.labels)
+                with forward_context():
+                    logits = self.train_net(batch.images)
+                    loss = self._loss(logits, batch.labels)
                 share = batch.labels.shape[-1] * self.trainer.world_size / num_images
                 if share != 1.0:  # this rank's and this batch's part in the mean over all images
                     loss = loss * share
@@ -174,7 +182,8 @@ class ImageClassifier(L.LightningModule):
                 first_logits.extend(all_logits)
             return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)
 
-        loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting for a float
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
+            loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting
         # The raw optimizer's step costs half of LightningOptimizer's; so its count is kept here.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
@@ -183,6 +192,8 @@ class ImageClassifier(L.LightningModule):
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy: () for logits (B, C), one per replica (R,) for logits (R, B, C)."""
+        if not labels.numel():  # a device without a share of a small last batch
+            return logits.sum()
         if logits.ndim == 2:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         losses = F.cross_entropy(
@@ -245,6 +256,10 @@ class ImageClassifier(L.LightningModule):
         if split == "test":
             confidence, predicted = logits.float().softmax(dim=-1).max(dim=-1)
             self.test_predictions.append((batch.labels, predicted, confidence))
+
+    def on_test_epoch_end(self) -> None:
+        # Here and not later: several devices add up where the sums still lie on them
+        self.test_results = {split: self.evaluation(split).compute() for split in EVAL_LOADERS}
 
     def _set_optimizer_mode(self, *, training: bool) -> None:
         """Schedule-free methods evaluate at another point than the one they take gradients at."""

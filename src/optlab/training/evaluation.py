@@ -5,6 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+# Sums over a whole split keep every digit, but for Apple's GPUs, which have no float64
+SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
+
 
 class Evaluation(Metric):
     """Sums over the images of a split; devices of one run are added up when it is computed.
@@ -23,7 +26,7 @@ class Evaluation(Metric):
     def __init__(self, num_classes: int, num_replicas: int = 1) -> None:
         super().__init__()
         self.shape = (num_replicas, num_classes, num_classes)
-        self.add_state("loss_sum", torch.zeros(num_replicas, dtype=torch.float64), "sum")
+        self.add_state("loss_sum", torch.zeros(num_replicas, dtype=SUM_DTYPE), "sum")
         self.add_state("confusion", torch.zeros(self.shape, dtype=torch.int64), "sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -36,13 +39,12 @@ class Evaluation(Metric):
         self.loss_sum += losses.reshape(replicas, -1).sum(dim=1)
         cell = labels * classes + logits.argmax(dim=-1)  # (R, B)
         cell += torch.arange(replicas, device=cell.device)[:, None] * classes**2
-        self.confusion += torch.bincount(cell.flatten(), minlength=replicas * classes**2).reshape(
-            self.shape
-        )
+        # Not bincount, which waits for a GPU to say how large the largest is
+        self.confusion.view(-1).index_add_(0, cell.flatten(), torch.ones_like(cell.flatten()))
 
     def compute(self) -> dict[str, Tensor]:
         """loss (R,) mean cross-entropy, accuracy (R,) fraction, confusion (R, C, C)."""
-        num_images = self.confusion.sum(dim=(1, 2)).double()
+        num_images = self.confusion.sum(dim=(1, 2)).to(SUM_DTYPE)
         return {
             "loss": self.loss_sum / num_images,
             "accuracy": self.confusion.diagonal(dim1=1, dim2=2).sum(dim=1) / num_images,

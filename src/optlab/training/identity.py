@@ -34,7 +34,7 @@ NEUTRAL_KNOBS: dict[str, frozenset[str]] = {
     # How the same images reach the device: other paths, other chunk lengths, the same batches.
     "data": frozenset({"_target_", "root", "eval_batch_size"}),
     # Callbacks that only look on. One that a user adds is taken to change the result.
-    "callbacks": frozenset({"progress", "figures", "tensorboard_figures", "histograms", "graph"}),
+    "callbacks": frozenset({"figures", "tensorboard_figures", "histograms"}),
     "trainer": frozenset({"devices", "accelerator", "strategy", "steps_per_call"}),
 }
 

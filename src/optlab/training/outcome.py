@@ -17,7 +17,7 @@ from torch import nn
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
 from optlab.training.build import shape_of
-from optlab.training.classifier import EVAL_LOADERS, ImageClassifier
+from optlab.training.classifier import ImageClassifier
 from optlab.training.history import History
 from optlab.training.identity import identity, run_hash, task_overrides
 from optlab.training.record import write_json
@@ -121,7 +121,7 @@ def _evaluate(
         datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES),
     ]
     trainer.test(classifier, loaders, verbose=False)
-    return {split: classifier.evaluation(split).compute() for split in EVAL_LOADERS}
+    return dict(classifier.test_results)
 
 
 def _load_best(classifier: ImageClassifier, folders: Sequence[Path]) -> None:

@@ -39,6 +39,7 @@ def preflight(config: DictConfig) -> None:
         *_monitors(config),
         *_optimizer_limits(config),
         *_replica_limits(config),
+        *_device_limits(config),
         *_device(config),
         *_numpy_limits(config),
     ] or [*_refused_values(config)]
@@ -176,8 +177,25 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         yield f"{so} with scheduler=plateau: replicas would need different rates"
     if config.trainer.strategy == "ddp":
         yield f"{so} with trainer.strategy=ddp: replicas are trained on one device"
-    if config.model.name in ("mlp_numpy", "resnet18_pretrained"):
-        yield f"{so} with model={config.model.name}: torch.func cannot stack that network"
+    if config.model._target_.endswith(".FineTuned"):
+        yield f"{so} with model={config.model.name}: a frozen body cannot be stacked"
+
+
+def _device_limits(config: DictConfig) -> Iterator[str]:
+    """What several devices, or CUDA graphs, would get wrong or hang in."""
+    trainer = config.trainer
+    if trainer.strategy == "ddp":
+        if config.model.get("unfreeze_epoch") is not None:
+            yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
+        if config.optimizer._target_.endswith(".LBFGS"):
+            yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
+    on_gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu and trainer.compile and trainer.accumulate_grad_batches > 1:
+        yield (
+            "trainer.compile=true with trainer.accumulate_grad_batches="
+            f"{trainer.accumulate_grad_batches} on a GPU: a CUDA graph overwrites the gradients "
+            "of the batch before; raise data.batch_size instead"
+        )
 
 
 def _numpy_limits(config: DictConfig) -> Iterator[str]:

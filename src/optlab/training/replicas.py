@@ -43,7 +43,6 @@ class StackedNet(nn.Module):
             owner.register_buffer(leaf, stack.detach())
         # The code that runs, without weights of its own; in a tuple, so that it is not registered
         self._skeleton = (copy.deepcopy(nets[0]).to("meta"),)
-        self._single = {name: parameter.ndim for name, parameter in nets[0].named_parameters()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (R, B, classes) of images (B, C, H, W), or (R, B, C, H, W): a batch for each."""
