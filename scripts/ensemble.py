@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("study_dir", type=Path, help="folder of a study: outputs/mnist_ensemble")
     options = parser.parse_args(arguments)
 
-    from optlab.data import ImageDataModule
+    from optlab.data.of_run import data_of_run
     from optlab.models import load_network
     from optlab.models.probabilities import probabilities
     from optlab.results import read_study
@@ -33,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.study_dir} has no finished run.\n\nhint: train it to the end first"
             )
         refuse_mixture(runs)
-        datamodule = ImageDataModule(**runs[0].record["config"]["data"])
-        datamodule.prepare_data()
-        datamodule.setup()
+        datamodule = data_of_run(runs[0].folder, runs[0].record)
         answers = [
             probabilities(load_network(r.folder), datamodule.test_dataloader()) for r in runs
         ]

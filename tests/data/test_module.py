@@ -193,7 +193,7 @@ def test_resumed_fit_sees_the_batches_that_it_would_have_seen(
     [
         ({"batch_size": 0}, r"data\.batch_size is 0, but must be at least 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size is 0"),
-        ({"steps_per_call": 0}, r"data\.steps_per_call is 0"),
+        ({"steps_per_call": 0}, r"(?s)^trainer\.steps_per_call is 0.*leave trainer\.steps"),
         ({"seeds": []}, r"data\.seeds is an empty list"),
         (
             {"augment": {"crop_pading": 4}},

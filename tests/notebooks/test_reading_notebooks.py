@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 from pathlib import Path
 
 import nbformat
@@ -42,6 +43,7 @@ def environment(tmp_path_factory):
     optimizers = [
         [f"optimizer={name}", f"seed={seed}"] for name in ("sgd", "adam") for seed in (0, 1)
     ]
+    optimizers.append(["optimizer=sgd", "optimizer.lr=1.0e9", "run_name=wild"])
     cnn = ["model=cnn", "model.hidden_sizes=[16]"]
     sizes = [[*cnn, f"model.filters={filters}"] for filters in ("[2]", "[4]", "[2,4]")]
     return {
@@ -62,7 +64,8 @@ def executed(name, environment, monkeypatch):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "Warning" not in printed
-    return len(pictures), printed
+    results = [output for output in outputs if output.output_type == "execute_result"]
+    return len(pictures), printed + "".join(output.data["text/plain"] for output in results)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,8 +85,9 @@ def test_notebook_defines_no_function_and_no_class(name):
 def test_first_notebook_reads_a_study_and_saves_its_figures(environment, monkeypatch):
     num_pictures, printed = executed("01_compare_optimizers", environment, monkeypatch)
     assert num_pictures == 5  # differences, losses, accuracies, gap, confusion
-    assert "4 runs, 0 unfinished, 0 damaged" in printed
+    assert "5 runs, 0 unfinished, 0 damaged" in printed
     assert "['loss.pdf', 'loss.png', 'summary.csv']" in printed
+    assert re.search(r"wild +0 +inf +inf", printed)  # diverged: a miss, and in the table
 
 
 def test_second_notebook_looks_inside(environment, monkeypatch):

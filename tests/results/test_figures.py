@@ -22,7 +22,7 @@ from optlab.results.figures import (
     TimeToTarget,
     TrainingCost,
 )
-from optlab.results.figures.canvas import sheet
+from optlab.results.figures.canvas import sheet, stretched_percent
 from optlab.results.figures.line_names import spread_apart
 from optlab.results.figures.smoothing import centred_mean, envelope, thin, window_for
 from optlab.results.rates import RatePoint, rates_of_problem
@@ -150,8 +150,42 @@ def test_perfect_accuracy_can_be_drawn(new_study):
     writer.run("adam", accuracy=1.0, test_accuracy=1.0)
     writer.run("sgd", accuracy=0.9)
     picture = AccuracyCurves.from_groups(problem_of(writer).groups).plot()
-    assert picture.ax.get_ylim()[1] <= 100
+    assert height_of(picture.ax, 100) < 1
     assert picture.png()[:4] == b"\x89PNG"
+
+
+def height_of(ax, percent):
+    """Where a value is drawn: 0 at the bottom of the axes, 1 at their top."""
+    return ax.transAxes.inverted().transform(ax.transData.transform((1, percent)))[1]
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [
+        [0.8, 0.972, 0.993, 1.0],  # 144 images: one mistake is 0.7 %
+        [0.95, 0.9998, 0.99985],
+        [0.1, 0.4, 1.0],
+        [0.95, 1.0, 1.0],
+    ],
+)
+def test_stretched_axis_shows_perfect_accuracy_at_its_top(accuracies):
+    ax = sheet(None)
+    assert stretched_percent(ax, accuracies) == "axis stretched towards 100 %"
+    last = ax.get_yticklabels()[-1]
+    assert last.get_text() == "100"
+    heights = [height_of(ax, percent) for percent in ax.get_yticks()]
+    assert 0.95 < heights[-1] < 0.99
+    assert np.diff(heights).min() > 0.04  # labels do not collide
+    drawn = [height_of(ax, 100 * accuracy) for accuracy in sorted(set(accuracies))]
+    assert drawn[0] > 0
+    assert np.diff(drawn).min() > 0.005  # what differs is drawn apart, mistakes from none as well
+
+
+def test_stretched_axis_has_no_place_for_100_where_nothing_comes_near():
+    ax = sheet(None)
+    stretched_percent(ax, [0.95, 0.978])
+    assert ax.get_ylim()[1] == pytest.approx(98.13)  # 100 - 0.85 * 2.2
+    assert "100" not in [label.get_text() for label in ax.get_yticklabels()]
 
 
 def test_end_labels_do_not_overlap_and_stay_inside():

@@ -100,6 +100,24 @@ def test_report_of_five_optimizers_is_complete(five_optimizers):
     assert text.index("leads on validation") < text.index("<table>")
 
 
+def test_report_names_the_pairs_confused_most_by_all_finished_runs(new_study):
+    writer = new_study(classes=3)
+    one, other = [[98, 2, 0], [0, 95, 5], [1, 0, 99]], [[90, 10, 0], [0, 99, 1], [3, 0, 97]]
+    writer.run("adam", record={"confusion_matrix": one})
+    writer.run("sgd", record={"confusion_matrix": other})
+    writer.run("rmsprop", status="diverged")
+    pairs = "0 as 1 (12), 1 as 2 (6) and 2 as 0 (4)."  # 2 + 10, 5 + 1, 1 + 3
+    text = make_report(writer.folder).read_text()
+    assert f"Most often confused over 2 runs, true as predicted: {pairs}" in text
+
+
+def test_report_of_runs_without_mistakes_names_no_confused_pair(new_study):
+    writer = new_study(classes=2)
+    writer.run("adam", test_accuracy=1.0)
+    text = make_report(writer.folder).read_text()
+    assert "Hardest for all" in text and "confused" not in text
+
+
 def test_page_is_self_contained(five_optimizers):
     index = make_report(five_optimizers.folder)
     text = index.read_text()

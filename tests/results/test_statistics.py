@@ -10,6 +10,7 @@ from optlab.results.statistics import (
     bootstrap_interval,
     chance_of_a_false_separation,
     expanded_level,
+    half_width_of_mean,
     mean_interval,
     paired_difference,
 )
@@ -30,6 +31,12 @@ def test_mean_interval_agrees_with_scipy():
     low, high = stats.t.interval(0.95, 6, loc=sample.mean(), scale=stats.sem(sample))
     assert estimate is not None
     assert (estimate.low, estimate.high) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_half_width_at_many_points_is_that_of_each():
+    points = np.array([[1.0, 5.0, 2.0], [2.0, 5.0, 8.0], [4.0, 5.0, 1.0]])
+    alone = [mean_interval(column).half_width for column in points.T]
+    np.testing.assert_allclose(half_width_of_mean(points), alone)
 
 
 def test_one_value_has_no_interval_and_none_has_no_mean():

@@ -106,9 +106,10 @@ class TrainLoader:
         chunk, remainder = divmod(state["steps_done"], self._steps_per_call)
         if remainder:
             raise ValueError(
-                f"data.steps_per_call is {self._steps_per_call}, but the checkpoint was written "
-                f"after {state['steps_done']} steps of an epoch, which is no multiple of it.\n\n"
-                "hint: resume with the steps_per_call of the interrupted run"
+                f"trainer.steps_per_call makes chunks of {self._steps_per_call} batches, but the "
+                f"checkpoint was written after {state['steps_done']} of an epoch, which is no "
+                "multiple of it.\n\n"
+                "hint: resume with the trainer.steps_per_call of the interrupted run"
             )
         self._next_chunk = self._chunks_done = chunk
 

@@ -69,14 +69,14 @@ class ImageDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         for knob, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("steps_per_call", steps_per_call),
+            ("data.batch_size", batch_size),
+            ("data.eval_batch_size", eval_batch_size),
+            ("trainer.steps_per_call", steps_per_call),  # the trainer's knob, handed on to here
         ):
             if value < 1:
                 raise ValueError(
-                    f"data.{knob} is {value}, but must be at least 1.\n\n"
-                    f"hint: leave data.{knob} out for its default"
+                    f"{knob} is {value}, but must be at least 1.\n\n"
+                    f"hint: leave {knob} out for its default"
                 )
         if seeds is not None and not seeds:
             raise ValueError(

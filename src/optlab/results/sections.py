@@ -7,6 +7,7 @@ import numpy as np
 from optlab.results.display import (
     NOTHING,
     count,
+    joined,
     points,
     seconds,
 )
@@ -23,7 +24,7 @@ from optlab.results.figures import (
 )
 from optlab.results.page import Block, Cell, ReportFolder, Section, Text, table_block
 from optlab.results.palette import styles_for
-from optlab.results.per_class import precision_recall_f1
+from optlab.results.per_class import most_confused, precision_recall_f1
 from optlab.results.rates import rates_of_problem
 from optlab.results.statistics import MIN_PAIRS
 from optlab.results.summary import ProblemSummary, rows_for_curves
@@ -37,6 +38,8 @@ from optlab.results.tables import (
     time_to_target_table,
 )
 from optlab.results.verdict import interval, target_origin
+
+MOST_ROWS = 24  # of a chart with a row for each setting; more do not fit on a screen
 
 
 def problem_sections(
@@ -134,22 +137,20 @@ def _target(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Secti
         file=file,
     )
     shown = folder.picture(
-        f"time_to_target{suffix}", _several_or_hits(figure), "Seconds of training to the target"
+        f"time_to_target{suffix}", _fastest(figure).plot(), "Seconds of training to the target"
     )
     return Section("Time to target", (shown, table, Text(note)))
 
 
-def _several_or_hits(figure: TimeToTarget) -> TimeToTarget:
-    """At most the 24 fastest rows in the picture; the table has all."""
-    most = 24
-    return TimeToTarget(
-        figure.labels[:most],
-        figure.times_s[:most],
-        figure.median_epochs[:most],
-        figure.styles[:most],
-        figure.target,
-        figure.title,
-    ).plot()
+def _fastest(figure: TimeToTarget) -> TimeToTarget:
+    """The rows that one picture can show, the fastest; the table has all."""
+    return replace(
+        figure,
+        labels=figure.labels[:MOST_ROWS],
+        times_s=figure.times_s[:MOST_ROWS],
+        median_epochs=figure.median_epochs[:MOST_ROWS],
+        styles=figure.styles[:MOST_ROWS],
+    )
 
 
 def _rates(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
@@ -201,7 +202,7 @@ def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> 
     )
     figure = PairedDifferences.from_summary(summary)
     blocks: list[Block] = []
-    if len(compared) <= 24:
+    if len(compared) <= MOST_ROWS:
         blocks.append(
             folder.picture(
                 f"paired_differences{suffix}",
@@ -213,7 +214,7 @@ def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> 
 
 
 def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
-    rows = [row for row in summary.finished if confusion_matrices(row)][:24]
+    rows = [row for row in summary.finished if confusion_matrices(row)][:MOST_ROWS]
     if not rows:
         return None
     f1 = np.array(
@@ -234,9 +235,21 @@ def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Se
     note = (
         f"Hardest for all together: {summary.problem.class_names[weakest]} "
         f"({100 * f1[:, weakest].mean():.1f} % on average). "
-        f"Precision and recall as well: per_class{suffix}.csv."
+        f"{_most_confused(summary)}Precision and recall as well: per_class{suffix}.csv."
     )
     return Section("F1 of each class", (shown, Text(note)))
+
+
+def _most_confused(summary: ProblemSummary) -> str:
+    """The most frequent mistakes of all finished runs together; empty where there are none."""
+    matrices = [matrix for row in summary.finished for matrix in confusion_matrices(row)]
+    names = summary.problem.class_names
+    pairs = [
+        f"{names[true]} as {names[predicted]} ({count(number)})"
+        for true, predicted, number in most_confused(np.sum(matrices, axis=0))
+    ]
+    runs = f" over {len(matrices)} runs" if len(matrices) > 1 else ""
+    return f"Most often confused{runs}, true as predicted: {joined(pairs)}. " if pairs else ""
 
 
 def _confusion(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
@@ -260,7 +273,7 @@ def _confusion(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Se
 
 def _gap(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
     figure = GeneralisationGap.from_summary(summary)
-    if not figure.labels or len(figure.labels) > 24:
+    if not figure.labels or len(figure.labels) > MOST_ROWS:
         return None
     shown = folder.picture(
         f"generalization_gap{suffix}", figure.plot(), "Train and test accuracy of each setting"
@@ -270,7 +283,7 @@ def _gap(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section 
 
 def _cost(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
     figure = TrainingCost.from_summary(summary)
-    if not figure.labels or len(figure.labels) > 24:
+    if not figure.labels or len(figure.labels) > MOST_ROWS:
         return None
     devices = sorted(
         {str((run.record.get("device") or {}).get("name")) for run in summary.problem.runs}

@@ -50,9 +50,21 @@ def mean_interval(
     mean = float(sample.mean())
     if n == 1:
         return Estimate(mean, None, None, 1)
-    t = float(stdtrit(n - 1, (1 + confidence) / 2))
-    half = t * float(sample.std(ddof=1)) / math.sqrt(n)
+    half = float(half_width_of_mean(sample, confidence))
     return Estimate(mean, mean - half, mean + half, n)
+
+
+def half_width_of_mean(
+    sample: np.ndarray, confidence: float = CONFIDENCE
+) -> np.ndarray | np.floating:
+    """Half of Student's t interval of the mean over the first axis, which has two values or more.
+
+    Args:
+        sample: (n,) for one mean, (n, m) for the means at m points.
+    """
+    n = len(sample)
+    t = float(stdtrit(n - 1, (1 + confidence) / 2))
+    return t * sample.std(axis=0, ddof=1) / math.sqrt(n)
 
 
 def expanded_level(n: int, confidence: float = CONFIDENCE) -> float:

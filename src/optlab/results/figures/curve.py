@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.special import stdtrit
 
 from optlab.results.figures.canvas import line_arguments
 from optlab.results.palette import LineStyle
-from optlab.results.statistics import CONFIDENCE
+from optlab.results.statistics import half_width_of_mean
 
 
 @dataclass(eq=False)
@@ -46,7 +45,7 @@ def band(stack: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         return None, None
     if n == 2:
         return stack.min(axis=0), stack.max(axis=0)
-    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * stack.std(axis=0, ddof=1) / np.sqrt(n)
+    half = half_width_of_mean(stack)
     mean = stack.mean(axis=0)
     return mean - half, mean + half
 

@@ -1,0 +1,91 @@
+"""The images of a run that has been trained, found again by those who look at it afterwards.
+
+A record does not say where the images of an official set lie, because that changes no number; the
+config that Hydra keeps beside it does. It is read here as plain YAML: hydra stays out of this room.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from optlab.data.module import ImageDataModule
+from optlab.data.source import DataUnavailableError
+
+# What says that a set is in a root; digits is in none.
+_FOLDER_OF = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "cifar10": "cifar-10-batches-py",
+    "image_folder": "train",
+}
+
+
+def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModule:
+    """The data module of a finished run, set up: the same images in the same parts.
+
+    An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of
+    which relative ones start where the run was started, at the folder that holds its `outputs`, or
+    here. Nothing is downloaded.
+
+    Args:
+        run_dir: the run's folder, `outputs/<study>/<run name>-<hash>`.
+        record: its record.json.
+
+    Raises:
+        DataUnavailableError: the images are in none of these places, or have changed since.
+    """
+    knobs = dict(record["config"]["data"])
+    if knobs["name"] in _FOLDER_OF:
+        knobs["root"] = str(_root(Path(run_dir), knobs["name"], knobs.get("root")))
+    datamodule = ImageDataModule(**knobs)
+    datamodule.setup()
+    trained_on = record["dataset"]["checksum"]
+    if datamodule.checksum != trained_on:
+        raise DataUnavailableError(
+            f"the images of data={knobs['name']} in {knobs.get('root')} are not those that "
+            f"{run_dir} was trained on: their checksum is {datamodule.checksum[:12]}, the record "
+            f"has {trained_on[:12]}.\n\nhint: put those images back, or train the run again"
+        )
+    return datamodule
+
+
+def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
+    if recorded:  # of an image folder: there the path says which images
+        places, hint = [Path(recorded)], "put the pictures back there, or train the run again"
+    else:
+        places = list(dict.fromkeys(_places(run_dir)))
+        hint = "point OPTLAB_DATA at the folder that holds it"
+    for place in places:
+        if (place / _FOLDER_OF[name]).is_dir():
+            return place
+    raise DataUnavailableError(
+        f"{run_dir} was trained on data={name}, but there is no folder {_FOLDER_OF[name]} in "
+        f"{', '.join(map(str, places))}.\n\nhint: {hint}"
+    )
+
+
+def _places(run_dir: Path) -> Iterator[Path]:
+    """Where the images may lie, the likeliest first; some of these are the same."""
+    typed = _kept_by_hydra(run_dir, "config.yaml", "data", "root")
+    started = _kept_by_hydra(run_dir, "hydra.yaml", "hydra", "runtime", "cwd")
+    if typed and "${" in typed:  # the default, kept as conf/ has it: what follows
+        typed = None
+    bases = [Path(started)] if started else []
+    bases += [run_dir / ".." / ".." / "..", Path()]
+    for root in (typed, os.environ.get("OPTLAB_DATA"), "data"):
+        if root:
+            yield from ((base / Path(root).expanduser()).resolve() for base in bases)
+
+
+def _kept_by_hydra(run_dir: Path, name: str, *keys: str) -> str | None:
+    """One value of a file that Hydra wrote into the run; None where it is not there."""
+    path = run_dir / ".hydra" / name
+    if not path.is_file():  # runs made without Hydra, and all replicas but the first
+        return None
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else str(value)
