@@ -182,8 +182,11 @@ def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, 
 
 def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
     said = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
-                 "study=batch-${data.batch_size}")  # fmt: skip
+                 "study=batch-${data.batch_size}", "title='Of ${data.batch_size}'")  # fmt: skip
     assert said.exit_code == 0
+    for size in (64, 128):
+        about = (tmp_path / "outputs" / f"batch-{size}" / "study.json").read_text()
+        assert json.loads(about)["title"] == f"Of {size}"
     reports = {path.parents[1].name for path in (tmp_path / "outputs").glob("*/report/index.html")}
     assert reports == {"batch-64", "batch-128"}
 

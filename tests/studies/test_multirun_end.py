@@ -46,7 +46,6 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
     config = OmegaConf.create(
         {
             "published": None,
-            "title": "Mine",
             "hydra": {
                 "overrides": {
                     "hydra": ["hydra/sweeper=fair", "hydra.mode=MULTIRUN"],
@@ -55,7 +54,7 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
             },
         }
     )
-    write_study(tmp_path, config)
+    write_study(tmp_path, config, title="Mine")
     written = json.loads((tmp_path / "study.json").read_text())
     assert written["tuning"] == {"trials": 3}
     assert written["title"] == "Mine"

@@ -3,8 +3,9 @@
 import sys
 import time
 import traceback
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
@@ -25,9 +26,9 @@ class StudyReport(Callback):
             return
         folders = touched_runs(Path(config.outputs), since_s=self.start_s)
         reported = True
-        for study in sorted({folder.parent for folder in folders}):
+        for study, runs in groupby(folders, key=lambda folder: folder.parent):
             try:
-                write_study(study, config)
+                write_study(study, config, title=_title(next(runs), config))
                 _report(study)
             except Exception:  # Hydra would make a warning of it and exit with 0
                 traceback.print_exc()
@@ -69,7 +70,16 @@ def _as_expected(folder: Path) -> bool:
     return status == "finished" or (status == "diverged" and record["hash"] in trials)
 
 
-def write_study(study: Path, config: DictConfig) -> None:
+def _title(run: Path, config: DictConfig) -> str | None:
+    """The study's title as a run of it has it: one that names a swept knob differs by study."""
+    try:
+        composed = OmegaConf.load(run / ".hydra" / "config.yaml")
+    except OSError:  # told from its record alone, by a launcher that is not Hydra's
+        composed = config
+    return cast("str | None", OmegaConf.select(composed, "title"))
+
+
+def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """study.json: the command, and published figures to stand beside ours."""
     published = OmegaConf.to_container(config.published) if config.published else None
     previous = records.read_json(study / "study.json") or {}
@@ -79,7 +89,7 @@ def write_study(study: Path, config: DictConfig) -> None:
         study / "study.json",
         {
             "study": study.name,
-            "title": config.title,
+            "title": title,
             "command": records.command(["-m", *overrides]),
             "published": published,
             "tuning": previous.get("tuning"),
