@@ -33,6 +33,7 @@ from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
 
 POLL_S = 0.5
+GPU_DEVICES = ("nvidiactl", "dxg", "kfd")  # of NVIDIA's driver, of Windows' for Linux, of AMD's
 
 
 @dataclass
@@ -75,7 +76,8 @@ def launch(
     for job in unique:
         if job not in todo:
             _touch(job)
-    plan = Plan.of([(job.config, job.folder) for job in unique])
+    every = [replica for job in unique for replica in replicas(job.config)]
+    plan = Plan.of([(replica, run_dir(replica)) for replica in every])
     if any(job.config.plan for job in jobs):
         plan.print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]
@@ -122,7 +124,7 @@ def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
 def _on_gpu(config: DictConfig) -> bool:
     if config.trainer.accelerator == "cpu":
         return False
-    if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():
+    if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
         return config.trainer.accelerator == "gpu"  # preflight will say that there is none
     import torch
 
