@@ -11,13 +11,21 @@ from optlab.results.tuning import Tuning
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One run or trial: `val_accuracy` is None unless it finished."""
+    """One run or trial: `val_accuracy` is None unless it finished.
+
+    `setting` is the line that it belongs to where one optimizer has several: one line each.
+    """
 
     optimizer: str
     rate: float
     val_accuracy: float | None
     status: str
     seed: int | None = None
+    setting: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.setting or self.optimizer
 
 
 def rates_of_tuning(tuning: Tuning) -> tuple[list[RatePoint], str, bool]:
@@ -41,7 +49,8 @@ def rates_of_tuning(tuning: Tuning) -> tuple[list[RatePoint], str, bool]:
                     float(rate),
                     _fraction(row.get("val_accuracy")),
                     str(row.get("status")),
-                    tuning.tuning_seed,
+                    row.get("tuning_seed"),
+                    tuning.label(row),
                 )
             )
     return points, knob.rpartition(".")[2], len(knobs) == 1

@@ -1,7 +1,7 @@
 """A study on disk: every run folder below it, sorted into what counts and what does not."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from optlab.results.groups import Problem, problems_of
 from optlab.results.records import DamagedRecord, Run, read_run
 from optlab.results.tuning import Tuning
+
+OUTSIDE_THE_TUNING = "beside a tuning only its winners on their fresh seeds count"
 
 # What a run leaves behind before its record is written.
 _TRACES_OF_A_RUN = (".hydra", "train.log", "checkpoints", "epochs.csv", "steps.csv")
@@ -49,19 +51,52 @@ class Study:
 
     @cached_property
     def tuning_runs(self) -> tuple[Run, ...]:
-        """Trials on the tuning seed: they choose settings and are in no final figure."""
+        """Trials on a tuning seed: they choose settings and are in no final figure."""
         return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run))
 
     @cached_property
+    def fresh_runs(self) -> tuple[Run, ...]:
+        """Runs of tuned winners on their fresh seeds."""
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_fresh(run))
+
+    @cached_property
+    def outside_tuning(self) -> tuple[Run, ...]:
+        """Runs on a tuned problem that the tuning did not ask for, or no longer asks for.
+
+        Beside tuned settings they would be judged at a rate that nobody chose for them, or get a
+        second chance. Where no winner has a fresh run (yet), none of a problem's runs is outside.
+        """
+        if self.tuning is None or not self.tuning.knows_fresh_runs:
+            return ()
+        tuned = {_problem_key(run) for run in self.fresh_runs}
+        asked_for = {run.folder for run in (*self.tuning_runs, *self.fresh_runs)}
+        return tuple(
+            run for run in self.runs if _problem_key(run) in tuned and run.folder not in asked_for
+        )
+
+    @cached_property
     def counted_runs(self) -> tuple[Run, ...]:
-        trials = {run.folder for run in self.tuning_runs}
-        return tuple(run for run in self.runs if run.folder not in trials)
+        others = {run.folder for run in (*self.tuning_runs, *self.outside_tuning)}
+        return tuple(run for run in self.runs if run.folder not in others)
 
     @cached_property
     def problems(self) -> list[Problem]:
         """The counted runs as comparisons, one for each dataset and network."""
         nuisance = self.tuning.knobs if self.tuning else ()
-        return problems_of(self.counted_runs, nuisance=nuisance)
+        return [
+            replace(problem, left_out=(*problem.left_out, *self._outside(problem)))
+            for problem in problems_of(self.counted_runs, nuisance=nuisance)
+        ]
+
+    def _outside(self, problem: Problem) -> list[tuple[Run, str]]:
+        keys = {_problem_key(run) for run in problem.runs}
+        return [
+            (run, OUTSIDE_THE_TUNING) for run in self.outside_tuning if _problem_key(run) in keys
+        ]
+
+
+def _problem_key(run: Run) -> tuple[str, str]:
+    return run.record["dataset"]["name"], run.record["model"]["name"]
 
 
 def read_study(folder: str | Path) -> Study:

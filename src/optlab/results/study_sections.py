@@ -1,5 +1,7 @@
 """The report's sections about the study as a whole: tuning, failures, environment, rules."""
 
+from collections import Counter
+
 import pandas as pd
 
 from optlab.results.display import NOTHING, percent, percent_estimate, points
@@ -25,6 +27,7 @@ from optlab.results.study import Study
 from optlab.results.summary import ProblemSummary
 from optlab.results.tables import rates_table
 from optlab.results.target import performance_profile
+from optlab.results.tuning import Tuning
 
 
 def study_sections(
@@ -70,14 +73,7 @@ def _tuning(study: Study, folder: ReportFolder) -> Section | None:
     if tuning is None:
         return None
     blocks: list[Block] = []
-    each = f"{tuning.trials} trials for each optimizer" if tuning.trials else "Trials"
-    seeds = ", ".join(map(str, tuning.seeds)) or "none"
-    blocks.append(
-        Text(
-            f"{each}, all on seed {tuning.tuning_seed}; the winners by validation were run again "
-            f"on fresh seeds ({seeds}). Figures above are of the fresh seeds alone."
-        )
-    )
+    blocks.append(Text(_what_was_tuned(study, tuning)))
     found, knob, joined = rates_of_tuning(tuning)
     if found:
         folder.csv("lr_sensitivity", rates_table(found, knob))
@@ -89,7 +85,7 @@ def _tuning(study: Study, folder: ReportFolder) -> Section | None:
     if winners:
         rows: list[list[str | Cell]] = [
             [
-                Cell(row["optimizer"], style_of(row["optimizer"])),
+                Cell(row["label"], style_of(row["optimizer"])),
                 row["settings"],
                 percent(row["val_accuracy_of_trial"]),
                 str(row["num_trials"]),
@@ -101,20 +97,28 @@ def _tuning(study: Study, folder: ReportFolder) -> Section | None:
         columns = ("optimizer", "winner", "validation %", "trials", "diverged", "at the edge")
         file = folder.csv("tuning_winners", tuning.winners_table())
         blocks.append(table_block(columns, rows, left=(0, 1, 5), file=file))
-    edges = [
-        f"{winner.get('optimizer')}: the winner's {', '.join(map(str, winner['edge']))} lies "
-        "at the edge of its search space; a better value may lie outside"
-        for winner in tuning.winners
-        if winner.get("edge")
-        and not any(
-            text.startswith(f"{winner.get('optimizer')}:") and "edge" in text
-            for text in tuning.warnings
-        )
-    ]
-    warnings = (*edges, *tuning.warnings)
-    if warnings:
-        blocks.append(Items(warnings))
+    cautions = tuning.cautions()
+    if cautions:
+        blocks.append(Items(tuple(cautions)))
     return Section("Tuning", tuple(blocks))
+
+
+def _what_was_tuned(study: Study, tuning: Tuning) -> str:
+    numbers = Counter(tuning.label(row) for row in tuning.rows).values()
+    trials = " to ".join(str(n) for n in sorted({min(numbers, default=0), max(numbers, default=0)}))
+    tuning_seeds = ", ".join(map(str, tuning.tuning_seeds)) or "unknown"
+    seeds = ", ".join(map(str, tuning.seeds)) or "none"
+    text = (
+        f"{trials} trials for each optimizer, on tuning seed {tuning_seeds}; each winner by "
+        f"validation is run again on fresh seeds ({seeds}). The figures above are of "
+    )
+    if not study.fresh_runs:
+        return f"{text}all runs that are no trials."
+    everywhere = len(study.fresh_runs) == len(study.counted_runs)
+    text += f"these fresh runs alone{'' if everywhere else ' where a problem was tuned'}."
+    outside = len(study.outside_tuning)
+    others = f" Left out and listed below: {outside} other run{'s' * (outside != 1)}."
+    return text + others * bool(outside)
 
 
 def _published(study: Study, folder: ReportFolder) -> Section | None:

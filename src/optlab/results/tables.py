@@ -199,6 +199,7 @@ def rates_table(points: Iterable[RatePoint], knob: str) -> pd.DataFrame:
         [
             {
                 "optimizer": point.optimizer,
+                "setting": point.label,
                 knob: point.rate,
                 "val_accuracy_best": point.val_accuracy,
                 "status": point.status,

@@ -2,76 +2,134 @@
 
 Shape of `tuning` (anything else in it is ignored):
 
-    {"trials": 9, "tuning_seed": 0, "seeds": [1, 2, 3, 4, 5],
-     "rows": [{"optimizer": "adam", "hash": "...", "overrides": ["optimizer.lr=0.001"],
+    {"rows": [{"optimizer": "adam", "contestant": "9f3a...", "typed": ["optimizer=adam"],
+               "hash": "...", "tuning_seed": 0, "overrides": ["optimizer.lr=0.001"],
                "params": {"lr": 0.001}, "val_accuracy": 0.97 or null, "status": "finished"}],
-     "winners": [{"optimizer": "adam", "hash": "...", "overrides": [...], "params": {"lr": 0.001},
-                  "edge": ["lr"]}],
-     "warnings": ["..."]}
+     "winners": [{... its row, "edge": ["lr"], "seeds": [1, 2, 3, 4, 5], "runs": ["...", ...]}]}
 
-`edge` names the knobs of a winner that lie at the edge of the searched space.
+A contestant is what was tuned: one optimizer with whatever else was typed for it. `contestant` is
+the hash of its config before tuning, `edge` names the knobs of a winner that lie at the edge of the
+searched space, and `runs` are the hashes of its runs on the fresh seeds. Older files know a
+contestant by its optimizer alone and no `runs`; they have one tuning seed, one list of seeds and
+some `warnings` for the whole study.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from optlab.results.display import joined
 from optlab.results.records import Run
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """Trials, winners and warnings of one tuning."""
+    """All trials that a study has had, and the winners that stand."""
 
-    trials: int  # for each optimizer
-    tuning_seed: int | None
-    seeds: tuple[int, ...]  # the fresh ones that the winners were re-run on
     rows: tuple[dict[str, Any], ...]
     winners: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()  # as an older file has them
 
     @classmethod
     def from_meta(cls, meta: Any) -> "Tuning | None":
         """None unless study.json holds tuning rows or winners."""
         if not isinstance(meta, dict) or not (meta.get("rows") or meta.get("winners")):
             return None
-        rows = tuple(row for row in meta.get("rows") or () if isinstance(row, dict))
-        return cls(
-            trials=int(meta.get("trials") or 0),
-            tuning_seed=meta.get("tuning_seed"),
-            seeds=tuple(meta.get("seeds") or ()),
-            rows=rows,
-            winners=tuple(row for row in meta.get("winners") or () if isinstance(row, dict)),
-            warnings=tuple(str(text) for text in meta.get("warnings") or ()),
+        of_all = {key: meta[key] for key in ("tuning_seed", "seeds") if key in meta}
+        rows, winners = (
+            tuple({**of_all, **row} for row in meta.get(part) or () if isinstance(row, dict))
+            for part in ("rows", "winners")
         )
+        return cls(rows, winners, tuple(str(text) for text in meta.get("warnings") or ()))
 
     @property
     def knobs(self) -> tuple[str, ...]:
         """Names of all knobs that were tuned, as they stand in `params`."""
         return tuple(sorted({knob for row in self.rows for knob in row.get("params") or {}}))
 
-    def is_trial(self, run: Run) -> bool:
-        """Whether a run only chose settings: a trial's hash, on the tuning seed."""
-        return run.seed == self.tuning_seed and any(
-            _same_hash(run.hash, row.get("hash")) for row in self.rows
-        )
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """One, unless the study was tuned several times on different seeds."""
+        seeds = {row.get("tuning_seed") for row in self.rows}
+        return tuple(sorted(seed for seed in seeds if seed is not None))
 
-    def num_diverged(self, optimizer: str) -> int:
-        return sum(
-            row.get("optimizer") == optimizer and row.get("status") == "diverged"
-            for row in self.rows
-        )
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The fresh ones that winners were re-run on."""
+        return tuple(sorted({seed for row in self.winners for seed in row.get("seeds") or ()}))
+
+    def is_trial(self, run: Run) -> bool:
+        """Whether a run only chose settings. Its hash holds the seed, so this is for ever."""
+        return any(_same_hash(run.hash, row.get("hash")) for row in self.rows)
+
+    @property
+    def knows_fresh_runs(self) -> bool:
+        """Whether `is_fresh` can tell; not where a winner stems from an older file."""
+        return bool(self.winners) and all("runs" in winner for winner in self.winners)
+
+    def is_fresh(self, run: Run) -> bool:
+        """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
+        hashes = (text for winner in self.winners for text in winner.get("runs") or ())
+        return any(_same_hash(run.hash, text) for text in hashes) and not self.is_trial(run)
+
+    def label(self, row: dict[str, Any]) -> str:
+        """The contestant of a row: its optimizer, and what no other of that optimizer shares."""
+        return self._labels[contestant_of(row)]
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        contestants = {contestant_of(row): row for row in (*self.rows, *self.winners)}
+        labels: dict[str, str] = {}
+        for key, row in contestants.items():
+            name = str(row.get("optimizer"))
+            typed = [
+                set(other.get("typed") or ())
+                for other in contestants.values()
+                if other.get("optimizer") == row.get("optimizer")
+            ]
+            own = [text for text in row.get("typed") or () if text not in set.intersection(*typed)]
+            label = " · ".join([name, *own])
+            # A file below conf/ may have changed in between, and the same words mean another config
+            number = 1 + sum(text.partition(" · #")[0] == label for text in labels.values())
+            labels[key] = label if number == 1 else f"{label} · #{number}"
+        return labels
+
+    def cautions(self) -> list[str]:
+        """What to be careful about: edges of spaces, contestants without a result, budgets."""
+        told = [
+            f"{self.label(winner)}: the winner's {', '.join(map(str, winner['edge']))} lies "
+            "at the edge of its search space; a better value may lie outside"
+            for winner in self.winners
+            if winner.get("edge")
+            and not any(
+                text.startswith(f"{winner.get('optimizer')}:") and "edge" in text
+                for text in self.warnings
+            )
+        ]
+        trials = Counter(self.label(row) for row in self.rows)
+        results = {self.label(row) for row in self.rows if row.get("val_accuracy") is not None}
+        told += [
+            f"{label}: none of {number} trials came to a result"
+            for label, number in trials.items()
+            if label not in results
+        ]
+        if len(set(trials.values())) > 1:
+            budgets = joined([f"{label} {number}" for label, number in sorted(trials.items())])
+            told.append(f"the budgets differ, so the efforts were not equal; trials: {budgets}")
+        return [*told, *(text for text in self.warnings if text not in told)]
 
     def winners_table(self) -> pd.DataFrame:
-        """One row an optimizer: the settings that won, and what to be careful about."""
+        """One row a winner: the settings that won, and what to be careful about."""
         return pd.DataFrame(self.winners_rows())
 
     def winners_rows(self) -> list[dict[str, Any]]:
         table = []
-        for winner in sorted(self.winners, key=lambda row: str(row.get("optimizer"))):
-            name = str(winner.get("optimizer"))
+        for winner in sorted(self.winners, key=self.label):
             params = winner.get("params") or {}
+            trials = [row for row in self.rows if contestant_of(row) == contestant_of(winner)]
             scores = [
                 row.get("val_accuracy")
                 for row in self.rows
@@ -79,17 +137,23 @@ class Tuning:
             ]
             table.append(
                 {
-                    "optimizer": name,
+                    "optimizer": str(winner.get("optimizer")),
+                    "label": self.label(winner),
                     "settings": ", ".join(
                         f"{knob}={_short(value)}" for knob, value in sorted(params.items())
                     ),
                     "val_accuracy_of_trial": scores[0] if scores else None,
-                    "num_trials": sum(row.get("optimizer") == name for row in self.rows),
-                    "num_diverged": self.num_diverged(name),
+                    "num_trials": len(trials),
+                    "num_diverged": sum(row.get("status") == "diverged" for row in trials),
                     "at_edge_of_space": ", ".join(map(str, winner.get("edge") or ())),
                 }
             )
         return table
+
+
+def contestant_of(row: dict[str, Any]) -> str:
+    """What a trial or winner competed as."""
+    return str(row.get("contestant") or row.get("optimizer"))
 
 
 def _same_hash(one: Any, other: Any) -> bool:

@@ -1,5 +1,6 @@
 """The outcome of a comparison in sentences that claim no more than the figures carry."""
 
+import math
 from dataclasses import dataclass
 
 from optlab.results.display import MINUS, count, joined, percent_estimate, points, seconds
@@ -54,8 +55,6 @@ def _lead(summary: ProblemSummary, best: GroupSummary) -> str:
 
 def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
     compared = summary.compared()
-    if not compared:
-        return []
     remarks = []
     name = display_name(best.label)
     single = [(row, diff) for row, diff in compared if diff.num_pairs == 1]
@@ -69,6 +68,11 @@ def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
     ):  # fmt: skip
         if members:
             remarks.append(f"{words} {_named(members)}.")
+    apart = [display_name(row.label) for row in summary.rows if _shares_no_pair(row)]
+    if apart:
+        remarks.append(
+            f"No seed in common with {name}, so not compared with it on test: {_some(apart)}."
+        )
     if single:
         each = "each" if len(single) == len(compared) else "for some"
         remarks.append(
@@ -85,6 +89,16 @@ def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
     return remarks
 
 
+def _shares_no_pair(row: GroupSummary) -> bool:
+    return row.difference is not None and not row.difference.num_pairs
+
+
+def _some(names: list[str]) -> str:
+    """The names, as far as a sentence holds them."""
+    rest = len(names) - _MOST_NAMED
+    return joined([*names[:_MOST_NAMED], f"{rest} more"] if rest > 0 else names)
+
+
 def _with_verdict(
     compared: list[tuple[GroupSummary, PairedDifference]], word: str
 ) -> list[tuple[GroupSummary, PairedDifference]]:
@@ -92,13 +106,12 @@ def _with_verdict(
 
 
 def _named(members: list[tuple[GroupSummary, PairedDifference]]) -> str:
-    texts = [
-        f"{display_name(row.label)} ({points(diff.mean)} points, {interval_in_words(diff)})"
-        for row, diff in members[:_MOST_NAMED]
-    ]
-    if len(members) > _MOST_NAMED:
-        texts.append(f"{len(members) - _MOST_NAMED} more")
-    return joined(texts)
+    return _some(
+        [
+            f"{display_name(row.label)} ({points(diff.mean)} points, {interval_in_words(diff)})"
+            for row, diff in members
+        ]
+    )
 
 
 def interval(difference: PairedDifference) -> str:
@@ -143,9 +156,11 @@ def _target(summary: ProblemSummary) -> list[str]:
     if summary.target is None or not rows:
         return []
     target = f"{100 * summary.target:g} % validation accuracy"
-    timed = [(row.time_to_target_s, row) for row in rows if row.num_reached]
+    if not any(row.num_reached for row in rows):
+        return [f"None reached {target}."]
+    times = [(row.time_to_target_s, row) for row in rows]
     hits = sorted(
-        ((time, row) for time, row in timed if time is not None and time < float("inf")),
+        ((time, row) for time, row in times if time is not None and time < math.inf),
         key=lambda pair: pair[0],
     )
     remarks = []
@@ -156,12 +171,17 @@ def _target(summary: ProblemSummary) -> list[str]:
             f"First at the target of {target}: {display_name(first.label)}, after "
             f"{seconds(time)} of training {median}(epoch {count(first.epochs_to_target)})."
         )
+    in_part = [
+        f"{display_name(row.label)} ({row.num_reached} of {len(row.reached)})"
+        for row in rows
+        if row.num_reached and row.epochs_to_target == math.inf
+    ]
+    if in_part:
+        none = f"In the median none reached {target}; some runs did"
+        remarks.append(f"{'Reached it in some runs' if hits else none}: {_some(in_part)}.")
     missed = [display_name(row.label) for row in rows if not row.num_reached]
     if missed:
-        names = missed[:_MOST_NAMED]
-        if len(missed) > len(names):
-            names = [*names, f"{len(missed) - len(names)} more"]
-        remarks.append(f"Missed it: {joined(names)}." if hits else f"None reached {target}.")
+        remarks.append(f"Missed it: {_some(missed)}.")
     return remarks
 
 

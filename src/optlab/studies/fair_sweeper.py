@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from optlab.studies.search_space import Knob, grid, quasi_random, read_space
 from optlab.training import record as records
-from optlab.training.identity import run_dir, run_hash
+from optlab.training.identity import replicas, run_dir, run_hash
 
 ALL_KNOBS_FROM = 10  # trials; below, space=auto tunes the learning rate alone
 
@@ -30,11 +30,27 @@ class Contestant:
     """One optimizer on one problem: what was typed for it, its space, its trials."""
 
     overrides: list[str]
+    hash: str  # of its config before tuning: what a later sweep knows it by
     optimizer: str
     study: Path
     knobs: list[Knob]
     settings: list[dict[str, Any]]
     trials: list["Trial"] = field(default_factory=list)
+    fresh: dict[int, str] = field(default_factory=dict)  # the winner's runs: seed to hash
+
+    def row(self, trial: "Trial") -> dict[str, Any]:
+        """A trial as study.json holds it."""
+        return {
+            "optimizer": self.optimizer,
+            "contestant": self.hash,
+            "typed": self.overrides,
+            "hash": trial.hash,
+            "tuning_seed": trial.seed,
+            "overrides": trial.overrides,
+            "params": trial.params,
+            "val_accuracy": trial.accuracy,
+            "status": trial.status,
+        }
 
     def winner(self) -> "Trial | None":
         """The best validation accuracy of the trials that came to a result; the first of equals."""
@@ -48,19 +64,10 @@ class Trial:
 
     params: dict[str, Any]
     overrides: list[str]
+    seed: int
     hash: str
     status: str
     accuracy: float | None
-
-    def as_row(self, optimizer: str) -> dict[str, Any]:
-        return {
-            "optimizer": optimizer,
-            "hash": self.hash,
-            "overrides": self.overrides,
-            "params": self.params,
-            "val_accuracy": self.accuracy,
-            "status": self.status,
-        }
 
 
 def sweep(
@@ -104,13 +111,18 @@ def sweep(
             _trial(one, params, hydra_context, config, tuning_seed) for params in one.settings
         ]
     fresh = [tuning_seed + 1 + index for index in range(seeds)]
-    _write(contestants, trials, tuning_seed, fresh)
-    final = [
-        [*one.overrides, *winner.overrides, f"seed={seed}"]
-        for one in contestants
-        if (winner := one.winner()) is not None
-        for seed in fresh
-    ]
+    final = []
+    for one in contestants:
+        winner = one.winner()
+        if winner is None:
+            continue
+        chosen = [*one.overrides, *winner.overrides]
+        final += [[*chosen, f"seed={seed}"] for seed in fresh]
+        # Composed once for all seeds, as replicas are
+        together = [*chosen, f"seed={fresh[0]}", f"num_replicas={seeds}"]
+        composed = hydra_context.config_loader.load_sweep_config(config, together)
+        one.fresh = {run.seed: run_hash(run) for run in replicas(composed)}
+    _write(contestants)
     if final:
         returned.append(launcher.launch(final, initial_job_idx=len(tuning)))
     return returned
@@ -152,7 +164,8 @@ def _contestant(
         settings = grid(knobs[0], trials)
     else:
         settings = quasi_random(knobs, trials, seed=tuning_seed)
-    return Contestant(overrides, optimizer, run_dir(composed).parent, knobs, settings)
+    study = run_dir(composed).parent
+    return Contestant(overrides, run_hash(composed), optimizer, study, knobs, settings)
 
 
 def _space_of(optimizer: str, config: DictConfig) -> list[Knob]:
@@ -186,43 +199,61 @@ def _trial(
     return Trial(
         params,
         settings,
+        tuning_seed,
         run_hash(composed),
         record["status"],
         records.objective(record) if finished else None,
     )
 
 
-def _write(
-    contestants: Sequence[Contestant], trials: int, tuning_seed: int, fresh: list[int]
-) -> None:
+def _write(contestants: Sequence[Contestant]) -> None:
     """Puts what was tuned into each study's study.json, which the report reads."""
+    from optlab.results.tuning import Tuning  # brings pandas
+
     by_study: dict[Path, list[Contestant]] = defaultdict(list)
     for one in contestants:
         by_study[one.study].append(one)
     for study, group in by_study.items():
-        rows, winners, warnings = [], [], []
+        rows = [one.row(trial) for one in group for trial in one.trials]
+        winners = []
         for one in group:
-            rows += [trial.as_row(one.optimizer) for trial in one.trials]
             winner = one.winner()
-            if winner is None:
-                warnings.append(f"{one.optimizer}: none of {trials} trials came to a result")
-                continue
-            edge = [k.name for k in one.knobs if k.at_edge(winner.params[k.name])]
-            winners.append({**winner.as_row(one.optimizer), "edge": edge})
-            warnings += [
-                f"{one.optimizer}: the winning {name} = {winner.params[name]:g} lies at the edge "
-                f"of conf/search/{one.optimizer}.yaml; a better one may lie beyond"
-                for name in edge
-            ]
-        for warning in warnings:
-            print(f"warning: {warning}", flush=True)
+            if winner is not None:
+                edge = [knob.name for knob in one.knobs if knob.at_edge(winner.params[knob.name])]
+                runs = {"seeds": [*one.fresh], "runs": [*one.fresh.values()]}
+                winners.append({**one.row(winner), "edge": edge, **runs})
         found = records.read_json(study / "study.json") or {}
-        tuning = {
-            "trials": trials,
-            "tuning_seed": tuning_seed,
-            "seeds": fresh,
-            "rows": rows,
-            "winners": winners,
-            "warnings": warnings,
-        }
+        tuning = _added(found.get("tuning") or {}, rows, winners)
         records.write_json(study / "study.json", {**found, "tuning": tuning})
+        noted = Tuning.from_meta(tuning)
+        for caution in noted.cautions() if noted else ():
+            print(f"warning: {caution}", flush=True)
+
+
+def _added(
+    older: dict[str, Any], rows: list[dict[str, Any]], winners: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A study's tuning with a sweep's added to what earlier sweeps noted.
+
+    What once chose a setting must never become a result, so earlier trials stay. Earlier winners
+    stay as well, but a contestant that was tuned again has its newer winner alone: of two, the
+    better one would be chosen a second time.
+    """
+    of_all = {key: older[key] for key in ("tuning_seed", "seeds") if key in older}
+    hashes = {row["hash"] for row in rows}
+    # An older file knows a contestant by its optimizer alone
+    names = {winner[key] for winner in winners for key in ("contestant", "optimizer")}
+    return {
+        "rows": [
+            *({**of_all, **row} for row in older.get("rows", ()) if row["hash"] not in hashes),
+            *rows,
+        ],
+        "winners": [
+            *(
+                {**of_all, **winner}
+                for winner in older.get("winners", ())
+                if winner.get("contestant", winner["optimizer"]) not in names
+            ),
+            *winners,
+        ],
+    }

@@ -24,7 +24,9 @@ from optlab.results.rates import RatePoint
 
 @dataclass(eq=False)
 class LRSensitivity(Picture):
-    """Best validation accuracy over the rate, one line an optimizer; diverged rates crossed.
+    """Best validation accuracy over the rate, one line a label; diverged rates crossed.
+
+    The label is the optimizer, and whatever else was tuned separately: two batch sizes, two lines.
 
     `knob` names the x axis: `lr`, or `lr_scale` where all optimizers share that grid. With
     `joined` False (a random search moved other knobs as well) the points are not connected.
@@ -36,12 +38,12 @@ class LRSensitivity(Picture):
     title: str = "Learning-rate sensitivity"
 
     def lines(self) -> dict[str, list[tuple[float, list[float], int]]]:
-        """For each optimizer its rates in order: rate, accuracies that finished, diverged runs."""
+        """For each label its rates in order: rate, accuracies that finished, diverged runs."""
         result: dict[str, list[tuple[float, list[float], int]]] = {}
-        for name in sorted({point.optimizer for point in self.points}):
-            rates = sorted({point.rate for point in self.points if point.optimizer == name})
+        for name in sorted({point.label for point in self.points}):
+            rates = sorted({point.rate for point in self.points if point.label == name})
             for rate in rates:
-                here = [p for p in self.points if p.optimizer == name and p.rate == rate]
+                here = [p for p in self.points if p.label == name and p.rate == rate]
                 finished = [p.val_accuracy for p in here if p.val_accuracy is not None]
                 num_diverged = sum(p.status == "diverged" for p in here)
                 result.setdefault(name, []).append((rate, finished, num_diverged))
@@ -50,7 +52,8 @@ class LRSensitivity(Picture):
     def plot(self, ax: Axes | None = None) -> "LRSensitivity":
         lines = self.lines()
         labels = list(lines)
-        styles = dict(zip(labels, styles_for(labels), strict=True))
+        optimizers = {point.label: point.optimizer for point in self.points}
+        styles = dict(zip(labels, styles_for([optimizers[name] for name in labels]), strict=True))
         self.ax = ax = sheet(ax, right=end_label_room(labels), bottom=0.6)
         ax.set_xscale("log")
         accuracies = [
@@ -104,7 +107,7 @@ class LRSensitivity(Picture):
         lines: dict[str, list[tuple[float, list[float], int]]],
         styles: dict[str, LineStyle],
     ) -> None:
-        """Crosses in a strip under the curves, one row an optimizer so that none hides another."""
+        """Crosses in a strip under the curves, one row a line so that none hides another."""
         crossing = [name for name, rates in lines.items() if any(n for _, _, n in rates)]
         bottom, top = ax.get_ylim()
         step = 0.048

@@ -1,0 +1,59 @@
+"""Sentences of the verdict about the target and about what could not be compared."""
+
+from optlab.results.study import read_study
+from optlab.results.summary import summarize
+from optlab.results.verdict import verdict_of
+
+
+def remarks_of(writer):
+    (problem,) = read_study(writer.folder).problems
+    return verdict_of(summarize(problem)).remarks
+
+
+def reach(writer, optimizer, *accuracies):
+    """One run for each accuracy; the study's target is 97 %."""
+    for seed, accuracy in enumerate(accuracies):
+        writer.run(optimizer, seed, accuracy=accuracy)
+
+
+def test_none_reached_the_target_only_where_no_run_did(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.96, 0.96, 0.96)
+    reach(writer, "sgd", 0.95, 0.95, 0.95)
+    assert remarks_of(writer)[-1] == "None reached 97 % validation accuracy."
+
+
+def test_target_that_single_runs_reached_is_missed_in_the_median(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.96, 0.96)
+    reach(writer, "sgd", 0.95, 0.95, 0.95)
+    assert remarks_of(writer)[-2:] == (
+        "In the median none reached 97 % validation accuracy; some runs did: Adam (1 of 3).",
+        "Missed it: SGD with momentum.",
+    )
+
+
+def test_setting_that_reached_the_target_in_some_runs_is_named_beside_the_first(new_study):
+    writer = new_study()
+    reach(writer, "adamw", 0.98, 0.98, 0.98)
+    reach(writer, "adam", 0.98, 0.96, 0.96)
+    first, in_part = remarks_of(writer)[-2:]
+    assert first.startswith("First at the target of 97 % validation accuracy: AdamW")
+    assert in_part == "Reached it in some runs: Adam (1 of 3)."
+
+
+def test_setting_without_a_seed_in_common_with_the_best_is_named(new_study):
+    writer = new_study()
+    for seed in (1, 2):
+        writer.run("adam", seed, accuracy=0.98)
+        writer.run("sgd", seed, accuracy=0.97)
+        writer.run("muon", seed + 100, accuracy=0.975)
+    sentence = "No seed in common with Adam, so not compared with it on test: Muon."
+    assert sentence in remarks_of(writer)
+
+
+def test_nothing_shares_a_seed_with_the_best_and_the_verdict_says_so(new_study):
+    writer = new_study()
+    writer.run("adam", 1, accuracy=0.98)
+    writer.run("sgd", 2, accuracy=0.97)
+    assert remarks_of(writer)[0].startswith("No seed in common with Adam")

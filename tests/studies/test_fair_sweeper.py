@@ -1,0 +1,152 @@
+"""Fair sweeps in one study: what a later one keeps of an earlier one, and what then counts."""
+
+import json
+import math
+
+import pytest
+
+from optlab.results.study import read_study
+from optlab.studies.fair_sweeper import Contestant, Trial, _write
+from optlab.studies.search_space import Knob
+from optlab.training.identity import identity, run_dir, run_hash
+from optlab.training.record import write_record
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """`sweep("adam", {0.1: 0.97})` notes trials by rate and accuracy; returns the tuning."""
+
+    def noted(optimizer, accuracies, *, batch=64, seed=0, num_seeds=2):
+        contestant = f"{optimizer}-{batch}"
+        trials = [
+            Trial({"lr": lr}, [f"optimizer.lr={lr}"], seed, f"{contestant}-{lr}-{seed}",
+                  "diverged" if accuracy is None else "finished", accuracy)
+            for lr, accuracy in accuracies.items()
+        ]  # fmt: skip
+        typed = [f"optimizer={optimizer}", f"data.batch_size={batch}"]
+        knob = Knob("lr", "log", (0.001, 1.0))
+        one = Contestant(typed, contestant, optimizer, tmp_path, [knob], [], trials)
+        winner = one.winner()
+        if winner:
+            fresh = range(seed + 1, seed + 1 + num_seeds)
+            one.fresh = {s: f"{contestant}-{winner.params['lr']}-{s}" for s in fresh}
+        _write([one])
+        return json.loads((tmp_path / "study.json").read_text())["tuning"]
+
+    return noted
+
+
+def rates(tuning, part):
+    return [(found["optimizer"], found["params"]["lr"]) for found in tuning[part]]
+
+
+def test_sweep_of_another_optimizer_keeps_earlier_trials_and_winners(sweep):
+    sweep("adam", {0.01: 0.97, 0.1: 0.9})
+    tuning = sweep("muon", {0.02: 0.98})
+    assert rates(tuning, "rows") == [("adam", 0.01), ("adam", 0.1), ("muon", 0.02)]
+    assert rates(tuning, "winners") == [("adam", 0.01), ("muon", 0.02)]
+
+
+def test_sweep_of_the_same_contestant_replaces_its_winner_and_keeps_its_trials(sweep):
+    sweep("adam", {0.01: 0.99, 0.1: 0.9})
+    tuning = sweep("adam", {0.1: 0.9, 0.03: 0.98}, num_seeds=3)
+    assert rates(tuning, "rows") == [("adam", 0.01), ("adam", 0.1), ("adam", 0.03)]
+    (winner,) = tuning["winners"]
+    assert winner["params"] == {"lr": 0.03}
+    assert winner["seeds"] == [1, 2, 3]
+    assert winner["runs"] == ["adam-64-0.03-1", "adam-64-0.03-2", "adam-64-0.03-3"]
+
+
+def test_sweep_of_another_batch_size_is_another_contestant(sweep):
+    sweep("adam", {0.01: 0.97}, batch=32)
+    tuning = sweep("adam", {0.1: 0.98}, batch=128)
+    assert [winner["typed"][1] for winner in tuning["winners"]] == [
+        "data.batch_size=32",
+        "data.batch_size=128",
+    ]
+
+
+def test_trials_on_another_tuning_seed_keep_theirs(sweep):
+    sweep("adam", {0.01: 0.97}, seed=0)
+    tuning = sweep("adam", {0.01: 0.97}, seed=7)
+    assert [found["tuning_seed"] for found in tuning["rows"]] == [0, 7]
+
+
+def test_sweep_without_a_result_warns_and_leaves_the_earlier_winner(sweep, capsys):
+    sweep("adam", {0.03: 0.97})
+    assert "warning" not in capsys.readouterr().out
+    tuning = sweep("sgd", {0.1: None})
+    assert rates(tuning, "winners") == [("adam", 0.03)]
+    assert "warning: sgd: none of 1 trials came to a result" in capsys.readouterr().out
+
+
+def test_older_file_keeps_its_seeds_and_gives_way_by_optimizer(sweep, tmp_path):
+    trial = {"hash": "0123456789abcdef", "params": {"lr": 0.5}, "val_accuracy": 0.9}
+    rows = [{"optimizer": name, **trial, "hash": f"{name}-older"} for name in ("adam", "sgd")]
+    older = {"trials": 1, "tuning_seed": 5, "seeds": [6], "rows": rows, "winners": rows}
+    (tmp_path / "study.json").write_text(json.dumps({"title": "kept", "tuning": older}))
+    tuning = sweep("adam", {0.03: 0.97})
+    assert [(found["optimizer"], found["tuning_seed"]) for found in tuning["rows"]] == [
+        ("adam", 5),
+        ("sgd", 5),
+        ("adam", 0),
+    ]
+    assert [(found["optimizer"], found["seeds"]) for found in tuning["winners"]] == [
+        ("sgd", [6]),
+        ("adam", [1, 2]),
+    ]
+    assert json.loads((tmp_path / "study.json").read_text())["title"] == "kept"
+
+
+@pytest.fixture
+def made_runs(monkeypatch):
+    """In place of training: records by which a rate of 0.01 or thereabouts is the best."""
+
+    def launch(job_overrides, initial_job_idx, *, hydra_context, config, **_):
+        for overrides in job_overrides:
+            composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+            accuracy = 1 / (1 + abs(math.log10(composed.optimizer.lr / 0.01)))
+            result = {"best": {"accuracy": accuracy}}
+            record = {
+                "protocol_version": 1, "status": "finished", "study": "made", "run_name": "made",
+                "hash": run_hash(composed), "seed": composed.seed, "config": identity(composed),
+                "dataset": {"name": "digits"}, "model": {"name": "mlp"},
+                "optimizer": {"name": composed.optimizer.name, "lr": composed.optimizer.lr},
+                "validation": result, "test": result,
+            }  # fmt: skip
+            write_record(run_dir(composed), record)
+        return []
+
+    monkeypatch.setattr("optlab.studies.launcher.launch", launch)
+
+
+def counted(study):
+    return sorted((run.optimizer, run.lr, run.seed) for run in study.counted_runs)
+
+
+def test_two_sweeps_after_ordinary_runs_count_the_newest_winners_alone(
+    study, made_runs, runs, tmp_path
+):
+    folder = tmp_path / "outputs" / "digits-mlp"
+    study("optimizer=sgd", "seed=1", "optimizer.lr=0.02", report=False)
+    (ordinary,) = runs().values()
+    # sgd: 0.001 to 1, adam: 1e-4 to 0.1, so of two rates one end each
+    sizes = ("hydra.sweeper.trials=2", "hydra.sweeper.seeds=2")
+    study("hydra/sweeper=fair", *sizes, "optimizer=sgd,adam", report=False)
+    earlier = read_study(folder)
+    assert len(earlier.tuning_runs) == 4
+    assert counted(earlier) == [
+        ("adam", 0.1, 1), ("adam", 0.1, 2), ("sgd", 0.001, 1), ("sgd", 0.001, 2),
+    ]  # fmt: skip
+    assert [run.folder for run in earlier.outside_tuning] == [ordinary]
+
+    # Three rates: both ends again, and one between them that is better
+    sizes = ("hydra.sweeper.trials=3", "hydra.sweeper.seeds=1")
+    study("hydra/sweeper=fair", *sizes, "optimizer=sgd", "title=again", report=False)
+    later = read_study(folder)
+    assert {run.folder for run in earlier.tuning_runs} < {run.folder for run in later.tuning_runs}
+    assert len(later.tuning_runs) == 5
+    assert counted(later) == [("adam", 0.1, 1), ("adam", 0.1, 2), ("sgd", 0.0316228, 1)]
+    assert len(later.outside_tuning) == 3  # the ordinary run, and the earlier winner's
+    assert later.tuning is not None
+    assert [row["label"] for row in later.tuning.winners_rows()] == ["adam", "sgd"]
