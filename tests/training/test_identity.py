@@ -40,6 +40,7 @@ DECISIVE = [
     "model.dropout=0.1",
     "data=mnist",
     "data.batch_size=32",
+    "data._target_=optlab.data.Mine",
     "data.split_seed=1",
     "data.val_fraction=0.2",
     "data.train_fraction=0.5",

@@ -63,6 +63,8 @@ PROBLEMS = [
     (["seed=true"], r"seed is True; it must be a whole number >= 0"),
     (["trainer.max_epochs=true"], r"trainer\.max_epochs is True; it must be a whole number"),
     (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; a run needs one or more"),
+    (["+data.seed=3"], r"data\.seed is not read; what it stands for is seed"),
+    (["+data.steps_per_call=3"], r"data\.steps_per_call is not read; .* trainer\.steps_per_call"),
     (["optimizer.betas=3"], r"torch\.optim\.Adam refuses its knobs: .*\(TypeError\); python train"),
     (["optimizer=sgd", "optimizer.momentum=-1"], r"refuses its knobs: Invalid momentum value: -1"),
     (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),

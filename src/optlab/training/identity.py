@@ -30,6 +30,7 @@ RESULT_KEYS = (
     "weight_decay_on",
     "label_smoothing",
 )
+OWN_DATA = "optlab.data.ImageDataModule"
 NEUTRAL_KNOBS: dict[str, frozenset[str]] = {
     # How the same images reach the device: other paths, other chunk lengths, the same batches.
     "data": frozenset({"_target_", "root", "eval_batch_size"}),
@@ -50,6 +51,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
             neutral = NEUTRAL_KNOBS.get(key, frozenset()) | {"_partial_", "_convert_"}
             value = {knob: setting for knob, setting in value.items() if knob not in neutral}
         kept[key] = value
+    if config.data._target_ != OWN_DATA:  # another class may yield other images from the same knobs
+        kept["data"]["_target_"] = config.data._target_
     if config.data.name == "image_folder":  # here the path says which images
         kept["data"]["root"] = str(Path(config.data.root).expanduser().absolute())
     return kept

@@ -87,6 +87,10 @@ def _is_number(value: Any) -> bool:
 
 def _ignored_knobs(config: DictConfig) -> Iterator[str]:
     """Knobs that the class or function they are meant for does not take."""
+    for knob in ("seed", "seeds", "steps_per_call"):
+        if knob in config.data:
+            whose = "trainer.steps_per_call" if knob == "steps_per_call" else "seed"
+            yield f"data.{knob} is not read; what it stands for is {whose}"
     nodes: dict[str, Any] = {
         group: config[group] for group in ("data", "model", "optimizer", "scheduler", "logger")
     }
