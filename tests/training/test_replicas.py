@@ -174,3 +174,14 @@ def test_replicas_end_no_files_of_the_stack_behind(make_config):
     for each in replicas(config):
         left = {path.name for path in (run_dir(each) / "checkpoints").iterdir()}
         assert left == {"best.ckpt", "last.ckpt"}
+
+
+def test_replica_without_a_record_is_trained_again_alone(make_config, train):
+    first = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
+    folder = run_dir(make_config("seed=1", "trainer.max_epochs=2"))
+    (folder / "record.json").unlink()  # killed between the first record and the second
+    (again,) = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
+    assert again["seed"] == 1
+    assert again["validation"]["last"]["accuracy"] == pytest.approx(
+        first[1]["validation"]["last"]["accuracy"], abs=0.05
+    )

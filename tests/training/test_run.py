@@ -278,6 +278,14 @@ def test_interrupted_run_goes_on_where_its_outputs_were_moved_to(train, interrup
     resumed.assert_equals(train(*overrides))
 
 
+def test_curves_that_do_not_reach_the_checkpoint_are_refused(train, interrupted):
+    folder = interrupted(7, *LONG)  # in the third epoch
+    lines = (folder / "epochs.csv").read_text().splitlines(keepends=True)
+    (folder / "epochs.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"ends at step 21, the checkpoint at step 42: "):
+        train(*LONG)
+
+
 def test_run_that_ended_before_its_record_was_written_is_completed(train):
     trained = train("trainer.max_epochs=2")
     whole = trained.results

@@ -28,7 +28,7 @@ def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModu
 
     An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of
     which relative ones start where the run was started, at the folder that holds its `outputs`, or
-    here. Nothing is downloaded.
+    here. Nothing is downloaded where none of them has it.
 
     Args:
         run_dir: the run's folder, `outputs/<study>/<run name>-<hash>`.
@@ -38,6 +38,11 @@ def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModu
         DataUnavailableError: the images are in none of these places, or have changed since.
     """
     knobs = dict(record["config"]["data"])
+    if "_target_" in knobs:
+        raise DataUnavailableError(
+            f"the images of {run_dir} come from a class of its own, {knobs['_target_']}.\n\n"
+            "hint: build that class here as the run's config has it"
+        )
     if knobs["name"] in _FOLDER_OF:
         knobs["root"] = str(_root(Path(run_dir), knobs["name"], knobs.get("root")))
     datamodule = ImageDataModule(**knobs)

@@ -112,7 +112,7 @@ def _what_was_tuned(study: Study, tuning: Tuning) -> str:
         f"{trials} trials for each optimizer, on tuning seed {tuning_seeds}; each winner by "
         f"validation is run again on fresh seeds ({seeds}). The figures above are of "
     )
-    if not study.fresh_runs:
+    if not (study.fresh_runs and tuning.knows_fresh_runs):
         return f"{text}all runs that are no trials."
     everywhere = len(study.fresh_runs) == len(study.counted_runs)
     text += f"these fresh runs alone{'' if everywhere else ' where a problem was tuned'}."

@@ -76,8 +76,8 @@ def launch(
     for job in unique:
         if job not in todo:
             _touch(job)
-    every = [replica for job in unique for replica in replicas(job.config)]
-    plan = Plan.of([(replica, run_dir(replica)) for replica in every])
+    every = {run_dir(replica): replica for job in unique for replica in replicas(job.config)}
+    plan = Plan.of([(replica, folder) for folder, replica in every.items()])
     if any(job.config.plan for job in jobs):
         plan.print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]

@@ -67,7 +67,13 @@ class History(Callback):
             return
         for run_dir in self.run_dirs:
             keep_rows(run_dir / "steps.csv", STEP_COLUMNS, "step", trainer.global_step)
-            keep_rows(run_dir / "epochs.csv", EPOCH_COLUMNS, "step", trainer.global_step)
+            last = keep_rows(run_dir / "epochs.csv", EPOCH_COLUMNS, "step", trainer.global_step)
+            if last != trainer.global_step:
+                raise ValueError(
+                    f"{run_dir / 'epochs.csv'} ends at step {last}, the checkpoint at step "
+                    f"{trainer.global_step}: the run was trained in another way in between.\n\n"
+                    "hint: rerun=true starts it anew"
+                )
 
     # --- one epoch -----------------------------------------------------------------------------
 
@@ -213,8 +219,12 @@ def append_rows(path: Path, rows: Any) -> None:
         file.write(lines)
 
 
-def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> None:
-    """Starts a CSV file, or keeps of an old one the rows whose column `by` is at most `last`."""
+def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
+    """Starts a CSV file, or keeps of an old one the rows whose column `by` is at most `last`.
+
+    Returns:
+        `by` of the last row that is kept; 0 without one.
+    """
     index = columns.index(by)
     kept = []
     if path.is_file() and last > 0:
@@ -226,3 +236,4 @@ def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(",".join(columns) + "\n" + "".join(kept))
     temporary.replace(path)
+    return int(kept[-1].split(",")[index]) if kept else 0

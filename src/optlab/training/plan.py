@@ -85,5 +85,6 @@ def _seconds_per_epoch(run: PlannedRun) -> float | None:
         if record is None or record["status"] != "finished":
             continue
         if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
-            costs.append(record["wall_time_s"] / record["num_epochs"])
+            together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
+            costs.append(record["wall_time_s"] / record["num_epochs"] / together)
     return median(costs) if costs else None

@@ -131,24 +131,37 @@ def _fit(
     trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path
 ) -> Diverged | None:
     """Trains to the end; returns the divergence that ended it, if one did."""
-    if resume_point.is_file():
-        try:
-            torch.load(resume_point, weights_only=True, mmap=True, map_location="cpu")
-        except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
-            raise ValueError(
-                f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
-            ) from error
     try:
         trainer.fit(
             classifier,
             datamodule=datamodule,
-            ckpt_path=resume_point if resume_point.is_file() else None,
+            ckpt_path=resume_point if _can_go_on(resume_point) else None,
             weights_only=True,
         )
     except Diverged as divergence:
         log.warning("diverged: %s", divergence)
         return divergence
     return None
+
+
+def _can_go_on(resume_point: Path) -> bool:
+    """Whether there is a checkpoint to go on from; one that cannot be trusted is refused."""
+    if not resume_point.is_file():
+        return False
+    try:
+        state = torch.load(resume_point, weights_only=True, mmap=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
+        raise ValueError(
+            f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
+        ) from error
+    if "loops" not in state:  # a replica's own: its weights alone, good to look at
+        return False
+    if "stopped" not in state:
+        raise ValueError(
+            f"{resume_point} was written by an older version, which this one cannot go on from."
+            "\n\nhint: rerun=true starts this run anew"
+        )
+    return True
 
 
 def _show(
