@@ -73,7 +73,8 @@ def _epoch(problem_name: str) -> Callable[[Settings], Measured]:
         ]
         conditions = (
             f"{settings.images_title(problem.images)}, batches of 64, Adam (fused but for the "
-            f"usual pipeline), training alone, mean of {problem.epochs} epoch(s) a measurement"
+            f"usual pipeline), training alone, mean of {problem.epochs} epoch(s) a measurement, "
+            "of one for the usual pipeline"
         )
         return conditions, quantities
 
