@@ -106,15 +106,15 @@ def assert_composes(line):
     """The first job of a command composes; what stands for a user's own path is kept as it is."""
     line = line.replace(", then", " ").replace("<hash>", "0123abcd")
     words = [w for w in shlex.split(line) if "=" in w and "…" not in w]
-    overrides = []
-    for override in OverridesParser.create().parse_overrides(words):
-        value = override.value()
-        if override.is_sweep_override():
-            value = next(iter(override.sweep_string_iterator()))
-            overrides.append(f"{override.get_key_element()}={value}")
-        else:
-            overrides.append(override.input_line)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # for glob(*)
+        overrides = []
+        for override in parser.parse_overrides(words):
+            if override.is_sweep_override():
+                value = next(iter(override.sweep_string_iterator()))
+                overrides.append(f"{override.get_key_element()}={value}")
+            else:
+                overrides.append(override.input_line)
         config = compose("train", overrides=overrides, return_hydra_config=True)
     assert config.optimizer._target_
