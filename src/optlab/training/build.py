@@ -66,7 +66,7 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
     torch.manual_seed(derive_seed(config.seed, "weights"))
     net: nn.Module = maker(config.model)(**shape_of(datamodule))
     has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
-    if has_batch_norm and config.trainer.strategy == "ddp" and not _on_cuda(config):
+    if has_batch_norm and config.trainer.strategy == "ddp" and not on_cuda(config):
         raise ValueError(
             "trainer.strategy=ddp with batch normalisation: each process would normalise by its "
             "share of the batch alone, and torch joins them on CUDA devices only.\n\n"
@@ -116,10 +116,8 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
 def num_steps(config: DictConfig, datamodule: Any) -> tuple[int, int]:
     """Optimizer steps of an epoch, and of the whole run at most."""
     per_epoch = -(-datamodule.steps_per_epoch // config.trainer.accumulate_grad_batches)
-    total = per_epoch * config.trainer.max_epochs
-    return per_epoch, min(
-        total, config.trainer.max_steps
-    ) if config.trainer.max_steps > 0 else total
+    total, bound = per_epoch * config.trainer.max_epochs, config.trainer.max_steps
+    return per_epoch, min(total, bound) if bound > 0 else total
 
 
 def groups_of(net: nn.Module, weight_decay_on: str) -> list[dict[str, Any]]:
@@ -156,12 +154,13 @@ def build_trainer(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        sync_batchnorm=options.strategy == "ddp" and _on_cuda(config),
+        sync_batchnorm=options.strategy == "ddp" and on_cuda(config),
         use_distributed_sampler=False,  # the data module gives each device its share
     )
 
 
-def _on_cuda(config: DictConfig) -> bool:
+def on_cuda(config: DictConfig) -> bool:
+    """Whether the run will train on CUDA devices."""
     return config.trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
 
 

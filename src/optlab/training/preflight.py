@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from optlab.optim import param_groups
-from optlab.training.build import maker
+from optlab.training.build import maker, on_cuda
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
@@ -193,8 +193,7 @@ def _device_limits(config: DictConfig) -> Iterator[str]:
             yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
         if config.optimizer._target_.endswith(".LBFGS"):
             yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
-    on_gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
-    if on_gpu and trainer.compile and trainer.accumulate_grad_batches > 1:
+    if on_cuda(config) and trainer.compile and trainer.accumulate_grad_batches > 1:
         yield (
             "trainer.compile=true with trainer.accumulate_grad_batches="
             f"{trainer.accumulate_grad_batches} on a GPU: a CUDA graph overwrites the gradients "
