@@ -209,11 +209,11 @@ def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]
     usual = max(
         counts, key=lambda checksum: (len(counts[checksum]), max(counts[checksum])), default=""
     )
-    other = {id(run) for run in kept if run.checksum and run.checksum != usual}
+    fitting = ("", usual)  # "": a run that failed before it had seen the images
     left_out += [
         (run, f"other images: dataset checksum {run.checksum[:12]}, the others have {usual[:12]}")
         for run in kept
-        if id(run) in other
+        if run.checksum not in fitting
     ]
-    kept = [run for run in kept if id(run) not in other]
+    kept = [run for run in kept if run.checksum in fitting]
     return kept, tuple(left_out)
