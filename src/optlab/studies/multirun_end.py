@@ -64,10 +64,10 @@ def _in_training(folder: Path) -> bool:
 def _as_expected(folder: Path) -> bool:
     """Whether a run finished, or is a trial that diverged: a search space may reach that far."""
     record = records.read_record(folder) or {}
+    if record.get("status") != "diverged":
+        return record.get("status") == "finished"
     tuning = (records.read_json(folder.parent / "study.json") or {}).get("tuning") or {}
-    trials = {row["hash"] for row in tuning.get("rows", ())}
-    status = record.get("status")
-    return status == "finished" or (status == "diverged" and record["hash"] in trials)
+    return record["hash"] in {row["hash"] for row in tuning.get("rows", ())}
 
 
 def _title(run: Path, config: DictConfig) -> str | None:
