@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
 
+START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 POLL_S = 0.5
 GPU_DEVICES = ("nvidiactl", "dxg", "kfd")  # of NVIDIA's driver, of Windows' for Linux, of AMD's
 
@@ -45,7 +47,7 @@ class Job:
     folder: Path
     returned: JobReturn | None = None
 
-    @property
+    @cached_property
     def done(self) -> bool:
         """Whether there is nothing to train, in any replica."""
         found = [records.read_record(run_dir(replica)) for replica in replicas(self.config)]
@@ -67,10 +69,12 @@ def launch(
         ValueError: if a config contradicts itself; nothing has been started then.
     """
     setup_globals()
-    jobs = [
-        _compose(hydra_context, config, list(overrides), first_index + index)
-        for index, overrides in enumerate(job_overrides)
-    ]
+    jobs: list[Job] = []
+    for index, overrides in enumerate(job_overrides, start=first_index):
+        job = _compose(hydra_context, config, list(overrides), index)
+        if not (job.done or job.config.plan):
+            _prepare_processes()  # torch is imported there while the others are composed here
+        jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     todo = [job for job in unique if not job.done]
     for job in unique:
@@ -131,10 +135,17 @@ def _on_gpu(config: DictConfig) -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
+def _prepare_processes() -> None:
+    """Starts the server that the runs will be forked from, where there is such a thing."""
+    if START_METHOD == "forkserver":
+        from multiprocessing import forkserver  # where Windows has none
+
+        forkserver.set_forkserver_preload(["optlab.studies.preload"])
+        forkserver.ensure_running()  # at the second call it looks whether it still does
+
+
 def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -> None:
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        context.set_forkserver_preload(["optlab.studies.preload"])
+    context = multiprocessing.get_context(START_METHOD)
     _check_all(context, jobs)
     cores = cpu_count()
     print(
@@ -212,11 +223,11 @@ def _check_all(context: Any, jobs: list[Job]) -> None:
     """Checks every config before the first run starts; in a child, which has torch already."""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_check_in_child, args=(sender, [job.config for job in jobs]))
-    process.start()
-    sender.close()
-    import optlab.results  # while torch is imported: the report at the end needs it
+    import optlab.results  # the report will need it: now, while torch is imported over there
     import optlab.results.figures  # noqa: F401
 
+    process.start()  # waits until it is
+    sender.close()
     try:
         problems = receiver.recv()
     except EOFError:
