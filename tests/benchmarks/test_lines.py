@@ -30,7 +30,8 @@ def test_epoch_line_has_target_on_cpu_and_graphs_on_gpu(monkeypatch: pytest.Monk
 
     def measured(**task: object) -> dict[str, list[float]]:
         tasks.append(task)
-        names = ["bare loop", "OptLab", "OptLab, compiled", "usual pipeline, 0 workers"]
+        graphs = ["OptLab, graphs", "OptLab, compiled"]
+        names = ["bare loop", "OptLab", *graphs, "usual pipeline, 0 workers"]
         seconds = {name: [2.0, 3.0] for name in names}
         return seconds | {"OptLab": [2.2, 3.15]}
 
@@ -42,9 +43,13 @@ def test_epoch_line_has_target_on_cpu_and_graphs_on_gpu(monkeypatch: pytest.Monk
     assert ratio.target == 1.10
 
     line = measure_line("epoch-mnist-mlp", Settings(TRAIN, device="cuda", quick=True))
-    assert tasks[1]["variants"] == {"OptLab": [], "OptLab, compiled": ["trainer.compile=true"]}
+    assert tasks[1]["variants"] == {
+        "OptLab": [],
+        "OptLab, graphs": ["trainer.steps_per_call=32", "trainer.compile=graph"],
+        "OptLab, compiled": ["trainer.steps_per_call=32", "trainer.compile=true"],
+    }
     assert {q.label: q.target for q in line.quantities if q.target is not None} == {
-        "OptLab, compiled, an epoch": 0.15
+        "OptLab, graphs, an epoch": 0.15
     }
 
 

@@ -84,12 +84,18 @@ def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):
         preflight(make_config("trainer=gpu"))
 
 
-def test_graphs_that_would_overwrite_gradients_are_refused(make_config, monkeypatch):
+def test_graph_without_a_gpu_of_its_own_is_refused(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    overrides = ("trainer.compile=true", "trainer.accumulate_grad_batches=2")
-    preflight(make_config(*overrides))  # on the CPU that the tests ask for there are none
-    with pytest.raises(ValueError, match=r"accumulate_grad_batches=2 on a GPU: a CUDA graph"):
-        preflight(make_config(*overrides, "trainer.accelerator=gpu"))
+    graph = ("trainer.compile=graph", "trainer.accelerator=gpu")
+    preflight(make_config(*graph))
+    for without in ("trainer.accelerator=cpu", "trainer.strategy=ddp"):
+        with pytest.raises(ValueError, match=r"compile=graph records .* use true or false"):
+            preflight(make_config(*graph, without))
+
+
+def test_unknown_compile_mode_names_the_known_ones(make_config):
+    with pytest.raises(ValueError, match=r"compile is 1; allowed: false, true, graph"):
+        preflight(make_config("trainer.compile=1"))
 
 
 def test_all_problems_are_told_at_once(make_config):

@@ -14,7 +14,9 @@ from optlab.benchmarks.process import Finished, ProgramFailed, run_program
 from optlab.benchmarks.results import RATIO, LineResult, Quantity
 
 EPOCH_TARGETS = {"mnist-mlp": 1.10, "mnist-cnn": 1.05, "cifar10-mlp": 1.10}  # / bare loop, CPU
-GRAPHS_TARGET_S = 0.15  # an MNIST MLP epoch on a GPU, compiled
+FEW_CALLS = "trainer.steps_per_call=32"  # where a step takes no longer than its share of a call
+GRAPHS = (FEW_CALLS, "trainer.compile=graph")
+GRAPHS_TARGET_S = 0.15  # an MNIST MLP epoch with graphs
 PROCESS_TARGET = 0.25  # / usual pipeline
 PROCESS_EPOCHS = 5
 SWEEP_TARGET = 0.62  # / one after the other
@@ -49,7 +51,8 @@ def _epoch(problem_name: str) -> Callable[[Settings], Measured]:
         problem = PROBLEMS[problem_name]
         variants: dict[str, list[str]] = {"OptLab": []}
         if settings.device == "cuda":
-            variants["OptLab, compiled"] = ["trainer.compile=true"]
+            variants["OptLab, graphs"] = [*GRAPHS]
+            variants["OptLab, compiled"] = [FEW_CALLS, "trainer.compile=true"]
         samples = in_process(
             measure="epoch",
             overrides=[*settings.optlab(problem.images), *problem.overrides],
@@ -82,7 +85,7 @@ def _epoch(problem_name: str) -> Callable[[Settings], Measured]:
 
 
 def _epoch_target_s(problem_name: str, contender: str) -> float | None:
-    if problem_name == "mnist-mlp" and contender == "OptLab, compiled":
+    if problem_name == "mnist-mlp" and contender == "OptLab, graphs":
         return GRAPHS_TARGET_S
     return None
 
@@ -236,13 +239,15 @@ def _sweep(settings: Settings) -> Measured:
         contenders = {"side by side": sweep("parallel")}
         if settings.device == "cpu":
             contenders["one after the other"] = sweep("serial", "hydra.launcher.num_processes=1")
-        else:  # runs share a GPU one after the other anyway
-            contenders = {"whole command": sweep("whole")}
+        else:  # runs take turns on a GPU, unless they are told to share it
+            shared = f"hydra.launcher.num_processes={optimizers.count(',') + 1}"
+            contenders = {
+                "whole command": sweep("whole"),
+                "whole command, graphs, all at a time": sweep("shared", *GRAPHS, shared),
+            }
         samples = alternate(contenders, settings.repeats, warm_up=False)
-    targets = {"whole command": SWEEP_TARGET_CUDA_S}
-    quantities = [
-        Quantity(name, "s", values, targets.get(name)) for name, values in samples.items()
-    ]
+    target = SWEEP_TARGET_CUDA_S if settings.device == "cuda" else None
+    quantities = [Quantity(name, "s", values, target) for name, values in samples.items()]
     if "one after the other" in samples:
         quantities.append(_ratio(samples, "side by side", "one after the other", SWEEP_TARGET))
     conditions = (
@@ -259,7 +264,7 @@ def _replicas(settings: Settings) -> Measured:
     counts = (1, 2) if settings.quick else REPLICA_COUNTS
     samples = in_process(
         measure="replicas",
-        overrides=settings.optlab("mnist"),
+        overrides=[*settings.optlab("mnist"), *(GRAPHS if settings.device == "cuda" else ())],
         counts=counts,
         epochs=2,
         threads=settings.threads,

@@ -109,7 +109,8 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
         max_steps=config.trainer.max_steps,
         clip_norm=config.trainer.gradient_clip_norm,
         label_smoothing=config.label_smoothing,
-        compiled=config.trainer.compile,
+        compiled=config.trainer.compile is True,
+        graphed=graphed(config),
     )
 
 
@@ -162,6 +163,11 @@ def build_trainer(
 def on_cuda(config: DictConfig) -> bool:
     """Whether the run will train on CUDA devices."""
     return config.trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+
+
+def graphed(config: DictConfig) -> bool:
+    """Whether the kernels of a training pass are recorded once and replayed."""
+    return bool(config.trainer.compile) and on_cuda(config) and config.trainer.strategy != "ddp"
 
 
 def observers(config: DictConfig) -> list[Callback]:

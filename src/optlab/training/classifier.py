@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from optlab.optim.schedules import PlateauMaker, Schedule
+from optlab.training.cuda_graph import LossAndLogits, ReplayedPass
 from optlab.training.evaluation import Evaluation
 from optlab.training.seeds import derive_seed
 
@@ -41,6 +42,7 @@ class ImageClassifier(L.LightningModule):
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
         compiled: bool = False,
+        graphed: bool = False,
     ) -> None:
         """
         Args:
@@ -53,6 +55,8 @@ class ImageClassifier(L.LightningModule):
             max_steps: optimizer steps of the run at most; -1 for no bound.
             clip_norm: largest global gradient norm; None does not clip.
             compiled: whether training (not evaluation) runs the network through torch.compile.
+            graphed: whether the kernels of a training pass are recorded once and replayed; on one
+                CUDA device.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -65,6 +69,7 @@ class ImageClassifier(L.LightningModule):
         self.clip_norm = clip_norm
         self.label_smoothing = label_smoothing
         self.compiled = compiled
+        self.replayed_pass = ReplayedPass(self._pass, net) if graphed else None
         # A function, not a module: a second name for `net` would double it in checkpoints
         self.train_net: Callable[[Tensor], Tensor] = net.__call__
         self.evaluations = nn.ModuleDict(
@@ -85,12 +90,8 @@ class ImageClassifier(L.LightningModule):
         return optimizer
 
     def on_fit_start(self) -> None:
-        if not self.compiled:
-            return
-        # A small network waits for kernel launches: on a GPU the pass is replayed as one graph.
-        # Evaluation stays eager: its other batch sizes would each be compiled anew.
-        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-        self.train_net = torch.compile(self.net.forward, mode=mode, dynamic=False)
+        if self.compiled:  # evaluation is not: its other batch sizes would each be compiled anew
+            self.train_net = torch.compile(self.net.forward, dynamic=False)
 
     # --- training ------------------------------------------------------------------------------
 
@@ -100,6 +101,8 @@ class ImageClassifier(L.LightningModule):
         set_epoch = getattr(self.net, "set_epoch", None)  # of networks that unfreeze on the way
         if callable(set_epoch):
             set_epoch(self.current_epoch)
+            if self.replayed_pass is not None:
+                self.replayed_pass.forget()
         self._set_optimizer_mode(training=True)
 
     def training_step(self, chunk: Sequence[Any], chunk_idx: int) -> dict[str, Any]:
@@ -152,36 +155,18 @@ class ImageClassifier(L.LightningModule):
         self, optimizer: Optimizer, batches: Sequence[Any]
     ) -> tuple[Tensor, list[Tensor]]:
         """One update. Returns its loss () and the logits of its batches, before the update."""
-        num_images = sum(batch.global_size for batch in batches)
         first_logits: list[Tensor] = []
+
+        def closure() -> Tensor:  # LBFGS calls it several times in one step, the others once
+            loss, logits = (self.replayed_pass or self._pass)(batches)
+            if not first_logits:
+                first_logits.extend(logits)
+            return loss
+
         # Lightning's autocast covers all of training_step; the update's own arithmetic is no part
         # of the network and stays in the precision of the weights.
         device = self.device.type
         mixed = torch.is_autocast_enabled(device)
-        forward_context = self.trainer.precision_plugin.forward_context if mixed else nullcontext
-
-        def closure() -> Tensor:  # LBFGS calls it several times in one step, the others once
-            optimizer.zero_grad()
-            losses, all_logits = [], []
-            for batch in batches:
-                if self.compiled:
-                    torch.compiler.cudagraph_mark_step_begin()
-                with forward_context():
-                    logits = self.train_net(batch.images)
-                    loss = self._loss(logits, batch.labels)
-                share = batch.labels.shape[-1] * self.trainer.world_size / num_images
-                if share != 1.0:  # this rank's and this batch's part in the mean over all images
-                    loss = loss * share
-                self._backward(loss)
-                losses.append(loss.detach())
-                # A replayed graph writes its next output over this one
-                all_logits.append(logits.detach().clone() if self.compiled else logits.detach())
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
-            if not first_logits:
-                first_logits.extend(all_logits)
-            return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0)
-
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
             loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting
         # The raw optimizer's step costs half of LightningOptimizer's; so its count is kept here.
@@ -189,6 +174,29 @@ class ImageClassifier(L.LightningModule):
         progress.increment_ready()
         progress.increment_completed()
         return torch.as_tensor(loss), first_logits
+
+    def _pass(self, batches: Sequence[Any]) -> LossAndLogits:
+        """Forward and backward through the batches of one optimizer step.
+
+        Leaves the gradient in the weights; returns the loss () and the logits of each batch.
+        """
+        # What is replayed finds its gradients where they lay when it was recorded
+        self.trainer.optimizers[0].zero_grad(set_to_none=self.replayed_pass is None)
+        num_images = sum(batch.global_size for batch in batches)
+        losses, all_logits = [], []
+        for batch in batches:
+            with self.trainer.precision_plugin.forward_context():
+                logits = self.train_net(batch.images)
+                loss = self._loss(logits, batch.labels)
+            share = batch.labels.shape[-1] * self.trainer.world_size / num_images
+            if share != 1.0:  # this rank's and this batch's part in the mean over all images
+                loss = loss * share
+            self._backward(loss)
+            losses.append(loss.detach())
+            all_logits.append(logits.detach())
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum(dim=0), all_logits
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy: () for logits (B, C), one per replica (R,) for logits (R, B, C)."""

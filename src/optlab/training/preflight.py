@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from optlab.optim import param_groups
-from optlab.training.build import maker, on_cuda
+from optlab.training.build import graphed, maker
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+COMPILE_MODES = ("false", "true", "graph")
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 # Update rules that look beyond the single weight mix up replicas that lie in one stacked tensor.
 NOT_ELEMENTWISE = {
@@ -76,6 +77,7 @@ def _ranges(config: DictConfig) -> Iterator[str]:
         ("weight_decay_on", config.weight_decay_on, ("all", "kernels")),
         ("on_error", config.on_error, ("continue", "stop")),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
+        ("trainer.compile", str(config.trainer.compile).lower(), COMPILE_MODES),
     ):
         if value not in allowed:
             yield f"{knob} is {value}; allowed: {', '.join(allowed)}"
@@ -193,11 +195,10 @@ def _device_limits(config: DictConfig) -> Iterator[str]:
             yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
         if config.optimizer._target_.endswith(".LBFGS"):
             yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
-    if on_cuda(config) and trainer.compile and trainer.accumulate_grad_batches > 1:
+    if trainer.compile == "graph" and not graphed(config):
         yield (
-            "trainer.compile=true with trainer.accumulate_grad_batches="
-            f"{trainer.accumulate_grad_batches} on a GPU: a CUDA graph overwrites the gradients "
-            "of the batch before; raise data.batch_size instead"
+            "trainer.compile=graph records what one CUDA device is to do, and this run has none "
+            "of its own; use true or false"
         )
 
 
