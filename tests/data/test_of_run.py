@@ -44,8 +44,10 @@ def make_run(repository, root=None, started=None):
     return run_dir
 
 
-def make_set(root):
-    (root / "MNIST").mkdir(parents=True)
+def make_set(root, files=("train-images-idx3", "train-labels-idx1", "t10k-images-idx3")):
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for file in (*files, "t10k-labels-idx1"):
+        (root / "MNIST" / "raw" / f"{file}-ubyte.gz").touch()
     return str(root)
 
 
@@ -86,12 +88,19 @@ def test_environment_goes_before_data(root_read, tmp_path, monkeypatch):
     assert root_read(make_run(tmp_path, DEFAULT_ROOT)) == other
 
 
+def test_half_a_set_is_passed_by(root_read, tmp_path, monkeypatch):
+    make_set(tmp_path / "half", files=["train-images-idx3"])
+    whole = make_set(tmp_path / "whole")
+    monkeypatch.setenv("OPTLAB_DATA", whole)
+    assert root_read(make_run(tmp_path, str(tmp_path / "half"))) == whole
+
+
 def test_set_that_is_nowhere_is_named_with_the_places_and_not_fetched(tmp_path):
     run_dir = make_run(tmp_path, DEFAULT_ROOT)
     record = {"config": {"data": {"name": "mnist"}}}
     with pytest.raises(
         DataUnavailableError,
-        match=rf"(?s)trained on data=mnist.* no folder MNIST in {tmp_path}/data, .*OPTLAB_DATA",
+        match=rf"(?s)trained on data=mnist.* which is not.* in {tmp_path}/data, .*OPTLAB_DATA",
     ):
         data_of_run(run_dir, record)
     assert not (tmp_path / "data").exists() and not (tmp_path / "notebooks" / "data").exists()
@@ -121,5 +130,7 @@ def test_pictures_are_those_of_the_recorded_folder_or_none(tmp_path):
         data_of_run(tmp_path, record)
 
     (tmp_path / "insects").rename(tmp_path / "moved")
-    with pytest.raises(DataUnavailableError, match=r"(?s)no folder train in .*put the pictures"):
+    with pytest.raises(
+        DataUnavailableError, match=r"(?s)image_folder, which is not.*put the pictures"
+    ):
         data_of_run(tmp_path, record)

@@ -12,15 +12,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from optlab.data.module import ImageDataModule
+from optlab.data.official import is_whole
 from optlab.data.source import DataUnavailableError
-
-# What says that a set is in a root; digits is in none.
-_FOLDER_OF = {
-    "mnist": "MNIST",
-    "fashion_mnist": "FashionMNIST",
-    "cifar10": "cifar-10-batches-py",
-    "image_folder": "train",
-}
 
 
 def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModule:
@@ -43,7 +36,7 @@ def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModu
             f"the images of {run_dir} come from a class of its own, {knobs['_target_']}.\n\n"
             "hint: build that class here as the run's config has it"
         )
-    if knobs["name"] in _FOLDER_OF:
+    if knobs["name"] != "digits":  # which are embedded
         knobs["root"] = str(_root(Path(run_dir), knobs["name"], knobs.get("root")))
     datamodule = ImageDataModule(**knobs)
     datamodule.setup()
@@ -64,10 +57,10 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
         places = list(dict.fromkeys(_places(run_dir)))
         hint = "point OPTLAB_DATA at the folder that holds it"
     for place in places:
-        if (place / _FOLDER_OF[name]).is_dir():
+        if (place / "train").is_dir() if name == "image_folder" else is_whole(name, place):
             return place
     raise DataUnavailableError(
-        f"{run_dir} was trained on data={name}, but there is no folder {_FOLDER_OF[name]} in "
+        f"{run_dir} was trained on data={name}, which is not, or not whole, in "
         f"{', '.join(map(str, places))}.\n\nhint: {hint}"
     )
 

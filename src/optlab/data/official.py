@@ -45,6 +45,15 @@ _CIFAR10_CLASSES = (
 )
 
 
+def is_whole(name: str, root: Path) -> bool:
+    """Whether every file of an official set lies under `root`; their contents are not read."""
+    if name == "cifar10":
+        files = [file for file, _ in [*CIFAR10.train_list, *CIFAR10.test_list]]
+        return all((root / CIFAR10.base_folder / file).is_file() for file in files)
+    raw = root / {"mnist": MNIST, "fashion_mnist": FashionMNIST}[name].__name__ / "raw"
+    return all((raw / f).is_file() or (raw / f"{f}.gz").is_file() for f in _IDX_SHAPES)
+
+
 def load_mnist(root: Path) -> Source:
     """MNIST. LeCun, Cortes and Burges 1998, http://yann.lecun.com/exdb/mnist/."""
     tensors = _load_idx_set("mnist", MNIST, root, _MNIST_RAW_MD5)
@@ -75,13 +84,8 @@ def load_fashion_mnist(root: Path) -> Source:
 def load_cifar10(root: Path) -> Source:
     """CIFAR-10. Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html."""
     folder = root / CIFAR10.base_folder
-    md5_of = dict([*CIFAR10.train_list, *CIFAR10.test_list])
-
-    def present() -> bool:
-        return all((folder / file).is_file() for file in md5_of)
-
-    if not present():
-        _fetch("cifar10", CIFAR10, root, [Path(CIFAR10.filename)], [CIFAR10.url], present)
+    if not is_whole("cifar10", root):
+        _fetch("cifar10", CIFAR10, root, [Path(CIFAR10.filename)], [CIFAR10.url])
     train = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.train_list]
     test = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.test_list]
     return Source(
@@ -115,13 +119,9 @@ def _load_idx_set(
     """Train images, train labels, test images, test labels of a set in MNIST's IDX files."""
     folder = root / dataset.__name__ / "raw"
     gz_md5 = {file.removesuffix(".gz"): md5 for file, md5 in dataset.resources}
-
-    def present() -> bool:
-        return all((folder / f).is_file() or (folder / f"{f}.gz").is_file() for f in _IDX_SHAPES)
-
-    if not present():
+    if not is_whole(name, root):
         archives = [Path(dataset.__name__, "raw", file) for file, _ in dataset.resources]
-        _fetch(name, dataset, root, archives, list(dataset.mirrors), present)
+        _fetch(name, dataset, root, archives, list(dataset.mirrors))
     parts = []
     for file, shape in _IDX_SHAPES.items():
         tensor = _read_idx(folder / file, shape, raw_md5.get(file), gz_md5[file])
@@ -169,21 +169,19 @@ def _fetch(
     root: Path,
     archives: list[Path],
     addresses: list[str],
-    present: Callable[[], bool],
 ) -> None:
     """Download with torchvision (which checks md5) into staging, then move into `root`.
 
     Args:
         archives: compressed files relative to `root`; one that is there already is used.
         addresses: where torchvision fetches from, for the message.
-        present: whether all files are in `root` by now.
     """
     staging = root / f".download-{name}"
     timeout_before = socket.getdefaulttimeout()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".download-{name}.lock"):
-            if present():  # another process fetched it while we waited for the lock
+            if is_whole(name, root):  # another process fetched it while we waited for the lock
                 return
             shutil.rmtree(staging, ignore_errors=True)  # left by a killed download: lock is ours
             for archive in archives:

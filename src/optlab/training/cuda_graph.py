@@ -80,13 +80,14 @@ def record(compute: Callable[[], LossAndLogits]) -> tuple[Callable[[], None], Lo
     Returns:
         What launches them again, and the result, whose tensors every launch rewrites.
     """
-    stream = torch.cuda.Stream()  # on the default stream nothing can be recorded
+    # Nothing can be recorded on the default stream, and what a library sets up is a stream's own
+    stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(NUM_WARM_UPS):
             compute()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         result = compute()
     return graph.replay, result
