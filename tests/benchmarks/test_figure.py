@@ -12,6 +12,9 @@ def test_figure_shows_every_ratio_with_its_target(report: Report, tmp_path: Path
     assert [bar.get_xdata()[0] for bar in figure.targets] == [1.10, 0.62]
     labels = [label.get_text() for label in figure.ax.get_yticklabels()]
     assert labels == ["OptLab / bare loop", "OptLab / usual pipeline, 0 workers", "side by side"]
+    figure.ax.figure.canvas.draw()
+    shown = [label.get_text() for label in figure.ax.get_xticklabels()]
+    assert {"0.1", "0.2", "0.5", "1", "2"} <= set(shown)
     figure.save(tmp_path / "benchmark.png")
     assert (tmp_path / "benchmark.png").stat().st_size > 0
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from optlab.benchmarks.results import RATIO, Quantity, Report
 
@@ -63,6 +64,7 @@ class RatioFigure:
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ax.set_xlim(min(low, 0.5), max(high * 1.6, 2.0))  # room for the numbers at the dots
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.xaxis.set_minor_formatter("")
         ax.axvline(1.0, color="black", linewidth=0.8, zorder=0)
