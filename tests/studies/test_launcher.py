@@ -180,6 +180,40 @@ def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, 
     assert all(record_of(folder)["status"] == "finished" for folder in runs().values())
 
 
+def test_killed_replicas_are_failed_although_the_first_seed_is_done(
+    study, runs, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "killer.py").write_text(
+        "import lightning, os, pathlib\n"
+        "class Killer(lightning.Callback):\n"
+        "    def on_train_start(self, *args):\n"
+        f"        if pathlib.Path({str(tmp_path / 'now')!r}).exists():\n"
+        "            os.kill(os.getpid(), 9)\n"
+    )
+    common = ("trainer.max_epochs=1", "+callbacks.killer._target_=killer.Killer")
+    study("seed=0", *common, report=False)
+    (tmp_path / "now").touch()
+    said = study("num_replicas=3", *common)
+    assert "killed by signal 9" in said.out
+    assert said.exit_code == 1
+    statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
+    assert statuses == {"adam-seed0": "finished", "adam-seed1": "failed", "adam-seed2": "failed"}
+
+
+def test_sweep_whose_replicas_overlap_is_refused(study, runs):
+    said = study("seed=0,1", "num_replicas=2", "trainer.max_epochs=1")
+    assert "let the seeds of a sweep lie num_replicas apart" in str(said.exit_code)
+    assert runs() == {}
+
+
+def test_finished_replica_that_is_asked_for_alone_is_reported(study, runs):
+    study("num_replicas=2", "trainer.max_epochs=1", report=False)
+    said = study("seed=1", "trainer.max_epochs=1")
+    assert "1 of 1 runs are done already" in said.out
+    assert "report  " in said.out
+
+
 def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
     said = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
                  "study=batch-${data.batch_size}", "title='Of ${data.batch_size}'")  # fmt: skip

@@ -20,6 +20,19 @@ NUM_STEPS_AN_EPOCH = 21
 LOOKS = {"aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.equal"}
 
 
+KINDS_OF_RUNS = [
+    ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
+    ["optimizer=sgd", "trainer.gradient_clip_norm=0.1", "scheduler=cosine"],
+    ["optimizer=adamw", "trainer.precision=bf16-mixed", "label_smoothing=0.1"],
+    ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", "model.batch_norm=true"],
+    ["optimizer=schedule_free", "trainer.precision=64-true"],
+    ["optimizer=muon", "model=cnn", "model.filters=[2,4]"],
+    ["optimizer=adafactor", "data.augment.rotation_degrees=10"],
+    ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
+    ["optimizer=nadam", "trainer.max_steps=30"],
+]
+
+
 class Recorder(TorchDispatchMode):
     def __init__(self):
         super().__init__()
@@ -68,20 +81,7 @@ def train_replayed(train, monkeypatch, tmp_path):
     return trained
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
-        ["optimizer=sgd", "trainer.gradient_clip_norm=0.1", "scheduler=cosine"],
-        ["optimizer=adamw", "trainer.precision=bf16-mixed", "label_smoothing=0.1"],
-        ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", "model.batch_norm=true"],
-        ["optimizer=schedule_free", "trainer.precision=64-true"],
-        ["optimizer=muon", "model=cnn", "model.filters=[2,4]"],
-        ["optimizer=adafactor", "data.augment.rotation_degrees=10"],
-        ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
-        ["optimizer=nadam", "trainer.max_steps=30"],
-    ],
-)
+@pytest.mark.parametrize("overrides", KINDS_OF_RUNS)
 def test_replayed_run_equals_the_launched_one(overrides, train, train_replayed):
     overrides = ["trainer.max_epochs=2", *overrides]
     train_replayed(*overrides).assert_equals(train(*overrides))
@@ -129,15 +129,42 @@ def test_recording_leaves_no_trace():
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize(("unfrozen", "recorded_again"), [(False, False), (True, True)])
+def test_pass_is_recorded_again_only_when_other_weights_are_trained(unfrozen, recorded_again):
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    net[0].requires_grad_(False)
+    recordings = []
+
+    def record(compute):
+        recordings.append(compute)
+        return lambda: None, compute()
+
+    def compute(batches):
+        loss = net(batches[0].images).sum()
+        loss.backward()
+        return loss.detach(), []
+
+    batch = Batch(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_graph, "record", record)
+        replayed = ReplayedPass(compute, net)
+        replayed([batch])
+        net[0].requires_grad_(unfrozen)
+        replayed.follow_unfreezing()
+        replayed([batch])
+    assert len(recordings) == 1 + recorded_again
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("compile", ["graph", "true"])
-def test_graph_on_a_gpu_equals_launching_there(compile, train, tmp_path):
-    overrides = ["trainer=gpu", "trainer.precision=32-true", "trainer.max_epochs=2"]
+@pytest.mark.parametrize("overrides", [*KINDS_OF_RUNS, ["num_replicas=2", "model.dropout=0.2"]])
+def test_graph_on_a_gpu_equals_launching_there(overrides, compile, train):
+    overrides = ["trainer.accelerator=gpu", "trainer.max_epochs=2", *overrides]
     launched = train(*overrides)
     replayed = train(*overrides, f"trainer.compile={compile}")
     torch.testing.assert_close(
         torch.tensor(replayed.steps["train/loss"]),
         torch.tensor(launched.steps["train/loss"]),
-        rtol=1e-3,  # kernels of another choice add in another order
-        atol=1e-4,
+        rtol=1e-2,  # kernels of another choice add in another order
+        atol=1e-2,
     )

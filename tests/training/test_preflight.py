@@ -67,6 +67,18 @@ PROBLEMS = [
     (["+data.steps_per_call=3"], r"data\.steps_per_call is not read; .* trainer\.steps_per_call"),
     (["optimizer.betas=3"], r"torch\.optim\.Adam refuses its knobs: .*\(TypeError\); python train"),
     (["optimizer=sgd", "optimizer.momentum=-1"], r"refuses its knobs: Invalid momentum value: -1"),
+    (["trainer.accelerator=cuda"], r"accelerator is cuda; allowed: auto, cpu, gpu, mps"),
+    (["trainer.strategy=ddpp"], r"trainer\.strategy is ddpp; allowed: auto, ddp"),
+    (["+trainer.gradient_clip_val=1"], r"clip_val is read by nothing; did you mean gradient_"),
+    (["+callbacks.foo.bar=1"], r"callbacks\.foo is read by nothing"),
+    (["scheduler=warmup_cosine", "scheduler.warmup_fraction=1.5"], r"warmup_fraction is 1\.5, but"),
+    (["scheduler=step", "scheduler.gamma=7"], r"refuses its knobs: scheduler\.gamma is 7, but"),
+    (
+        ["scheduler=warmup_cosine", "scheduler.warmup_fraction=null", "scheduler.warmup_steps=50",
+         "trainer.max_steps=20"],
+        r"scheduler\.warmup_steps is 50, but",
+    ),
+    (["num_replicas=2", "scheduler=plateau", "scheduler.name=p"], r"=2 with scheduler=plateau"),
     (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),
 ]  # fmt: skip
 
@@ -93,9 +105,10 @@ def test_graph_without_a_gpu_of_its_own_is_refused(make_config, monkeypatch):
             preflight(make_config(*graph, without))
 
 
-def test_unknown_compile_mode_names_the_known_ones(make_config):
-    with pytest.raises(ValueError, match=r"compile is 1; allowed: false, true, graph"):
-        preflight(make_config("trainer.compile=1"))
+@pytest.mark.parametrize("value", ["1", "Graph", "'true'", "max"])
+def test_unknown_compile_mode_names_the_known_ones(value, make_config):
+    with pytest.raises(ValueError, match=r"compile is .*; allowed: false, true, graph"):
+        preflight(make_config(f"trainer.compile={value}"))
 
 
 def test_all_problems_are_told_at_once(make_config):

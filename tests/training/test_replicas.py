@@ -90,6 +90,12 @@ def test_replicas_with_dropout_say_in_distribution_and_differ(make_config):
     assert losses[0] != losses[1]
 
 
+def test_dropout_of_whole_channels_counts_as_dropout(make_config):
+    overrides = ("model=cnn", "model.filters=[2,4]", "model.dropout=0", "trainer.max_steps=2")
+    records = run(make_config("num_replicas=2", "model.conv_dropout=0.5", *overrides))
+    assert records[0]["replica"]["equality"] == "in distribution"
+
+
 def test_replica_that_is_done_is_left_alone(make_config, train):
     first = train("seed=1", "trainer.max_epochs=1")
     before = first.record

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import contextmanager
 
 import lightning as L
 import pytest
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from optlab.data import ImageDataModule, load_source
 from optlab.training import build
+from optlab.training import run as run_module
 from optlab.training.identity import run_dir
 from optlab.training.run import run
 
@@ -339,6 +341,23 @@ def test_folder_that_another_process_trains_in_is_refused(make_config, monkeypat
     ):
         run(config)
     run(config)  # free again
+
+
+def test_run_that_another_process_finished_in_the_meantime_is_left_alone(train, monkeypatch):
+    first = train("trainer.max_epochs=1")
+    finished = (first.folder / "record.json").read_bytes()
+    (first.folder / "record.json").unlink()
+    wait_alone = run_module._alone_in
+
+    @contextmanager
+    def finishes_while_we_wait(folder):
+        with wait_alone(folder):
+            (folder / "record.json").write_bytes(finished)
+            yield
+
+    monkeypatch.setattr(run_module, "_alone_in", finishes_while_we_wait)
+    train("trainer.max_epochs=1")
+    assert (first.folder / "record.json").read_bytes() == finished
 
 
 def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently(

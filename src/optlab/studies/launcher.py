@@ -45,7 +45,6 @@ class Job:
     overrides: list[str]
     config: DictConfig
     folder: Path
-    returned: JobReturn | None = None
 
     @cached_property
     def done(self) -> bool:
@@ -76,6 +75,7 @@ def launch(
             _prepare_processes()  # torch is imported there while the others are composed here
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
+    _refuse_shared_seeds(unique)
     todo = [job for job in unique if not job.done]
     for job in unique:
         if job not in todo:
@@ -110,10 +110,24 @@ def _compose(
 
 
 def _touch(job: Job) -> None:
-    """Marks a finished run as part of this command, as Hydra marks one that it runs."""
-    written_by_hydra = job.folder / ".hydra" / "hydra.yaml"
-    if written_by_hydra.is_file():
-        os.utime(written_by_hydra)
+    """Marks finished runs as part of this command, as Hydra marks one that it runs."""
+    for replica in replicas(job.config):
+        folder = run_dir(replica)
+        written_by_hydra = folder / ".hydra" / "hydra.yaml"  # the first replica's alone
+        os.utime(written_by_hydra if written_by_hydra.is_file() else folder / "record.json")
+
+
+def _refuse_shared_seeds(jobs: list[Job]) -> None:
+    seen: set[Path] = set()
+    for job in jobs:
+        folders = {run_dir(replica) for replica in replicas(job.config)}
+        if seen & folders:
+            raise ValueError(
+                f"num_replicas={job.config.num_replicas} with seed={job.config.seed}: another run "
+                f"of this sweep trains one of the seeds from {job.config.seed} on as well.\n\n"
+                "hint: let the seeds of a sweep lie num_replicas apart"
+            )
+        seen |= folders
 
 
 def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
@@ -169,7 +183,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
                     job = running.pop(process)
                     num_ended += 1
                     record = _outcome(job, process.exitcode)
-                    left_s = _time_left_s(start_s, num_ended, len(jobs), num_processes)
+                    left_s = _time_left_s(start_s, num_ended, len(jobs))
                     live.print(_line(record, num_ended, len(jobs), left_s))
                     if record["status"] != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
@@ -182,8 +196,9 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
     job.folder.mkdir(parents=True, exist_ok=True)
-    if not records.has_result(records.read_record(job.folder)) or job.config.rerun:
-        (job.folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it
+    for folder in map(run_dir, replicas(job.config)):
+        if job.config.rerun or not records.has_result(records.read_record(folder)):
+            (folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it
     process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
     process.start()
     return process
@@ -258,18 +273,28 @@ def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
 
 
 def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
-    """The record of a run whose process has ended; written here if the process could not."""
+    """The record of a run whose process has ended, or of the first replica without a result.
+
+    Written here where the process could not.
+    """
     HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
-    record = records.read_record(job.folder)
+    found = [_record_of(replica, exit_code) for replica in replicas(job.config)]
+    record = next((record for record in found if record["status"] != "finished"), found[0])
+    if record["status"] == "failed":
+        door.tell_failure(job.config, record["reason"])
+    return record
+
+
+def _record_of(config: DictConfig, exit_code: int) -> dict[str, Any]:
+    folder = run_dir(config)
+    record = records.read_record(folder)
     if record is None:
         reason = f"its process ended with exit code {exit_code}; see train.log"
         if exit_code < 0:
             reason = f"its process was killed by signal {-exit_code}"
             reason += " (out of memory?)" if exit_code == -9 else ""
-        record = door.failed_record(job.config, reason, records.now())
-        records.write_record(job.folder, record)
-    if record["status"] == "failed":
-        door.tell_failure(job.config, record["reason"])
+        record = door.failed_record(config, reason, records.now())
+        records.write_record(folder, record)
     return record
 
 
@@ -280,7 +305,7 @@ def _line(record: dict[str, Any], num_ended: int, num_jobs: int, left_s: float) 
     return f"[{num_ended:>{width}}/{num_jobs}] {record['run_name']}: {outcome}{left}"
 
 
-def _time_left_s(start_s: float, num_ended: int, num_jobs: int, num_processes: int) -> float:
+def _time_left_s(start_s: float, num_ended: int, num_jobs: int) -> float:
     elapsed_s = time.perf_counter() - start_s
     return elapsed_s / num_ended * (num_jobs - num_ended)
 

@@ -6,7 +6,10 @@ they are passed by in the runs' own collections, and the pages that hold them st
 
 import atexit
 import gc
+import signal
 
+# Ctrl-C is the study's to answer; the server ignores it by itself only when it is set up
+interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 gc.disable()
 import sklearn.metrics  # noqa: E402
 import sklearn.model_selection  # noqa: E402, F401
@@ -18,3 +21,4 @@ import optlab.training.run  # noqa: E402, F401
 gc.freeze()
 atexit.register(gc.unfreeze)  # else torch's extensions complain of leaks when the server ends
 gc.enable()
+signal.signal(signal.SIGINT, interrupt)  # which the runs inherit

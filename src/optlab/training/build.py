@@ -37,6 +37,8 @@ def prepare_process(config: DictConfig) -> None:
         # torch's optimizers ask for a GPU at every step; without this the answer takes a library
         # search each time, a twentieth of a small network's step
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    if on_cuda(config):
+        torch.cuda.reset_peak_memory_stats()  # of the runs before in this process
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU
     # Lightning's own lines advertise products and repeat what is known; its warnings stay.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

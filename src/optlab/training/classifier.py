@@ -102,7 +102,7 @@ class ImageClassifier(L.LightningModule):
         if callable(set_epoch):
             set_epoch(self.current_epoch)
             if self.replayed_pass is not None:
-                self.replayed_pass.forget()
+                self.replayed_pass.follow_unfreezing()
         self._set_optimizer_mode(training=True)
 
     def training_step(self, chunk: Sequence[Any], chunk_idx: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentat
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -51,10 +52,12 @@ class ReplayedPass:
         # The next replay writes over these
         return recorded.loss.clone(), [logits.clone() for logits in recorded.logits]
 
-    def forget(self) -> None:
-        """To be called when the net has changed in more than its numbers."""
-        self._recorded.clear()
-        self._gradients.clear()
+    def follow_unfreezing(self) -> None:
+        """Forgets what was recorded if the net has other weights to train by now."""
+        trained = [weight for weight in self._net.parameters() if weight.requires_grad]
+        if len(trained) != len(self._gradients):
+            self._recorded.clear()
+            self._gradients.clear()
 
     def _record(self, batches: Sequence[Any]) -> _Recorded:
         """Records without a trace: running statistics and random numbers are as they were."""
@@ -80,8 +83,7 @@ def record(compute: Callable[[], LossAndLogits]) -> tuple[Callable[[], None], Lo
     Returns:
         What launches them again, and the result, whose tensors every launch rewrites.
     """
-    # Nothing can be recorded on the default stream, and what a library sets up is a stream's own
-    stream = torch.cuda.Stream()
+    stream = _side_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(NUM_WARM_UPS):
@@ -91,3 +93,10 @@ def record(compute: Callable[[], LossAndLogits]) -> tuple[Callable[[], None], Lo
     with torch.cuda.graph(graph, stream=stream):
         result = compute()
     return graph.replay, result
+
+
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """One for all recordings: nothing can be recorded on the default stream, and libraries set up
+    memory of their own for every stream that they see."""
+    return torch.cuda.Stream()

@@ -6,7 +6,7 @@ check on a tiny network. Everything that is wrong is collected and raised once.
 
 import difflib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,14 @@ from optlab.optim import param_groups
 from optlab.training.build import graphed, maker
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-COMPILE_MODES = ("false", "true", "graph")
+ACCELERATORS = ("auto", "cpu", "gpu", "mps")
+STRATEGIES = ("auto", "ddp")
+TRAINER_KNOBS = (
+    *("max_epochs", "max_steps", "accelerator", "devices", "strategy", "precision", "num_threads"),
+    *("compile", "channels_last", "steps_per_call"),
+    *("accumulate_grad_batches", "gradient_clip_norm"),
+)
+CALLBACK_KNOBS = ("best", "early_stopping", "figures", "tensorboard_figures", "histograms")
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 # Update rules that look beyond the single weight mix up replicas that lie in one stacked tensor.
 NOT_ELEMENTWISE = {
@@ -77,10 +84,13 @@ def _ranges(config: DictConfig) -> Iterator[str]:
         ("weight_decay_on", config.weight_decay_on, ("all", "kernels")),
         ("on_error", config.on_error, ("continue", "stop")),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
-        ("trainer.compile", str(config.trainer.compile).lower(), COMPILE_MODES),
+        ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
+        ("trainer.strategy", config.trainer.strategy, STRATEGIES),
     ):
         if value not in allowed:
             yield f"{knob} is {value}; allowed: {', '.join(allowed)}"
+    if not (isinstance(config.trainer.compile, bool) or config.trainer.compile == "graph"):
+        yield f"trainer.compile is {config.trainer.compile!r}; allowed: false, true, graph"
 
 
 def _is_number(value: Any) -> bool:
@@ -93,6 +103,13 @@ def _ignored_knobs(config: DictConfig) -> Iterator[str]:
         if knob in config.data:
             whose = "trainer.steps_per_call" if knob == "steps_per_call" else "seed"
             yield f"data.{knob} is not read; what it stands for is {whose}"
+    yield from _unknown("trainer", config.trainer, TRAINER_KNOBS)
+    entries = {
+        name: node
+        for name, node in config.callbacks.items()
+        if not (isinstance(node, DictConfig) and "_target_" in node)
+    }
+    yield from _unknown("callbacks", entries, CALLBACK_KNOBS)
     nodes: dict[str, Any] = {
         group: config[group] for group in ("data", "model", "optimizer", "scheduler", "logger")
     }
@@ -115,9 +132,18 @@ def _ignored_knobs(config: DictConfig) -> Iterator[str]:
         labels = {"name"} if path in ("model", "optimizer", "scheduler") else set()
         for knob in node:
             if not str(knob).startswith("_") and knob not in parameters and knob not in labels:
-                nearest = difflib.get_close_matches(str(knob), parameters, n=1)
-                meant = f"; did you mean {nearest[0]}?" if nearest else ""
-                yield f"{path}.{knob} is no knob of {target}{meant}"
+                yield f"{path}.{knob} is no knob of {target}{_nearest(knob, parameters)}"
+
+
+def _unknown(group: str, knobs: Iterable[Any], known: Sequence[str]) -> Iterator[str]:
+    for knob in knobs:
+        if knob not in known:
+            yield f"{group}.{knob} is read by nothing{_nearest(knob, known)}"
+
+
+def _nearest(knob: Any, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(str(knob), list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def _monitors(config: DictConfig) -> Iterator[str]:
@@ -154,15 +180,22 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_values(config: DictConfig) -> Iterator[str]:
-    """What the optimizer's constructor says against its values; any class may stand there."""
+    """What optimizer and schedule say against their values; any class may stand there."""
     tiny = param_groups(nn.Linear(1, 1), config.weight_decay_on)
-    try:
-        maker(config.optimizer)(tiny)
-    except Exception as error:
-        yield (
-            f"{config.optimizer._target_} refuses its knobs: {error} ({type(error).__name__}); "
-            f"python train.py optimizer={config.optimizer.name} --cfg job -p optimizer shows them"
-        )
+    # How many steps an epoch has only the data will tell: nothing is longer than this run
+    total_steps = config.trainer.max_steps if config.trainer.max_steps > 0 else 10**9
+    for group, arguments, lengths in (
+        ("optimizer", (tiny,), {}),
+        ("scheduler", (), {"total_steps": total_steps, "steps_per_epoch": 1}),
+    ):
+        part = config[group]
+        try:
+            maker(part, **lengths)(*arguments)
+        except Exception as error:
+            yield (
+                f"{part._target_} refuses its knobs: {error} ({type(error).__name__}); "
+                f"python train.py {group}={part.name} --cfg job -p {group} shows them"
+            )
 
 
 def _replica_limits(config: DictConfig) -> Iterator[str]:
@@ -179,7 +212,7 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         yield f"{so} with trainer.gradient_clip_norm: the norm would span all replicas"
     if config.callbacks.get("early_stopping") is not None:
         yield f"{so} with early stopping: replicas would stop at different epochs"
-    if config.scheduler.name == "plateau":
+    if config.scheduler._target_.endswith(".plateau"):
         yield f"{so} with scheduler=plateau: replicas would need different rates"
     if config.trainer.strategy == "ddp":
         yield f"{so} with trainer.strategy=ddp: replicas are trained on one device"

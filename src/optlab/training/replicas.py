@@ -93,9 +93,8 @@ class StackedNet(nn.Module):
 
     def draws_random_numbers(self) -> bool:
         """Whether replicas equal the seed alone in distribution only: dropout shares one stream."""
-        return any(
-            module.p > 0 for module in self.stacked.modules() if isinstance(module, nn.Dropout)
-        )
+        dropout = nn.modules.dropout._DropoutNd  # of single units and of whole channels
+        return any(module.p > 0 for module in self.stacked.modules() if isinstance(module, dropout))
 
 
 class ReplicaCheckpoints(Callback):

@@ -49,19 +49,25 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
         ValueError: for a config that contradicts itself, or data that is not there.
     """
     preflight(config)
-    configs = [
+    with ExitStack() as locks:
+        for replica in _to_train(config) if records.is_main_process() else ():
+            locks.enter_context(_alone_in(run_dir(replica)))
+        configs = _to_train(config)  # now that nobody else can finish one any more
+        folders = [run_dir(replica) for replica in configs]
+        for folder in folders if records.is_main_process() else ():
+            (folder / "record.json").unlink(missing_ok=True)  # of a failure, or not wanted any more
+            if config.rerun:
+                _forget(folder)
+        return _run(configs, folders) if configs else []
+
+
+def _to_train(config: DictConfig) -> list[DictConfig]:
+    """The replicas that have no result yet; all of them with rerun=true."""
+    return [
         replica
         for replica in replicas(config)
         if config.rerun or not records.has_result(records.read_record(run_dir(replica)))
     ]
-    folders = [run_dir(replica) for replica in configs]
-    with ExitStack() as locks:
-        for folder in folders if records.is_main_process() else ():
-            locks.enter_context(_alone_in(folder))
-            (folder / "record.json").unlink(missing_ok=True)  # of a failure, or not wanted any more
-            if config.rerun:
-                _forget(folder)
-        return _run(configs, folders)
 
 
 def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]:
