@@ -7,6 +7,7 @@ from scipy import stats
 from optlab.results.statistics import (
     MIN_PAIRS,
     NUM_RESAMPLES,
+    adjusted_means,
     bootstrap_interval,
     chance_of_a_false_separation,
     expanded_level,
@@ -153,5 +154,26 @@ def test_below_the_least_number_of_pairs_nothing_separates():
 
 
 def test_chance_of_a_false_separation_by_hand():
-    assert chance_of_a_false_separation(1) == pytest.approx(0.05)
-    assert chance_of_a_false_separation(4) == pytest.approx(0.185494, abs=1e-6)  # 1 - 0.95**4
+    assert chance_of_a_false_separation([15]) == pytest.approx(0.05)
+    assert chance_of_a_false_separation([5] * 4) == pytest.approx(0.283607, abs=1e-6)  # 1 - 0.92^4
+    assert chance_of_a_false_separation([5, 100]) == pytest.approx(1 - 0.92 * 0.95)
+
+
+def test_adjusted_means_are_the_plain_ones_where_all_have_the_same_pairs():
+    assert adjusted_means([pairs([0.1, 0.2]), pairs([0.3, 0.6])]) == [
+        pytest.approx(0.15),
+        pytest.approx(0.45),
+    ]
+
+
+def test_adjusted_means_take_into_account_which_seeds_a_setting_has():
+    # seeds worth 0, 1, 2 and 3 points; the second setting is 0.5 worse and has the good ones alone
+    first = {(seed, 0): float(seed) for seed in range(4)}
+    second = {(seed, 0): seed - 0.5 for seed in (2, 3)}
+    assert adjusted_means([first, second]) == [pytest.approx(1.5), pytest.approx(1.0)]
+
+
+def test_adjusted_means_need_a_chain_of_shared_pairs():
+    a, b, c = {(0, 0): 1.0, (1, 0): 2.0}, {(1, 0): 3.0, (2, 0): 4.0}, {(2, 0): 5.0}
+    assert adjusted_means([a, b, c]) == [pytest.approx(value) for value in (2.0, 3.0, 4.0)]
+    assert adjusted_means([a, c]) is None

@@ -65,6 +65,37 @@ def test_failed_run_is_counted_but_not_held_against_the_optimizer(new_study):
     assert summary.rows[0].verdict == "1 of 2 failed; best by validation"
 
 
+def test_rank_takes_into_account_which_seeds_a_setting_has(new_study):
+    writer = new_study()
+    for seed, easy in enumerate((0.99, 0.98, 0.97, 0.96, 0.95)):
+        writer.run("adam", seed, accuracy=easy)
+        if seed < 3:
+            writer.run("sgd", seed, accuracy=easy - 0.004)  # worse on every seed that both have
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["adam", "sgd"]
+    assert summary.rows[1].score == pytest.approx(0.966)
+    assert summary.rows[1].accuracy("validation").mean > summary.rows[0].accuracy("validation").mean
+    remarks = verdict_of(summary).remarks
+    assert any(text.startswith("The settings have results for different seeds") for text in remarks)
+
+
+def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_study):
+    writer = new_study()
+    for seed in range(5):
+        for optimizer in ("sgd", "adam", "rmsprop"):
+            writer.run(optimizer, seed)
+    writer.run("muon", 0, accuracy=0.999)
+    summary = summary_of(writer)
+    assert summary.rows[-1].label == "muon"
+    assert [difference.num_pairs for _, difference in summary.compared()] == [5, 5, 1]
+    remarks = verdict_of(summary).remarks
+    assert any(
+        "fewer runs than the others, and so ranked after them: Muon (1)" in r for r in remarks
+    )
+    assert any(text.startswith("One seed in common with Adam") for text in remarks)
+    assert not any("One seed each" in text for text in remarks)
+
+
 def test_group_that_only_diverged_comes_last(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.05)
@@ -146,7 +177,7 @@ def test_verdict_names_what_is_not_separable_and_what_is_lower(new_study):
         "Lower than AdamW on test: SGD with momentum (\N{MINUS SIGN}1.00 points, 95 % "
     )
     assert "with 2 comparisons" in chance
-    assert "10 %" in chance
+    assert "15 %" in chance
 
 
 def test_verdict_without_finished_run_says_so(new_study):

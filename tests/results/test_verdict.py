@@ -1,7 +1,10 @@
 """Sentences of the verdict about the target and about what could not be compared."""
 
+import pytest
+
 from optlab.results.study import read_study
 from optlab.results.summary import summarize
+from optlab.results.tables import summary_table
 from optlab.results.verdict import verdict_of
 
 
@@ -57,3 +60,55 @@ def test_nothing_shares_a_seed_with_the_best_and_the_verdict_says_so(new_study):
     writer.run("adam", 1, accuracy=0.98)
     writer.run("sgd", 2, accuracy=0.97)
     assert remarks_of(writer)[0].startswith("No seed in common with Adam")
+
+
+def test_all_that_tie_are_named_and_none_is_called_lower(new_study):
+    writer = new_study()
+    for seed in range(5):
+        for number, optimizer in enumerate(("adam", "rmsprop", "sgd")):
+            writer.run(optimizer, seed, accuracy=0.98, test_accuracy=0.97 + 0.001 * number)
+    (problem,) = read_study(writer.folder).problems
+    verdict = verdict_of(summarize(problem))
+    tie = "Adam, RMSprop and SGD with momentum tie on validation with 98.00"
+    assert verdict.lead.startswith(tie)
+    (higher,) = [text for text in verdict.remarks if text.startswith("Higher")]
+    assert "although not ranked before it by validation: " in higher
+
+
+def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98)
+    reach(writer, "sgd", 0.97)
+    (problem,) = read_study(writer.folder).problems
+    remarks = verdict_of(summarize(problem), is_tuned=True).remarks
+    assert any("Repeat with hydra.sweeper.seeds=5" in text for text in remarks)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"device": {"name": "another"}}, "different devices (a made-up CPU, another)"),
+        ({"replica": {"of": 8}}, "different numbers of replicas trained together (1, 8)"),
+    ],
+)
+def test_seconds_of_unlike_machines_are_not_compared(record, why, new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.98, 0.98)
+    for seed in range(3):
+        writer.run("sgd", seed, accuracy=0.98, record=record)
+    remarks = remarks_of(writer)
+    (first,) = [text for text in remarks if text.startswith("First at the target")]
+    assert ", in epoch " in first
+    assert " s of training" not in first
+    assert any(text.startswith(f"Seconds do not compare: the runs had {why}") for text in remarks)
+
+
+def test_times_to_different_targets_stand_nowhere(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98)
+    writer.target = 0.9
+    reach(writer, "sgd", 0.98)
+    (problem,) = read_study(writer.folder).problems
+    summary = summarize(problem)
+    assert [row.reached for row in summary.rows] == [(), ()]
+    assert set(summary_table([summary]).epochs_to_target.isna()) == {True}

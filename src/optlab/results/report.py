@@ -50,7 +50,10 @@ def make_report(study_dir: str | Path) -> Path:
     target.mkdir(exist_ok=True)
     folder = ReportFolder(target)
     several = len(summaries) > 1
-    verdicts = [(summary.problem.title, verdict_of(summary)) for summary in summaries]
+    verdicts = [
+        (summary.problem.title, verdict_of(summary, is_tuned=study.tuning is not None))
+        for summary in summaries
+    ]
     chapters = _problem_chapters(study, summaries, folder)
     chapters.append(
         Chapter(

@@ -23,6 +23,8 @@ CONFIDENCE = 0.95
 MIN_PAIRS = 5  # the full range of four covers their median only 1 - 2 / 2**4 = 87.5 % of the time
 
 NUM_RESAMPLES = 9999
+# Pairs, and the share of intervals that cover the truth: 4,000 studies of normal differences each
+_COVERAGE = ((5, 6, 10, 15), (0.92, 0.93, 0.94, 0.95))
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,37 @@ def paired_difference(
     return PairedDifference(differences, low, high)
 
 
-def chance_of_a_false_separation(num_comparisons: int, confidence: float = CONFIDENCE) -> float:
-    """Chance that at least one of several independent true zeros is called separable."""
-    return float(1 - confidence**num_comparisons)
+def chance_of_a_false_separation(nums_pairs: Sequence[int]) -> float:
+    """Chance that at least one of several independent true zeros is called separable.
+
+    Args:
+        nums_pairs: number of pairs of each comparison, MIN_PAIRS or more.
+    """
+    return float(1 - np.prod(np.interp(nums_pairs, *_COVERAGE)))
+
+
+def adjusted_means(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[float] | None:
+    """Means of settings as if each had all (seed, fold) pairs that any of them has.
+
+    Some seeds are easier than others, so plain means over different seeds do not compare. Fits
+    `value = setting + pair` by least squares and takes the mean over all pairs: population marginal
+    means, Searle, Speed and Milliken 1980, doi:10.1080/00031305.1980.10483031. With the same pairs
+    for all, these are the plain means.
+
+    Args:
+        tables: (seed, fold) to value, one table a setting, none of them empty.
+
+    Returns:
+        One mean a setting; None where the settings fall apart into some that share no pair.
+    """
+    if all(table.keys() == tables[0].keys() for table in tables):
+        return [math.fsum(table.values()) / len(table) for table in tables]
+    pairs = sorted({pair for table in tables for pair in table})
+    cells = [(i, pair, value) for i, table in enumerate(tables) for pair, value in table.items()]
+    design = np.zeros((len(cells), len(tables) + len(pairs)))
+    for row, (i, pair, _) in enumerate(cells):
+        design[row, i] = design[row, len(tables) + pairs.index(pair)] = 1
+    fit, _, rank, _ = np.linalg.lstsq(design, np.array([value for *_, value in cells]))
+    if rank < design.shape[1] - 1:
+        return None
+    return [float(mean) for mean in fit[: len(tables)] + fit[len(tables) :].mean()]

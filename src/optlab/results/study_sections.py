@@ -46,7 +46,15 @@ def study_sections(
 
 
 def _profile(summaries: list[ProblemSummary], folder: ReportFolder) -> Section | None:
-    timed = [summary for summary in summaries if any(row.reached for row in summary.rows)]
+    newest = max((run.record["protocol_version"] for s in summaries for run in s.problem.runs),
+                 default=None)  # fmt: skip
+    timed = [
+        summary
+        for summary in summaries
+        if any(row.reached for row in summary.rows)
+        and not summary.unlike_clocks
+        and all(run.record["protocol_version"] == newest for run in summary.problem.runs)
+    ]
     if len(timed) < 2:
         return None
     times: dict[str, dict[str, float]] = {}

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 from optlab.results.groups import Group, Problem
 from optlab.results.records import Run
 from optlab.results.statistics import (
     Estimate,
     PairedDifference,
+    adjusted_means,
     mean_interval,
     paired_difference,
 )
@@ -30,6 +32,9 @@ class GroupSummary:
     is_best: bool
     difference: PairedDifference | None  # test accuracy against the best; None for itself
     num_classes: int
+    score: float | None = None  # what it is ranked by; None without a finished run
+    has_few_runs: bool = False  # too few beside the others to lead
+    targets_agree: bool = True  # with those of the other groups
 
     @property
     def label(self) -> str:
@@ -58,7 +63,12 @@ class GroupSummary:
 
     @cached_property
     def reached(self) -> tuple[Reached, ...]:
-        """Time to target of each finished or diverged run; empty without target or curves."""
+        """Time to target of each finished or diverged run.
+
+        Empty without target or curves, or where others have another target.
+        """
+        if not self.targets_agree:
+            return ()
         times = (time_to_target(run) for run in self.group.runs if run.status != "failed")
         return tuple(time for time in times if time is not None)
 
@@ -139,6 +149,43 @@ class ProblemSummary:
     def target(self) -> float | None:
         return self.targets[0] if len(self.targets) == 1 else None
 
+    @property
+    def tied(self) -> tuple[GroupSummary, ...]:
+        """The best, and whoever has the same score."""
+        best = self.best
+        if best is None or best.score is None:
+            return ()
+        return tuple(
+            row
+            for row in self.finished
+            if row.score is not None
+            and math.isclose(row.score, best.score, rel_tol=1e-9)
+            and row.has_few_runs == best.has_few_runs
+        )
+
+    @property
+    def pairs_differ(self) -> bool:
+        """Whether settings have results for other seeds or folds than others."""
+        return len({frozenset(_scored(row.group, 0)) for row in self.finished}) > 1
+
+    @property
+    def unlike_clocks(self) -> str:
+        """In what the runs' machines differ, so that seconds do not compare; empty if in nothing.
+
+        Replicas share their seconds: each counts its part of the common time.
+        """
+        runs = [run for run in self.problem.runs if run.status != "failed"]
+        devices = [run.record.get("device") or {} for run in runs]
+        together = [(run.record.get("replica") or {}).get("of", 1) for run in runs]
+        for what, values in (
+            ("devices", {str(device.get("name")) for device in devices}),
+            ("numbers of devices", {str(device.get("num_devices", 1)) for device in devices}),
+            ("numbers of replicas trained together", {str(number) for number in together}),
+        ):
+            if len(values) > 1:
+                return f"different {what} ({', '.join(sorted(values))})"
+        return ""
+
     def compared(self) -> list[tuple[GroupSummary, PairedDifference]]:
         """Rows that have a difference to the best, each with it."""
         return [
@@ -149,35 +196,62 @@ class ProblemSummary:
 
 
 def validation_score(group: Group, num_classes: int) -> float | None:
-    """What a group is ranked by: mean best validation accuracy over its seeds.
+    """Mean best validation accuracy of a group over its own seeds; None without a finished run.
 
     A diverged run counts with the accuracy of guessing, so that divergence costs rank instead of
     leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
-    nothing about the optimizer and is left out here. None without a finished run.
+    nothing about the optimizer and is left out here.
     """
-    values = list(group.accuracies("validation").values())
-    if not values:
-        return None
+    values = list(_scored(group, num_classes).values()) if group.finished else []
+    return math.fsum(values) / len(values) if values else None
+
+
+def _scored(group: Group, num_classes: int) -> dict[tuple[int, int], float]:
+    """(seed, fold) to validation accuracy, a diverged run's being that of guessing."""
     guessing = 1 / num_classes if num_classes else 0.0
-    values += [guessing] * len(group.diverged)
-    return sum(values) / len(values)
+    diverged = {(run.seed, run.fold): guessing for run in group.diverged}
+    return {**diverged, **group.accuracies("validation")}
 
 
 def summarize(problem: Problem) -> ProblemSummary:
-    """Rank the groups by validation and compare their test accuracy with the best one's."""
+    """Rank the groups by validation and compare their test accuracy with the best one's.
 
-    def order(group: Group) -> tuple[float, int, str]:
-        score = validation_score(group, problem.num_classes)
-        return (-score if score is not None else math.inf, -len(group.diverged), group.label)
+    Where groups have different seeds they are ranked by means adjusted for that. One with less than
+    half the runs that are usual in the study comes after the others: it may be last because it is
+    new, but cannot be what all others are compared with.
+    """
+    finished = [group for group in problem.groups if group.accuracies("validation")]
+    tables = [_scored(group, problem.num_classes) for group in finished]
+    means = adjusted_means(tables) if tables else []
+    if means is None:  # no seeds in common
+        means = [validation_score(group, problem.num_classes) or 0.0 for group in finished]
+    scores = dict(zip(finished, means, strict=True))
+    usual = median(map(len, tables)) if tables else 0
+    few = {group for group, table in zip(finished, tables, strict=True) if len(table) < usual / 2}
+    targets_agree = len({target for run in problem.runs if (target := target_of(run))}) <= 1
 
-    ranked = sorted(problem.groups, key=order)
-    best = ranked[0] if ranked and ranked[0].finished else None
+    def order(group: Group) -> tuple[bool, float, int, str]:
+        score = scores.get(group, -math.inf)
+        return (group in few, -round(score, 12), -len(group.diverged), group.label)
+
+    ranked = sorted(problem.groups, key=lambda group: (group not in scores, order(group)))
+    best = ranked[0] if ranked and ranked[0] in scores else None
     rows = []
     for rank, group in enumerate(ranked, start=1):
         difference = None
         if best is not None and group is not best and group.finished:
             difference = paired_difference(group.accuracies("test"), best.accuracies("test"))
-        rows.append(GroupSummary(group, rank, group is best, difference, problem.num_classes))
+        row = GroupSummary(
+            group,
+            rank,
+            is_best=group is best,
+            difference=difference,
+            num_classes=problem.num_classes,
+            score=scores.get(group),
+            has_few_runs=group in few,
+            targets_agree=targets_agree,
+        )
+        rows.append(row)
     return ProblemSummary(problem, tuple(rows))
 
 

@@ -18,7 +18,7 @@ def print_summary(study: Study, console: Console | None = None) -> None:
         console.print()
         console.print(f"[bold]{escape(problem.title)}[/bold]")
         console.print(rich_table(summary))
-        verdict = verdict_of(summary)
+        verdict = verdict_of(summary, is_tuned=study.tuning is not None)
         console.print(f"[bold]{escape(verdict.lead)}[/bold]")
         for remark in verdict.remarks:
             console.print(escape(remark))

@@ -24,11 +24,17 @@ class Verdict:
     remarks: tuple[str, ...]
 
 
-def verdict_of(summary: ProblemSummary) -> Verdict:
+def verdict_of(summary: ProblemSummary, *, is_tuned: bool = False) -> Verdict:
+    """The outcome of one problem; `is_tuned` where a fair sweep has chosen its settings."""
     best = summary.best
     if best is None:
         return Verdict("No run finished, so nothing can be said.", tuple(_mishaps(summary)))
-    remarks = [*_certainty(summary, best), *_mishaps(summary), *_target(summary)]
+    remarks = [
+        *_certainty(summary, best, is_tuned),
+        *_missing_seeds(summary),
+        *_mishaps(summary),
+        *_target(summary),
+    ]
     return Verdict(_lead(summary, best), tuple(remarks))
 
 
@@ -45,15 +51,13 @@ def _lead(summary: ProblemSummary, best: GroupSummary) -> str:
             f"{name} reaches {validation} on validation and {test} on test{over}; "
             "no other setting finished to compare it with."
         )
-    second = summary.finished[1]
-    its = second.accuracy("validation")
-    if its is not None and its.mean == on_validation.mean and not second.num_diverged:
-        tied = display_name(second.label)
-        return f"{name} and {tied} tie on validation with {validation}{over}."
+    if len(summary.tied) > 1:
+        tied = _some([display_name(row.label) for row in summary.tied])
+        return f"{tied} tie on validation with {validation}{over}."
     return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
 
 
-def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
+def _certainty(summary: ProblemSummary, best: GroupSummary, is_tuned: bool) -> list[str]:
     compared = summary.compared()
     remarks = []
     name = display_name(best.label)
@@ -62,7 +66,7 @@ def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
     for words, members in (
         (f"On test, {name} is not separable from", _with_verdict(compared, "not separable")),
         (f"Lower than {name} on test:", _with_verdict(compared, "lower")),
-        (f"Higher than {name} on test, although lower on validation:",
+        (f"Higher than {name} on test, although not ranked before it by validation:",
          _with_verdict(compared, "higher")),
         (f"Fewer than {MIN_PAIRS} pairs, too few to separate from {name} on test:", few),
     ):  # fmt: skip
@@ -73,18 +77,38 @@ def _certainty(summary: ProblemSummary, best: GroupSummary) -> list[str]:
         remarks.append(
             f"No seed in common with {name}, so not compared with it on test: {_some(apart)}."
         )
-    if single:
-        each = "each" if len(single) == len(compared) else "for some"
+    if single and all(row.num_finished == 1 for row in summary.finished):
+        more = "hydra.sweeper.seeds=5" if is_tuned else "seed=0,1,2,3,4"
         remarks.append(
-            f"One seed {each}: no interval, so the order is a hint and no finding. "
-            "Repeat with seed=0,1,2,3,4 to know more."
+            "One seed each: no interval, so the order is a hint and no finding. "
+            f"Repeat with {more} to know more."
         )
-    claims = [diff for _, diff in compared if diff.num_pairs >= MIN_PAIRS]
+    elif single:
+        names = _some([display_name(row.label) for row, _ in single])
+        remarks.append(f"One seed in common with {name}, so no interval: {names}.")
+    claims = [diff.num_pairs for _, diff in compared if diff.num_pairs >= MIN_PAIRS]
     if len(claims) > 1:
-        chance = round(100 * chance_of_a_false_separation(len(claims)))
+        chance = round(100 * chance_of_a_false_separation(claims))
         remarks.append(
             f"Each interval stands for itself: with {len(claims)} comparisons the chance that at "
-            f"least one separates what is equal is up to about {chance} %."
+            f"least one separates what is equal is about {chance} %. {name} was chosen on the same "
+            "runs, which flatters it a little."
+        )
+    return remarks
+
+
+def _missing_seeds(summary: ProblemSummary) -> list[str]:
+    if not summary.pairs_differ:
+        return []
+    remarks = [
+        "The settings have results for different seeds: the rank takes into account which, the "
+        "means in the table do not."
+    ]
+    few = [f"{display_name(row.label)} ({row.num_finished})" for row in summary.rows
+           if row.has_few_runs]  # fmt: skip
+    if few:
+        remarks.append(
+            f"With far fewer runs than the others, and so ranked after them: {_some(few)}."
         )
     return remarks
 
@@ -158,19 +182,21 @@ def _target(summary: ProblemSummary) -> list[str]:
     target = f"{100 * summary.target:g} % validation accuracy"
     if not any(row.num_reached for row in rows):
         return [f"None reached {target}."]
-    times = [(row.time_to_target_s, row) for row in rows]
+    unlike = summary.unlike_clocks
+    costs = [(row.epochs_to_target if unlike else row.time_to_target_s, row) for row in rows]
     hits = sorted(
-        ((time, row) for time, row in times if time is not None and time < math.inf),
+        ((cost, row) for cost, row in costs if cost is not None and cost < math.inf),
         key=lambda pair: pair[0],
     )
     remarks = []
     if hits:
         time, first = hits[0]
         median = "in the median " if len(first.reached) > 1 else ""
-        remarks.append(
-            f"First at the target of {target}: {display_name(first.label)}, after "
-            f"{seconds(time)} of training {median}(epoch {count(first.epochs_to_target)})."
-        )
+        epoch = f"epoch {count(first.epochs_to_target)}"
+        when = f"in {epoch}" if unlike else f"after {seconds(time)} of training {median}({epoch})"
+        remarks.append(f"First at the target of {target}: {display_name(first.label)}, {when}.")
+    if unlike:
+        remarks.append(f"Seconds do not compare: the runs had {unlike}.")
     in_part = [
         f"{display_name(row.label)} ({row.num_reached} of {len(row.reached)})"
         for row in rows
