@@ -1,6 +1,7 @@
 """What the figures say: their labels, lines and numbers, never their pixels."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,13 @@ from optlab.results.figures import (
     TimeToTarget,
     TrainingCost,
 )
-from optlab.results.figures.canvas import sheet, stretched_percent
+from optlab.results.figures.canvas import headline, sheet, stretched_percent
+from optlab.results.figures.curve import Curve, band_note
 from optlab.results.figures.line_names import spread_apart
 from optlab.results.figures.smoothing import centred_mean, envelope, thin, window_for
+from optlab.results.palette import style_of
 from optlab.results.rates import RatePoint, rates_of_problem
+from optlab.results.statistics import PairedDifference
 from optlab.results.study import read_study
 from optlab.results.summary import summarize
 
@@ -204,6 +208,108 @@ def test_many_lines_get_a_legend(new_study):
     assert len(picture.ax.get_legend().get_texts()) == 16
 
 
+def extents(artists):
+    return [artist.get_window_extent() for artist in artists]
+
+
+def is_inside(picture, artist):
+    box, sheet_box = artist.get_window_extent(), picture.figure.bbox
+    return sheet_box.x0 <= box.x0 and box.x1 <= sheet_box.x1 and sheet_box.y0 <= box.y0
+
+
+def test_legend_of_many_or_long_names_lies_below_the_axes(new_study):
+    many = [RatePoint(f"optimizer{n}", rate, 0.9, "finished", 0.9) for n in range(17)
+            for rate in (1.0, 10.0)]  # fmt: skip
+    writer = new_study()
+    for name in ("sharpness_aware_minimization_with_adamw", "sgd"):
+        for size in (64, 128):
+            config = {"scheduler.name": "warmup_cosine" if size > 64 else "constant"}
+            writer.run(name, config={"data.batch_size": size, "weight_decay_on": name, **config})
+    groups = problem_of(writer).groups
+    for picture in (LRSensitivity(many).plot(), LossCurves.from_groups(groups).plot()):
+        legend = picture.ax.get_legend()
+        picture.figure.canvas.draw()
+        assert legend.get_window_extent().y1 < picture.ax.xaxis.label.get_window_extent().y0
+        assert is_inside(picture, legend)
+
+
+def test_strip_of_diverged_rates_leaves_most_of_the_height_to_the_curves():
+    points = [RatePoint(f"optimizer{n}", rate, 0.9, "finished", 0.9) for n in range(17)
+              for rate in (1.0, 10.0)]  # fmt: skip
+    points += [RatePoint(f"optimizer{n}", 100.0, None, "diverged", 0.0) for n in range(17)]
+    picture = LRSensitivity(points).plot()
+    heights = [cross.get_ydata()[0] for cross in picture.artists["crosses"].values()]
+    assert max(heights) < 0.25
+    size_in = picture.artists["crosses"]["optimizer0"].get_markersize() / 72
+    ax_in = picture.ax.get_position().height * picture.figure.get_figheight()
+    assert size_in < np.diff(np.sort(heights)).min() * ax_in  # none hides another
+
+
+LONG_LABELS = [
+    f"adamw · scheduler=warmup_cosine · batch_size={size} · weight_decay_on=weights"
+    for size in (64, 128, 256)
+]
+
+
+def test_rows_are_as_high_as_their_labels():
+    f1 = PerClassF1(np.full((3, 2), 0.9), LONG_LABELS, ["0", "1"]).plot()
+    forest = PairedDifferences(
+        LONG_LABELS,
+        [PairedDifference((0.01, 0.02), 0.01, 0.02)] * 3,
+        [style_of("adamw")] * 3,
+        LONG_LABELS[0],
+    ).plot()
+    for picture in (f1, forest):
+        picture.figure.canvas.draw()
+        labels = picture.ax.get_yticklabels()
+        assert len(labels) == 3
+        for upper, lower in pairwise(extents(labels)):
+            assert upper.y0 > lower.y1
+    assert is_inside(forest, forest.ax.xaxis.label)
+
+
+def test_titles_of_confusion_matrices_stay_clear_of_what_is_above():
+    names = ["airplane", "automobile"]
+    picture = ConfusionMatrices([np.eye(2, dtype=int)] * 3, LONG_LABELS, names).plot()
+    picture.figure.canvas.draw()
+    first, second, third = extents(panel.ax.title for panel in picture.artists["panels"])
+    assert first.y1 < min(box.y0 for box in extents(picture.ax.texts))
+    assert first.x1 < second.x0
+    assert third.y1 < min(
+        box.y0 for box in extents(picture.artists["panels"][0].ax.get_xticklabels())
+    )
+
+
+def test_band_of_two_runs_is_named_apart_from_intervals():
+    def curve(num_runs):
+        return Curve("adam", style_of("adam"), *[np.ones(2)] * 4, num_runs=num_runs)
+
+    assert band_note([curve(6), curve(2)]) == "band: 95 % over 6 runs (2 runs: range)"
+    assert band_note([curve(6), curve(3)]) == "band: 95 % over 3 to 6 runs"
+    assert band_note([curve(2)]) == "band: range of 2 runs"
+
+
+def test_forest_plot_names_ranges_apart_from_intervals(new_study):
+    writer = new_study()
+    for seed in range(6):
+        for optimizer in ("adam", "sgd", *(["rmsprop"] if seed < 2 else [])):
+            writer.run(optimizer, seed)
+    picture = PairedDifferences.from_summary(summarize(problem_of(writer))).plot()
+    note = next(text for text in texts(picture) if text.startswith("line:"))
+    assert "95 % bootstrap interval of the mean (below 5 pairs: their range)" in note
+
+
+def test_long_note_takes_two_lines_inside_the_sheet():
+    ax = sheet(None)
+    headline(ax, "Title", "what is drawn and how to read it; " * 4)
+    ax.figure.canvas.draw()
+    note, title = extents(ax.texts)
+    assert ax.texts[0].get_text().count("\n") == 1
+    assert note.x1 < ax.figure.bbox.x1
+    assert note.y1 <= title.y0
+    assert title.y1 < ax.figure.bbox.y1
+
+
 def test_figures_draw_on_given_axes(five_optimizers):
     summary = summarize(problem_of(five_optimizers))
     ax = sheet(None)
@@ -282,7 +388,7 @@ def test_one_rate_each_has_no_sensitivity(five_optimizers):
 
 
 def test_lr_sensitivity_with_nothing_finished_can_be_drawn():
-    points = [RatePoint("sgd", rate, None, "diverged") for rate in (1.0, 10.0)]
+    points = [RatePoint("sgd", rate, None, "diverged", 0.0) for rate in (1.0, 10.0)]
     assert LRSensitivity(points).plot().png()[:4] == b"\x89PNG"
 
 

@@ -222,3 +222,13 @@ def test_terminal_table_fits_eighty_columns(new_study):
     assert "0/1" in table[-1]
     assert "loss is not finite at step 80" in text
     assert "repeat it alone: python train.py optimizer=rmsprop seed=0" in text
+
+
+def test_many_optimizers_are_cut_with_a_word(new_study):
+    writer = new_study()
+    for number in range(5):
+        for scale in (0.1, 1.0):
+            writer.run(f"optimizer{number}", config={"lr_scale": scale})
+    rows, remark = rows_for_curves(summary_of(writer).rows, most=3)
+    assert len(rows) == 3
+    assert remark == "the 3 best of 5 optimizers by validation, each at its best setting"

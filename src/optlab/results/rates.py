@@ -13,15 +13,20 @@ from optlab.results.tuning import Tuning
 class RatePoint:
     """One run or trial: `val_accuracy` is None unless it finished.
 
-    `setting` is the line that it belongs to where one optimizer has several: one line each.
+    `score` chooses the best rate: for a run that of its setting in the ranking, which a diverged
+    seed lowers; for a trial its accuracy, 0 unless it finished. `setting` is the line that it
+    belongs to where one optimizer has several: one line each. `num_settings` shared its rate, and
+    the best of them stands.
     """
 
     optimizer: str
     rate: float
     val_accuracy: float | None
     status: str
+    score: float
     seed: int | None = None
     setting: str | None = None
+    num_settings: int = 1
 
     @property
     def label(self) -> str:
@@ -43,12 +48,14 @@ def rates_of_tuning(tuning: Tuning) -> tuple[list[RatePoint], str, bool]:
     for row in tuning.rows:
         rate = (row.get("params") or {}).get(knob)
         if isinstance(rate, int | float) and rate > 0:
+            accuracy = _fraction(row.get("val_accuracy"))
             points.append(
                 RatePoint(
                     str(row.get("optimizer")),
                     float(rate),
-                    _fraction(row.get("val_accuracy")),
+                    accuracy,
                     str(row.get("status")),
+                    accuracy or 0.0,
                     row.get("tuning_seed"),
                     tuning.label(row),
                 )
@@ -76,8 +83,12 @@ def rates_of_problem(problem: Problem) -> tuple[list[RatePoint], str]:
             at_rate.setdefault((group.optimizer, float(rate)), []).append(group)
     points = []
     for (_, rate), groups in sorted(at_rate.items()):
-        best = max(groups, key=lambda g: validation_score(g, problem.num_classes) or 0.0)
-        points += [_point(run, rate) for run in best.runs if run.status != "failed"]
+        scores = [validation_score(group, problem.num_classes) or 0.0 for group in groups]
+        score = max(scores)
+        best = groups[scores.index(score)]
+        points += [
+            _point(run, rate, score, len(groups)) for run in best.runs if run.status != "failed"
+        ]
     rates: dict[str, set[float]] = {}
     for point in points:
         rates.setdefault(point.optimizer, set()).add(point.rate)
@@ -86,9 +97,11 @@ def rates_of_problem(problem: Problem) -> tuple[list[RatePoint], str]:
     return points, "lr_scale" if by_scale else "lr"
 
 
-def _point(run: Run, rate: float) -> RatePoint:
+def _point(run: Run, rate: float, score: float, num_settings: int) -> RatePoint:
     accuracy = run.metric("validation") if run.is_finished else None
-    return RatePoint(run.optimizer, rate, accuracy, run.status, run.seed)
+    return RatePoint(
+        run.optimizer, rate, accuracy, run.status, score, run.seed, num_settings=num_settings
+    )
 
 
 def _fraction(value: Any) -> float | None:

@@ -1,5 +1,6 @@
 """The report's sections about one problem, each left out when its data are missing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,13 @@ from optlab.results.figures import (
     TimeToTarget,
     TrainingCost,
 )
+from optlab.results.labels import key_of
 from optlab.results.page import Block, Cell, ReportFolder, Section, Text, table_block
 from optlab.results.palette import styles_for
 from optlab.results.per_class import most_confused, precision_recall_f1
 from optlab.results.rates import rates_of_problem
 from optlab.results.statistics import MIN_PAIRS
-from optlab.results.summary import ProblemSummary, rows_for_curves
+from optlab.results.summary import GroupSummary, ProblemSummary, rows_for_curves
 from optlab.results.summary_rows import SUMMARY_COLUMNS, SUMMARY_LEFT, label_cell, summary_cells
 from optlab.results.tables import (
     confusion_matrices,
@@ -131,6 +133,8 @@ def _target(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Secti
         + ". The first epoch at or above it counts, and seconds of training without evaluation. "
         "A run that never reached it, or diverged before, is a miss and stays in the median."
     )
+    if len(figure.labels) > MOST_ROWS:
+        note += f" The picture shows the {MOST_ROWS} best of {len(figure.labels)} settings by time."
     table = table_block(
         ("setting", "runs that reached it", "median epoch", "median training time"),
         rows,
@@ -160,6 +164,9 @@ def _rates(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Sectio
     figure = LRSensitivity(
         found, knob, title=f"Validation accuracy by rate: {summary.problem.title}"
     ).plot()
+    note = "A wide flat top means that a rate is easy to find."
+    if any(point.status == "diverged" for point in found):
+        note += " The best rate is chosen as in the ranking: a diverged run counts as guessing."
     file = folder.csv(f"lr_sensitivity{suffix}", rates_table(found, knob))
     return Section(
         "Learning-rate sensitivity",
@@ -167,7 +174,7 @@ def _rates(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Sectio
             folder.picture(
                 f"lr_sensitivity{suffix}", figure, "Best validation accuracy over the rate"
             ),
-            Text(f"A wide flat top means that a rate is easy to find. Numbers: {file}."),
+            Text(f"{note} Numbers: {file}."),
         ),
     )
 
@@ -196,9 +203,9 @@ def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> 
     )
     note = (
         f"Test accuracy minus that of {summary.best.label}, which is best by validation, in "
-        "percentage points. Runs are paired by seed and fold: a pair starts from the same weights "
-        "and sees the same batches. The interval is a bootstrap of the mean difference, widened "
-        f"for few pairs; from {MIN_PAIRS} pairs on it may separate."
+        f"percentage points. {_pairing([summary.best, *(row for row, _ in compared)])} The "
+        "interval is a bootstrap of the mean difference, widened for few pairs; from "
+        f"{MIN_PAIRS} pairs on it may separate."
     )
     figure = PairedDifferences.from_summary(summary)
     blocks: list[Block] = []
@@ -213,8 +220,23 @@ def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> 
     return Section("Paired differences", (*blocks, table, Text(note)))
 
 
+def _pairing(rows: Sequence[GroupSummary]) -> str:
+    """What the runs of a pair share: one seed gives two networks different weights."""
+    parts = ("data.", "model.", "label_smoothing")
+    settings = {
+        key_of({key: value for key, value in row.group.config.items() if key.startswith(parts)})
+        for row in rows
+    }
+    if len(settings) > 1:
+        return "Paired by seed; these settings do not share weights or batches."
+    return (
+        "Runs are paired by seed and fold: a pair starts from the same weights and sees the same "
+        "batches."
+    )
+
+
 def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
-    rows = [row for row in summary.finished if confusion_matrices(row)][:MOST_ROWS]
+    rows = [row for row in summary.finished if confusion_matrices(row)]
     if not rows:
         return None
     f1 = np.array(
@@ -225,8 +247,8 @@ def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Se
     )
     folder.csv(f"per_class{suffix}", per_class_table([summary]))
     figure = PerClassF1(
-        f1,
-        [row.label for row in rows],
+        f1[:MOST_ROWS],
+        [row.label for row in rows[:MOST_ROWS]],
         summary.problem.class_names,
         f"F1 of each class on test: {summary.problem.title}",
     ).plot()
@@ -237,6 +259,8 @@ def _per_class(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Se
         f"({100 * f1[:, weakest].mean():.1f} % on average). "
         f"{_most_confused(summary)}Precision and recall as well: per_class{suffix}.csv."
     )
+    if len(rows) > MOST_ROWS:
+        note += f" The picture shows the {MOST_ROWS} best of {len(rows)} settings by validation."
     return Section("F1 of each class", (shown, Text(note)))
 
 
@@ -285,17 +309,9 @@ def _cost(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section
     figure = TrainingCost.from_summary(summary)
     if not figure.labels or len(figure.labels) > MOST_ROWS:
         return None
-    devices = sorted(
-        {str((run.record.get("device") or {}).get("name")) for run in summary.problem.runs}
-    )
     blocks: list[Block] = [
         folder.picture(f"training_cost{suffix}", figure.plot(), "Seconds of training")
     ]
-    if len(devices) > 1:
-        blocks.append(
-            Text(
-                f"Careful: these runs were made on {len(devices)} devices "
-                f"({', '.join(devices)}), so their times do not compare."
-            )
-        )
+    if summary.unlike_clocks:
+        blocks.append(Text(f"Careful: times do not compare, the runs had {summary.unlike_clocks}."))
     return Section("Training cost", tuple(blocks))

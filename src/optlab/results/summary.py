@@ -267,7 +267,13 @@ def rows_for_curves(rows: Sequence[GroupSummary], most: int = 12) -> tuple[list[
         best_first: dict[str, GroupSummary] = {}
         for row in rows:
             best_first.setdefault(row.group.optimizer, row)
-        return list(best_first.values())[:most], "the best setting of each optimizer by validation"
+        best = list(best_first.values())
+        if len(best) > most:
+            remark = (
+                f"the {most} best of {len(best)} optimizers by validation, each at its best setting"
+            )
+            return best[:most], remark
+        return best, "the best setting of each optimizer by validation"
     if len(rows) > most:
         return list(rows)[:most], f"the {most} best of {len(rows)} by validation"
     return list(rows), ""

@@ -83,7 +83,7 @@ def sheet(
     height: float = 4.3,
     left: float = 0.75,
     right: float = 0.25,
-    top: float = 0.66,
+    top: float = 0.72,  # a title and two lines of `headline`
     bottom: float = 0.6,
 ) -> Axes:
     """The given axes, or axes on a new figure; all lengths in inches."""
@@ -108,10 +108,12 @@ def sheet(
 
 
 def headline(ax: Axes, title: str, note: str = "") -> None:
-    """Title at the left edge of the sheet, and below it one line that says how to read it."""
+    """Title at the left edge of the sheet, and below it a line or two that say how to read it."""
     width, height = inches(ax)
     box = ax.get_position()
     at_edge = box.x0 * width < 3  # the first of several axes, or the only one
+    room_in = width * (1 - box.x0) if not at_edge else width - 0.3
+    note = "\n".join(textwrap.wrap(note, int(room_in * 72 / (0.54 * SIZE_SMALL))))
     x = -box.x0 / box.width + 0.12 / (width * box.width) if at_edge else 0.0
     ax.text(
         x,
@@ -124,8 +126,7 @@ def headline(ax: Axes, title: str, note: str = "") -> None:
         linespacing=1.25,
     ).set_position((x, 1 + 0.09 / (height * box.height)))
     lines = note.count("\n") + 1 if note else 0
-    above = 0.13 + 0.155 * lines
-    room_in = width * (1 - box.x0) if not at_edge else width - 0.3
+    above = 0.13 + 0.15 * lines
     fitting = room_in * 72 / (0.64 * max(len(title), 1))  # a long title gets smaller type
     ax.text(
         x,
@@ -153,14 +154,22 @@ def with_thousands(ax: Axes) -> None:
 
 
 def shortened(label: str, width: int = 26) -> str:
-    """A long label in two or three lines."""
-    return "\n".join(textwrap.wrap(label, width)) if len(label) > width else label
+    """A long label in several lines."""
+    if len(label) <= width:
+        return label
+    kept = label.replace(" ·", "\N{NO-BREAK SPACE}·")  # no line begins with the dot
+    return "\n".join(textwrap.wrap(kept, width)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def text_width(labels: Sequence[str], size: float = SIZE_TEXT) -> float:
     """About how many inches the widest line of some labels takes."""
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     return longest * size * 0.6 / 72
+
+
+def text_height(labels: Sequence[str], size: float = SIZE_TEXT) -> float:
+    """About how many inches the label with the most lines takes."""
+    return max((label.count("\n") + 1 for label in labels), default=1) * size * 1.2 / 72
 
 
 def line_arguments(style: LineStyle, **more: Any) -> dict[str, Any]:
@@ -178,10 +187,15 @@ def row_axis(ax: Axes, labels: Sequence[str]) -> np.ndarray:
     return rows
 
 
-def rows_sheet(ax: Axes | None, labels: Sequence[str], *, right: float = 0.35) -> Axes:
+def rows_sheet(
+    ax: Axes | None, labels: Sequence[str], *, right: float = 0.35, bottom: float = 0.6
+) -> Axes:
     """A sheet for a horizontal chart, as high as its rows and with room for their labels."""
-    left = max(0.9, text_width([shortened(label) for label in labels]) + 0.25)
-    return sheet(ax, height=1.45 + 0.36 * max(len(labels), 2), left=left, right=right)
+    labels = [shortened(label) for label in labels]
+    left = max(0.9, text_width(labels) + 0.25)
+    row_in = max(0.36, text_height(labels) + 0.1)
+    height = 0.91 + bottom + row_in * max(len(labels), 2)
+    return sheet(ax, height=height, left=left, right=right, bottom=bottom)
 
 
 def beside_row(ax: Axes, row: float, text: str, color: str = INK) -> object:

@@ -20,6 +20,7 @@ from optlab.results.figures.canvas import (
     headline,
     sheet,
     shortened,
+    text_height,
     text_width,
 )
 from optlab.results.per_class import most_confused
@@ -137,7 +138,9 @@ class ConfusionMatrices(Picture):
         label_in = text_width(names, SIZE_SMALL - 1.5) + 0.12
         side = (WIDTH_IN - 0.3 - columns * label_in - 0.12 * (columns - 1)) / columns
         below = label_in if long else 0.22
-        cell_height = side + below + 0.34
+        labels = [shortened(label, int(side * 72 / (0.6 * SIZE_TEXT))) for label in self.labels]
+        above = text_height(labels) + 0.13
+        cell_height = above + side + below + 0.04
         height = rows * cell_height + 0.72
         if ax is None:
             figure = Figure(figsize=(WIDTH_IN, height), dpi=DPI, facecolor="white")
@@ -165,12 +168,12 @@ class ConfusionMatrices(Picture):
             va="top",
         )
         self.artists["panels"] = []
-        for index, (matrix, label) in enumerate(zip(self.matrices, self.labels, strict=True)):
+        for index, (matrix, label) in enumerate(zip(self.matrices, labels, strict=True)):
             row, column = divmod(index, columns)
             x = 0.15 + label_in + column * (side + label_in + 0.12)
-            y = height - 0.62 - row * cell_height - 0.3 - side
+            y = height - 0.62 - row * cell_height - above - side
             inset = ax.inset_axes((x / WIDTH_IN, y / height, side / WIDTH_IN, side / height))
-            panel = ConfusionMatrix(matrix, names, shortened(label, 34), compact=True)
+            panel = ConfusionMatrix(matrix, names, label, compact=True)
             self.artists["panels"].append(panel.plot(inset))
         return self
 
@@ -192,7 +195,7 @@ class PerClassF1(Picture):
         below = 0.25 + (text_width(names, SIZE_SMALL) if tilted else 0.1)
         self.ax = ax = sheet(
             ax,
-            height=1.0 + below + 0.42 * max(len(labels), 1),
+            height=1.0 + below + max(0.42, text_height(labels) + 0.1) * max(len(labels), 1),
             left=max(0.9, text_width(labels) + 0.25),
             right=0.2,
             bottom=below,

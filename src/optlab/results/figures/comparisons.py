@@ -16,6 +16,8 @@ from optlab.results.figures.canvas import (
     headline,
     row_axis,
     rows_sheet,
+    shortened,
+    text_height,
     text_width,
 )
 from optlab.results.palette import LineStyle
@@ -46,7 +48,14 @@ class PairedDifferences(Picture):
 
     def plot(self, ax: Axes | None = None) -> "PairedDifferences":
         words = [self._words(difference) for difference in self.differences]
-        self.ax = ax = rows_sheet(ax, self.labels, right=text_width(words, SIZE_SMALL) + 0.3)
+        name = f"test accuracy minus that of {self.best} (percentage points)"
+        name = shortened(name, 60)
+        self.ax = ax = rows_sheet(
+            ax,
+            self.labels,
+            right=text_width(words, SIZE_SMALL) + 0.3,
+            bottom=0.43 + text_height([name]),
+        )
         rows = row_axis(ax, self.labels)
         ax.axvline(0, color=INK, lw=1)
         self.artists["means"], self.artists["intervals"] = [], []
@@ -72,15 +81,16 @@ class PairedDifferences(Picture):
             beside_row(ax, row, text) for row, text in zip(rows, words, strict=True)
         ]
         grid(ax, "x")
-        axis_names(ax, f"test accuracy minus that of {self.best} (percentage points)")
-        has_interval = any(difference.low is not None for difference in self.differences)
-        note = (
-            "line: 95 % bootstrap interval of the mean; small dots: each pair (same seed)"
-            if has_interval
-            else "one pair each (same seed): no interval"
-        )
-        if has_interval and all(d.num_pairs < MIN_PAIRS for d in self.differences):
+        axis_names(ax, name)
+        numbers = [d.num_pairs for d in self.differences if d.low is not None]
+        if not numbers:
+            note = "one pair each (same seed): no interval"
+        elif max(numbers) < MIN_PAIRS:
             note = "line: range of the pairs, too few for an interval; small dots: each pair"
+        else:
+            few = f" (below {MIN_PAIRS} pairs: their range)" if min(numbers) < MIN_PAIRS else ""
+            note = f"line: 95 % bootstrap interval of the mean{few}; "
+            note += "small dots: each pair (same seed)"
         if self.artists["beyond"]:
             note += "; arrow: beyond the axis"
         headline(ax, self.title, note)

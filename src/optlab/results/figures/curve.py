@@ -58,11 +58,12 @@ def until_broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def band_note(curves: Sequence[Curve]) -> str:
-    counts = {curve.num_runs for curve in curves if curve.low is not None}
-    if not counts:
-        return ""
-    runs = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-    return f"band: range of {runs} runs" if max(counts) == 2 else f"band: 95 % over {runs} runs"
+    counts = sorted({curve.num_runs for curve in curves if curve.low is not None})
+    intervals = [count for count in counts if count > 2]
+    if not intervals:
+        return "band: range of 2 runs" if counts else ""
+    runs = " to ".join(str(count) for count in sorted({intervals[0], intervals[-1]}))
+    return f"band: 95 % over {runs} runs" + (" (2 runs: range)" if 2 in counts else "")
 
 
 def draw_curve(ax: Axes, curve: Curve, index: int) -> list[object]:

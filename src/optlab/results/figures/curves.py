@@ -18,7 +18,6 @@ from optlab.results.figures.canvas import (
     axis_names,
     grid,
     headline,
-    sheet,
     stretched_percent,
     with_thousands,
 )
@@ -30,7 +29,7 @@ from optlab.results.figures.curve import (
     draw_curve,
     until_broken,
 )
-from optlab.results.figures.line_names import end_label_room, name_lines
+from optlab.results.figures.line_names import lines_sheet, name_lines
 from optlab.results.figures.smoothing import centred_mean, envelope, thin, window_for
 from optlab.results.groups import Group
 
@@ -54,7 +53,7 @@ class LossCurves(Picture):
     def plot(self, ax: Axes | None = None) -> "LossCurves":
         drawn = [curve for curve in self.curves if curve.end is not None]
         labels = [curve.label for curve in drawn]
-        self.ax = ax = sheet(ax, right=end_label_room(labels))
+        self.ax = ax = lines_sheet(ax, labels)
         low, high = self._limits(drawn)
         if high / low > LOG_AXIS_FROM:
             ax.set_yscale("log")
@@ -158,7 +157,7 @@ class AccuracyCurves(Picture):
     def plot(self, ax: Axes | None = None) -> "AccuracyCurves":
         drawn = [curve for curve in self.curves if curve.end is not None]
         labels = [curve.label for curve in drawn]
-        self.ax = ax = sheet(ax, right=end_label_room(labels))
+        self.ax = ax = lines_sheet(ax, labels)
         values = [float(value) for curve in drawn for value in curve.mean]
         for curve in drawn:
             if curve.low is not None and curve.high is not None:

@@ -7,10 +7,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from optlab.results.figures.canvas import INK, SIZE_SMALL, inches, line_arguments, text_width
+from optlab.results.figures.canvas import (
+    INK,
+    SIZE_SMALL,
+    WIDTH_IN,
+    inches,
+    line_arguments,
+    sheet,
+    shortened,
+    text_height,
+    text_width,
+)
 from optlab.results.palette import LineStyle
 
 MAX_END_LABELS = 14
+_BELOW_AXES_IN = 0.6  # ticks and name of the x axis
 
 
 def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -43,7 +54,8 @@ def name_lines(
 ) -> list[Any]:
     """Name each line at its end, without overlap; a legend where that has no room.
 
-    Call it last: it reads the axes' final limits.
+    Call it last: it reads the axes' final limits. The legend lies below the axes on a sheet of
+    `lines_sheet`, inside them on others.
 
     Args:
         ends: (x, y) of each line's last point, in data coordinates.
@@ -59,10 +71,26 @@ def name_lines(
     has_room = room_in >= text_width(labels, SIZE_SMALL + 0.5) + 0.3
     if len(labels) > MAX_END_LABELS or gap * (len(labels) - 1) > 1 or not has_room:
         handles = [
-            Line2D([], [], label=label, marker=style.marker, ms=4, **line_arguments(style, lw=1.8))
-            for label, style in zip(labels, styles, strict=True)
+            Line2D([], [], label=name, marker=style.marker, ms=4, **line_arguments(style, lw=1.8))
+            for name, style in zip(_in_legend(labels), styles, strict=True)
         ]
-        return [ax.legend(handles=handles, fontsize=SIZE_SMALL, frameon=False, handlelength=3)]
+        columns, legend_in = _legend_size(labels)
+        spot: dict[str, Any] = {}
+        has_room = height * box.y0 > _BELOW_AXES_IN + legend_in - 0.01  # up to rounding
+        if has_room and len(ax.figure.axes) == 1:  # other axes may lie below
+            corner = (0.12 - width * box.x0) / width_in, -_BELOW_AXES_IN / height_in
+            spot = {"loc": "upper left", "bbox_to_anchor": corner, "ncols": columns}
+        return [
+            ax.legend(
+                handles=handles,
+                fontsize=SIZE_SMALL,
+                labelcolor=INK,
+                frameon=False,
+                handlelength=3,
+                borderaxespad=0,
+                **spot,
+            )
+        ]
     to_axes = ax.transAxes.inverted()
     points = [to_axes.transform(ax.transData.transform(end)) for end in ends]
     wanted = [min(max(float(point[1]), 0.0), 1.0) for point in points]
@@ -107,7 +135,23 @@ def name_lines(
     return texts
 
 
-def end_label_room(labels: Sequence[str]) -> float:
-    """Inches to leave at the right for `name_lines`; little where a legend will serve."""
-    wanted = text_width(labels, SIZE_SMALL + 0.5) + 0.75
-    return wanted if wanted < 2.8 and len(labels) <= MAX_END_LABELS else 0.3
+def lines_sheet(ax: Axes | None, labels: Sequence[str]) -> Axes:
+    """A sheet with room for `name_lines`: at the right, or below for many or long names."""
+    right = text_width(labels, SIZE_SMALL + 0.5) + 0.75
+    if right < 2.8 and len(labels) <= MAX_END_LABELS:
+        return sheet(ax, right=right)
+    _, legend_in = _legend_size(labels)
+    bottom = _BELOW_AXES_IN + legend_in
+    return sheet(ax, height=3.7 + bottom, right=0.3, bottom=bottom)
+
+
+def _in_legend(labels: Sequence[str]) -> list[str]:
+    return [shortened(label, 40) for label in labels]
+
+
+def _legend_size(labels: Sequence[str]) -> tuple[int, float]:
+    """Columns that fit side by side on a sheet, and the inches that the legend is high."""
+    names = _in_legend(labels)
+    columns = max(int((WIDTH_IN - 0.2) / (text_width(names, SIZE_SMALL) + 0.75)), 1)
+    rows = -(-len(names) // columns)
+    return columns, rows * (text_height(names, SIZE_SMALL) + 0.06) + 0.15

@@ -13,11 +13,11 @@ from optlab.results.figures.canvas import (
     axis_names,
     grid,
     headline,
+    inches,
     line_arguments,
-    sheet,
     stretched_percent,
 )
-from optlab.results.figures.line_names import end_label_room, name_lines
+from optlab.results.figures.line_names import lines_sheet, name_lines
 from optlab.results.palette import LineStyle, styles_for
 from optlab.results.rates import RatePoint
 
@@ -49,12 +49,17 @@ class LRSensitivity(Picture):
                 result.setdefault(name, []).append((rate, finished, num_diverged))
         return result
 
+    def score(self, name: str, rate: float) -> float:
+        """What a rate of a line is judged by, diverged runs counted; failed ones say nothing."""
+        here = [p for p in self.points if (p.label, p.rate) == (name, rate)]
+        return float(np.mean([p.score for p in here if p.status != "failed"]))
+
     def plot(self, ax: Axes | None = None) -> "LRSensitivity":
         lines = self.lines()
         labels = list(lines)
         optimizers = {point.label: point.optimizer for point in self.points}
         styles = dict(zip(labels, styles_for([optimizers[name] for name in labels]), strict=True))
-        self.ax = ax = sheet(ax, right=end_label_room(labels), bottom=0.6)
+        self.ax = ax = lines_sheet(ax, labels)
         ax.set_xscale("log")
         accuracies = [
             float(np.mean(finished))
@@ -64,7 +69,21 @@ class LRSensitivity(Picture):
         ]
         stretched = stretched_percent(ax, accuracies) if accuracies else ""
         self.artists["lines"] = [
-            self._draw(ax, rates, styles[name]) for name, rates in lines.items()
+            self._draw(ax, name, rates, styles[name]) for name, rates in lines.items()
+        ]
+        self.artists["counts"] = [
+            ax.annotate(
+                f"{len(values)} of {len(values) + num_diverged}",
+                (rate, 100 * float(np.mean(values))),
+                xytext=(0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=SIZE_SMALL,
+                color=styles[name].color,
+            )
+            for name, rates in lines.items()
+            for rate, values, num_diverged in rates
+            if values and num_diverged
         ]
         ticks = sorted({point.rate for point in self.points})
         if len(ticks) <= 7 and self.knob == "lr_scale":
@@ -77,7 +96,12 @@ class LRSensitivity(Picture):
         crossed = any(number for rates in lines.values() for _, _, number in rates)
         notes = ["filled: best rate"]
         if any(len(finished) > 1 for rates in lines.values() for _, finished, _ in rates):
-            notes.append("mean over seeds")
+            notes.append("mean over seeds" if self.joined else "mean over trials")
+        if self.artists["counts"]:  # the mean is of those that finished, the choice is not
+            notes[0] += ", diverged runs counted"
+            notes.append("numbers: runs that finished")
+        if any(point.num_settings > 1 for point in self.points):
+            notes.append("each point: the best of its rate's settings")
         notes += ["cross below: diverged"] * crossed + [stretched] * bool(stretched)
         headline(ax, self.title, "; ".join(notes))
         if crossed:
@@ -87,7 +111,11 @@ class LRSensitivity(Picture):
         return self
 
     def _draw(
-        self, ax: Axes, rates: Sequence[tuple[float, list[float], int]], style: LineStyle
+        self,
+        ax: Axes,
+        name: str,
+        rates: Sequence[tuple[float, list[float], int]],
+        style: LineStyle,
     ) -> list[object]:
         known = [(rate, 100 * float(np.mean(values))) for rate, values, _ in rates if values]
         if not known:
@@ -97,7 +125,7 @@ class LRSensitivity(Picture):
         drawn: list[object] = list(
             ax.plot(x, y, marker=style.marker, ms=6, mfc="white", mew=1.5, **arguments)
         )
-        best = int(np.argmax(y))
+        best = int(np.argmax([self.score(name, rate) for rate, _ in known]))
         drawn += ax.plot(x[best], y[best], style.marker, ms=8.5, color=style.color)
         return drawn
 
@@ -110,8 +138,9 @@ class LRSensitivity(Picture):
         """Crosses in a strip under the curves, one row a line so that none hides another."""
         crossing = [name for name, rates in lines.items() if any(n for _, _, n in rates)]
         bottom, top = ax.get_ylim()
-        step = 0.048
+        step = min(0.048, 0.25 / (len(crossing) + 0.6))  # most of the height is the curves'
         depth = step * (len(crossing) + 0.6)
+        step_in = step * ax.get_position().height * inches(ax)[1]
         transform = ax.yaxis.get_transform()
         low, high = (float(transform.transform(np.array([v]))[0]) for v in (bottom, top))
         lowered = low - (high - low) * depth / (1 - depth)
@@ -131,7 +160,7 @@ class LRSensitivity(Picture):
                 "x",
                 transform=blended,
                 color=styles[name].color,
-                ms=7,
+                ms=min(7, 0.8 * 72 * step_in),
                 mew=2,
                 clip_on=False,
             )[0]

@@ -18,9 +18,8 @@ from optlab.results.figures.canvas import (
     line_arguments,
     row_axis,
     rows_sheet,
-    sheet,
 )
-from optlab.results.figures.line_names import end_label_room, name_lines
+from optlab.results.figures.line_names import lines_sheet, name_lines
 from optlab.results.palette import LineStyle, style_of
 from optlab.results.summary import ProblemSummary
 
@@ -129,7 +128,7 @@ class PerformanceProfile(Picture):
 
     def plot(self, ax: Axes | None = None) -> "PerformanceProfile":
         labels = list(self.shares)
-        self.ax = ax = sheet(ax, right=end_label_room(labels))
+        self.ax = ax = lines_sheet(ax, labels)
         self.artists["lines"] = []
         for index, (name, share) in enumerate(self.shares.items()):
             style = style_of(name)

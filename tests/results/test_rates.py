@@ -1,0 +1,68 @@
+"""Which rate is best: by the rule of the ranking, where a diverged run costs."""
+
+import pytest
+
+from optlab.results.figures import LRSensitivity
+from optlab.results.rates import RatePoint, rates_of_problem
+from optlab.results.study import read_study
+from optlab.results.summary import summarize, validation_score
+
+
+def problem_of(writer):
+    (problem,) = read_study(writer.folder).problems
+    return problem
+
+
+def note_of(picture):
+    return " ".join(" ".join(text.get_text() for text in picture.ax.texts).split())
+
+
+@pytest.fixture
+def risky_rate(new_study):
+    """At lr_scale=10 one of five seeds survives, with the highest accuracy of all."""
+    writer = new_study()
+    for seed in range(5):
+        for scale, accuracy in ((0.1, 0.97), (1.0, 0.975), (10.0, 0.98)):
+            broken = {"status": "diverged", "broken_after": 70} if scale == 10 and seed else {}
+            writer.run("sgd", seed, accuracy=accuracy, config={"lr_scale": scale}, **broken)
+    return problem_of(writer)
+
+
+def test_rates_are_scored_as_the_ranking_scores_their_settings(risky_rate):
+    points, _ = rates_of_problem(risky_rate)
+    expected = {
+        group.config["lr_scale"]: validation_score(group, risky_rate.num_classes)
+        for group in risky_rate.groups
+    }
+    assert {point.rate: point.score for point in points} == expected
+    # one run at 0.98 and four that count as guessing one of ten classes
+    assert expected[10.0] == pytest.approx((0.98 + 4 * 0.1) / 5)
+
+
+def test_best_rate_is_not_the_one_that_few_seeds_survive(risky_rate):
+    points, knob = rates_of_problem(risky_rate)
+    picture = LRSensitivity(points, knob).plot()
+    ((line, filled),) = picture.artists["lines"]
+    assert list(line.get_xdata()) == [0.1, 1.0, 10.0]
+    assert list(filled.get_xdata()) == [1.0]
+    best = summarize(risky_rate).best
+    assert best is not None
+    assert best.group.config["lr_scale"] == 1.0
+    (count,) = picture.artists["counts"]
+    assert (count.get_text(), count.xy[0]) == ("1 of 5", 10.0)
+    assert "filled: best rate, diverged runs counted" in note_of(picture)
+
+
+def test_figure_says_that_the_best_of_several_settings_stands_for_a_rate(new_study):
+    writer = new_study()
+    for lr in (0.001, 0.01):
+        for batch_size in (64, 256):
+            writer.run("adam", config={"optimizer.lr": lr, "data.batch_size": batch_size})
+    points, knob = rates_of_problem(problem_of(writer))
+    assert {point.num_settings for point in points} == {2}
+    assert "best of its rate's settings" in note_of(LRSensitivity(points, knob).plot())
+
+
+def test_trials_of_one_rate_are_not_called_seeds():
+    points = [RatePoint("adam", 0.01, value, "finished", value) for value in (0.9, 0.8)]
+    assert "mean over trials" in note_of(LRSensitivity(points, joined=False).plot())
