@@ -1,5 +1,7 @@
 """Which runs belong together, and what a group is called."""
 
+import json
+
 import pytest
 
 from optlab.results import make_report
@@ -178,6 +180,72 @@ def test_older_protocol_is_left_out_by_name(new_study):
     ((run, reason),) = problem.left_out
     assert run.folder == old
     assert reason == "protocol version 1, the others have 2"
+
+
+def test_failed_run_of_a_newer_protocol_does_not_leave_the_others_out(new_study):
+    writer = new_study()
+    finished = [writer.run("adam", seed) for seed in (0, 1)]
+    failed = writer.run("sgd", status="failed", reason="killed", record={"protocol_version": 2})
+    (problem,) = read_study(writer.folder).problems
+    assert [run.folder for run in problem.runs] == finished
+    ((run, reason),) = problem.left_out
+    assert (run.folder, reason) == (failed, "protocol version 2, the others have 1")
+
+
+def test_failed_runs_alone_are_a_problem_of_the_newest_protocol(new_study):
+    writer = new_study()
+    for version in (1, 2):
+        writer.run("sgd", version, status="failed", record={"protocol_version": version})
+    (problem,) = read_study(writer.folder).problems
+    assert [run.record["protocol_version"] for run in problem.runs] == [2]
+
+
+def in_folder(writer, root, optimizer, seed, title=None, **options):
+    """A run on an image folder; its record has what `identity` keeps of it."""
+    folder = writer.run(
+        optimizer, seed, data="image_folder", model="cnn", config={"data.root": root}, **options
+    )
+    record = json.loads((folder / "record.json").read_text())
+    record["dataset"]["title"] = title or root.rpartition("/")[2]
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_image_folders_are_problems_of_their_own(new_study):
+    writer = new_study("image_folder-cnn")
+    for seed in (0, 1, 2):
+        for optimizer in ("adam", "sgd"):
+            in_folder(writer, "/d/cats", optimizer, seed, checksum="aaaa")
+    for optimizer in ("adam", "sgd"):
+        in_folder(writer, "/d/dogs", optimizer, 0, checksum="bbbb")
+    problems = read_study(writer.folder).problems
+    assert [(p.name, p.title, len(p.runs), p.left_out) for p in problems] == [
+        ("image_folder-cnn-1", "cats, cnn", 6, ()),
+        ("image_folder-cnn-2", "dogs, cnn", 2, ()),
+    ]
+    assert [group.label for group in problems[0].groups] == ["adam", "sgd"]
+    page = make_report(writer.folder)
+    assert (page.parent / "loss_comparison-image_folder-cnn-2.png").is_file()
+
+
+def test_image_folders_of_one_title_are_numbered(new_study):
+    writer = new_study("image_folder-cnn")
+    for root in ("/one/pictures", "/two/pictures"):
+        in_folder(writer, root, "adam", 0)
+    titles = [problem.title for problem in read_study(writer.folder).problems]
+    assert titles == ["pictures, cnn · #1", "pictures, cnn · #2"]
+
+
+def test_image_folder_that_has_changed_stays_one_problem_with_its_failed_runs(new_study):
+    writer = new_study("image_folder-cnn")
+    for seed in (0, 1):
+        in_folder(writer, "/d/cats", "adam", seed, checksum="aaaa")
+    in_folder(writer, "/d/cats", "adam", 2, checksum="", status="failed", curves=False)
+    changed = in_folder(writer, "/d/cats", "sgd", 0, checksum="bbbb")
+    (problem,) = read_study(writer.folder).problems
+    assert (problem.name, problem.title) == ("image_folder-cnn", "cats, cnn")
+    assert [run.folder for run, _ in problem.left_out] == [changed]
+    assert len(problem.runs) == 3
 
 
 def test_other_images_are_left_out_by_name(new_study):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from optlab.results import make_report, read_study
 from optlab.results.records import DamagedRecord, read_run
 
 
@@ -38,6 +39,16 @@ def test_folder_without_record_is_unfinished(new_study):
         ({"validation": None}, r"has no validation accuracy in 0\.\.1"),
         ({"test": {"best": {"accuracy": 97.5}}}, r"has no test accuracy in 0\.\.1"),
         ({"test": {"best": {"accuracy": float("nan")}}}, r"has no test accuracy in 0\.\.1"),
+        ({"validation": [1]}, "has no usable 'validation'"),
+        ({"test": {"best": [1]}}, "has no usable 'test.best'"),
+        ({"train": {"last": 0.9}}, "has no usable 'train.last'"),
+        ({"device": "cpu"}, "has no usable 'device'"),
+        ({"target": "x"}, "has no usable 'target'"),
+        ({"versions": [1]}, "has no usable 'versions'"),
+        ({"replica": 3}, "has no usable 'replica'"),
+        ({"config": {"data": None}}, "has no usable 'config.data'"),
+        ({"config": {"data": {"fold": "x"}}}, "has no usable 'config.data.fold'"),
+        ({"dataset": {"name": "mnist", "class_names": 5}}, "has no usable 'dataset.class_names'"),
     ],
 )
 def test_damaged_record_is_refused_with_the_reason(new_study, change, message):
@@ -59,6 +70,19 @@ def test_record_that_is_not_utf8_is_damaged(new_study):
     (folder / "record.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DamagedRecord, match="cannot be read"):
         read_run(folder)
+
+
+def test_record_of_odd_shape_costs_itself_and_not_the_report(five_optimizers):
+    odd = five_optimizers.run("adam", 1, record={"validation": [1], "device": "cpu"})
+    assert make_report(five_optimizers.folder).is_file()
+    study = read_study(five_optimizers.folder)
+    assert study.damaged == ((odd, "record.json has no usable 'validation'"),)
+
+
+@pytest.mark.parametrize("key", ["train", "test", "validation", "target", "device", "versions"])
+def test_part_that_a_diverged_run_never_came_to_may_be_null(new_study, key):
+    run = read_run(new_study().run(status="diverged", record={key: None}))
+    assert run.metric("test") is None
 
 
 def test_diverged_run_needs_no_test_accuracy(new_study):

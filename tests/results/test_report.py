@@ -343,3 +343,15 @@ def test_importing_results_brings_neither_torch_nor_matplotlib():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_unreadable_study_json_is_told_before_the_figures(new_study):
+    writer = new_study()
+    writer.run("adam", 0)
+    writer.run("sgd", 0)
+    (writer.folder / "study.json").write_text('{"tuning": {"rows": [')
+    page = make_report(writer.folder).read_text()
+    assert page.index("Careful:") < page.index("leads on validation")
+    assert "It says which runs are trials of a tuning" in page
+    summary = (writer.folder / "report" / "summary.md").read_text()
+    assert summary.index("> Careful: study.json") < summary.index("leads on validation")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from optlab.results import make_report
 from optlab.results.study import read_study
 
 
@@ -47,6 +48,13 @@ def test_broken_study_json_is_reported_and_the_runs_still_count(five_optimizers)
     assert study.meta is None
     assert [path.name for path, _ in study.damaged] == ["study.json"]
     assert len(study.counted_runs) == 5
+    (warning,) = study.warnings
+    assert warning.startswith("study.json cannot be read (")
+    assert "It says which runs are trials of a tuning" in warning
+
+
+def test_study_without_study_json_warns_of_nothing(five_optimizers):
+    assert read_study(five_optimizers.folder).warnings == ()
 
 
 def test_tuning_trials_do_not_count(new_study):
@@ -60,6 +68,23 @@ def test_tuning_trials_do_not_count(new_study):
     study = read_study(writer.folder)
     assert [run.folder for run in study.tuning_runs] == [trial]
     assert sorted(run.folder for run in study.counted_runs) == sorted(fresh)
+
+
+def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_study):
+    writer = new_study()
+    trial = writer.run("adam", 0, config={"optimizer.lr": 0.01})
+    other = writer.run("adam", 1)
+    trial_hash = json.loads((trial / "record.json").read_text())["hash"]
+    row = {"optimizer": "adam", "hash": trial_hash, "params": {"lr": 0.01}, "tuning_seed": 0}
+    row |= {"val_accuracy": None, "status": "unfinished"}
+    writer.meta(tuning={"rows": [row], "winners": []})
+    study = read_study(writer.folder)
+    assert [run.folder for run in study.tuning_runs] == [trial]
+    assert [run.folder for run in study.counted_runs] == [other]
+    assert study.tuning.rows == ()
+    (caution,) = study.tuning.cautions()
+    assert caution.startswith("adam: 1 trial without a noted outcome")
+    assert caution in make_report(writer.folder).read_text().replace("&#39;", "'")
 
 
 def test_run_on_the_tuning_seed_that_is_no_trial_counts(new_study):

@@ -5,11 +5,12 @@ import math
 
 import pytest
 
+from optlab.results import make_report
 from optlab.results.study import read_study
-from optlab.studies.fair_sweeper import Contestant, Trial, _write
+from optlab.studies.fair_sweeper import Contestant, Trial, _warn, _write
 from optlab.studies.search_space import Knob
 from optlab.training.identity import identity, run_dir, run_hash
-from optlab.training.record import write_record
+from optlab.training.record import read_json, write_json, write_record
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def sweep(tmp_path):
         contestant = f"{optimizer}-{batch}"
         trials = [
             Trial({"lr": lr}, [f"optimizer.lr={lr}"], seed, f"{contestant}-{lr}-{seed}",
-                  "diverged" if accuracy is None else "finished", accuracy)
+                  tmp_path / "none", "diverged" if accuracy is None else "finished", accuracy)
             for lr, accuracy in accuracies.items()
         ]  # fmt: skip
         typed = [f"optimizer={optimizer}", f"data.batch_size={batch}"]
@@ -30,7 +31,7 @@ def sweep(tmp_path):
         if winner:
             fresh = range(seed + 1, seed + 1 + num_seeds)
             one.fresh = {s: f"{contestant}-{winner.params['lr']}-{s}" for s in fresh}
-        _write([one])
+        _warn(_write([one]))
         return json.loads((tmp_path / "study.json").read_text())["tuning"]
 
     return noted
@@ -118,6 +119,7 @@ def made_runs(monkeypatch):
         return []
 
     monkeypatch.setattr("optlab.studies.launcher.launch", launch)
+    return launch
 
 
 def counted(study):
@@ -150,3 +152,93 @@ def test_two_sweeps_after_ordinary_runs_count_the_newest_winners_alone(
     assert len(later.outside_tuning) == 3  # the ordinary run, and the earlier winner's
     assert later.tuning is not None
     assert [row["label"] for row in later.tuning.winners_rows()] == ["adam", "sgd"]
+
+
+SWEEP = ("hydra/sweeper=fair", "hydra.sweeper.trials=2", "hydra.sweeper.seeds=1")
+
+
+@pytest.fixture
+def stopped(monkeypatch, made_runs):
+    """`stopped(SystemExit())` has the next launches make their runs and then end with that."""
+
+    def stop(with_error, *, made=True):
+        def launch(*arguments, **options):
+            if made:
+                made_runs(*arguments, **options)
+            raise with_error
+
+        monkeypatch.setattr("optlab.studies.launcher.launch", launch)
+
+    return stop
+
+
+def test_trials_of_a_stopped_sweep_are_no_results(study, made_runs, stopped, monkeypatch, tmp_path):
+    folder = tmp_path / "outputs" / "digits-mlp"
+    stopped(SystemExit(1))
+    study(*SWEEP, "optimizer=sgd,adam", report=False)
+    left = read_study(folder)
+    assert len(left.tuning_runs) == 4
+    assert left.counted_runs == ()
+    assert left.tuning is not None
+    assert left.tuning.rows == left.tuning.winners == ()
+    assert "sgd: 2 trials without a noted outcome" in left.tuning.cautions()[0]
+    with pytest.raises(ValueError, match=r"no finished run \(4 tuning\)"):
+        make_report(folder)
+
+    monkeypatch.setattr("optlab.studies.launcher.launch", made_runs)
+    study(*SWEEP, "optimizer=sgd,adam", report=False)
+    assert counted(read_study(folder)) == [("adam", 0.1, 1), ("sgd", 0.001, 1)]
+    assert read_study(folder).tuning.unfinished == ()
+
+
+def test_stopped_sweep_leaves_earlier_winners_and_what_is_known_of_trials(
+    study, made_runs, stopped, tmp_path
+):
+    folder = tmp_path / "outputs" / "digits-mlp"
+    study(*SWEEP, "optimizer=sgd,adam", report=False)
+    earlier = read_study(folder)
+    stopped(SystemExit(1))
+    three = [argument.replace("trials=2", "trials=3") for argument in SWEEP]
+    study(*three, "optimizer=sgd", report=False)
+    later = read_study(folder)
+    assert counted(later) == counted(earlier)
+    assert len(later.tuning_runs) == 5
+    assert later.tuning.winners == earlier.tuning.winners
+    assert len(later.tuning.rows) == 4
+    assert [row["params"]["lr"] for row in later.tuning.unfinished] == [0.0316228]
+
+
+@pytest.mark.parametrize("before", [None, {"title": "kept", "tuning": None}])
+def test_sweep_that_is_refused_leaves_no_trials(before, study, stopped, tmp_path):
+    path = tmp_path / "outputs" / "digits-mlp" / "study.json"
+    if before:
+        write_json(path, before)
+    stopped(ValueError("a config contradicts itself"), made=False)
+    said = study(*SWEEP, "optimizer=sgd", report=False)
+    assert said.exit_code == "error: a config contradicts itself"
+    assert read_json(path) == before
+
+
+def test_sweep_refuses_to_replace_a_study_file_that_it_cannot_read(study, made_runs, tmp_path):
+    path = tmp_path / "outputs" / "digits-mlp" / "study.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"tuning": ')
+    said = study(*SWEEP, "optimizer=sgd", report=False)
+    assert f"{path} cannot be read" in str(said.exit_code)
+    assert "hint: restore it" in str(said.exit_code)
+    assert path.read_text() == '{"tuning": '
+
+
+def test_sweep_that_ends_with_an_error_after_its_trials_keeps_them(study, stopped, tmp_path):
+    stopped(ValueError("of another launcher"))
+    study(*SWEEP, "optimizer=sgd", report=False)
+    left = read_study(tmp_path / "outputs" / "digits-mlp")
+    assert (len(left.tuning_runs), left.counted_runs) == (2, ())
+
+
+def test_sweep_refuses_replicas_whose_seeds_no_trial_would_name(study, made_runs, tmp_path):
+    said = study(*SWEEP, "optimizer=sgd", "num_replicas=3", report=False)
+    assert "num_replicas is 3, but hydra/sweeper=fair chooses the seeds itself" in str(
+        said.exit_code
+    )
+    assert not list(tmp_path.glob("outputs/*/*/record.json"))

@@ -63,6 +63,15 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
     )
 
 
+def test_study_file_that_cannot_be_read_is_not_written_over(tmp_path):
+    (tmp_path / "study.json").write_text('{"tuning": {"rows": [')
+    config = OmegaConf.create(
+        {"published": None, "hydra": {"overrides": {"hydra": [], "task": ["optimizer=sgd"]}}}
+    )
+    write_study(tmp_path, config, title=None)
+    assert (tmp_path / "study.json").read_text() == '{"tuning": {"rows": ['
+
+
 def test_trial_that_diverged_is_no_failure_of_the_study_but_another_run_is(tmp_path):
     for name in ("trial", "run"):
         (tmp_path / name).mkdir()

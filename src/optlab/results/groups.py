@@ -1,12 +1,13 @@
 """Which runs belong together: repeats of one configuration, configurations of one problem.
 
 Runs whose configs differ in nothing but seed and fold are one group. Groups on the same dataset
-and network are one problem, and only they are compared. A group has the name that its study gave
-it, or else is called by its optimizer and by whatever else varies: `adam · lr_scale=10`.
+and network are one problem, and only they are compared; every image folder is a dataset of its own.
+A group has the name that its study gave it, or else is called by its optimizer and by whatever else
+varies: `adam · lr_scale=10`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optlab.results.labels import key_of, label_groups, natural_order
@@ -108,6 +109,23 @@ def refuse_mixture(runs: Iterable[Run]) -> None:
             )
 
 
+def dataset_of(run: Run) -> tuple[str, str]:
+    """The name of a run's dataset, and of an image folder, which all have one name, its path.
+
+    The path and not the checksum: a run that failed before it saw the images has a path as well,
+    and a picture that is added to a folder makes no second problem of it.
+    """
+    name = str(run.record["dataset"]["name"])
+    if name != "image_folder":
+        return name, ""
+    return name, str((run.record["config"].get("data") or {}).get("root") or "")
+
+
+def problem_key(run: Run) -> tuple[tuple[str, str], str]:
+    """Equal for runs on the same dataset and network."""
+    return dataset_of(run), str(run.record["model"]["name"])
+
+
 def problems_of(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Problem]:
     """Sort runs into problems and groups.
 
@@ -116,26 +134,45 @@ def problems_of(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Probl
         nuisance: knobs that were tuned for each optimizer; like the optimizer's own knobs they
             are in a label only where they vary within one optimizer.
     """
-    by_problem: dict[tuple[str, str], list[Run]] = {}
+    by_problem: dict[tuple[tuple[str, str], str], list[Run]] = {}
     for run in runs:
-        key = (run.record["dataset"]["name"], run.record["model"]["name"])
-        by_problem.setdefault(key, []).append(run)
+        by_problem.setdefault(problem_key(run), []).append(run)
     problems = []
     for dataset, keys in _networks_by_dataset(by_problem).items():
         for models in keys:
             members = [run for model in models for run in by_problem[dataset, model]]
-            problems.append(_problem(dataset, models, members, nuisance))
-    return sorted(problems, key=lambda problem: problem.name)
+            problems.append(_problem(dataset[0], models, members, nuisance))
+    return sorted(_told_apart(problems), key=lambda problem: problem.name)
+
+
+def _told_apart(problems: list[Problem]) -> list[Problem]:
+    """Image folders share a dataset's name, and may share a title: what is told twice is numbered.
+
+    Files and tables go by these names. One image folder alone keeps its own.
+    """
+    names = _numbered([problem.name for problem in problems], "-")
+    titles = _numbered([problem.title for problem in problems], " · #")
+    return [
+        replace(problem, name=name, title=title)
+        for problem, name, title in zip(problems, names, titles, strict=True)
+    ]
+
+
+def _numbered(words: list[str], mark: str) -> list[str]:
+    return [
+        f"{word}{mark}{words[: index + 1].count(word)}" if words.count(word) > 1 else word
+        for index, word in enumerate(words)
+    ]
 
 
 def _networks_by_dataset(
-    by_problem: dict[tuple[str, str], list[Run]],
-) -> dict[str, list[list[str]]]:
+    by_problem: dict[tuple[tuple[str, str], str], list[Run]],
+) -> dict[tuple[str, str], list[list[str]]]:
     """For each dataset, the networks of each problem.
 
     A study that has one configuration for each network compares the networks: one problem.
     """
-    result: dict[str, list[list[str]]] = {}
+    result: dict[tuple[str, str], list[list[str]]] = {}
     for dataset in sorted({dataset for dataset, _ in by_problem}):
         models = sorted(model for data, model in by_problem if data == dataset)
         one_each = all(
@@ -194,8 +231,15 @@ def _given_names(groups: Sequence[Sequence[Run]]) -> list[str] | None:
 
 
 def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]]:
-    """Runs of the newest protocol on the most used images; the others with why they are out."""
-    newest = max(run.record["protocol_version"] for run in runs)
+    """Runs of the newest protocol on the most used images; the others with why they are out.
+
+    A failed run has no figure to compare, so it must not make the protocol that others are out of.
+    Of images none are known to be better, and a stray run on others must not throw the rest out.
+    """
+    newest = max(
+        run.record["protocol_version"]
+        for run in [run for run in runs if run.status != "failed"] or runs
+    )
     left_out = [
         (run, f"protocol version {run.record['protocol_version']}, the others have {newest}")
         for run in runs

@@ -34,11 +34,13 @@ class PublishedRow:
 def published_rows(meta: dict[str, Any] | None, problems: Iterable[Problem]) -> list[PublishedRow]:
     """Rows of study.json's `published`, in its order; empty where it has none.
 
+    Rows without a figure are left out; `rows_without_a_figure` names them.
+
     Raises:
         ValueError: its metric is neither test/accuracy nor val/accuracy.
     """
     published = (meta or {}).get("published")
-    if not published:
+    if not published or not isinstance(published, dict):
         return []
     metric = published.get("metric")
     if metric not in _SPLITS:
@@ -47,7 +49,29 @@ def published_rows(meta: dict[str, Any] | None, problems: Iterable[Problem]) -> 
             "hint: correct it in the experiment's file and run the command again"
         )
     groups = [group for problem in problems for group in problem.groups]
-    return [_row(row, _SPLITS[metric], groups) for row in published.get("rows") or ()]
+    return [_row(row, _SPLITS[metric], groups) for row in _rows(published) if _has_figure(row)]
+
+
+def rows_without_a_figure(meta: dict[str, Any] | None) -> list[str]:
+    """What is wrong with each published row that nothing can be compared with."""
+    return [
+        f"row {number} of published needs a label and a number as its value: {json.dumps(row)}"
+        for number, row in enumerate(_rows((meta or {}).get("published")), start=1)
+        if not _has_figure(row)
+    ]
+
+
+def _rows(published: Any) -> list[Any]:
+    if published is None:
+        return []
+    rows = published.get("rows") or [] if isinstance(published, dict) else published
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _has_figure(row: Any) -> bool:
+    if not isinstance(row, dict) or "label" not in row or isinstance(row.get("value"), bool):
+        return False
+    return isinstance(row.get("value"), int | float)
 
 
 def _row(row: dict[str, Any], split: str, groups: list[Group]) -> PublishedRow:

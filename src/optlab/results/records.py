@@ -38,6 +38,8 @@ _NEEDED = {
     "optimizer": dict,
 }
 _NAMED = ("dataset", "model", "optimizer")  # each of these needs a "name"
+_SPLITS = ("validation", "test", "train")
+_OBJECTS = (*_SPLITS, "target", "device", "versions", "replica")  # or null, or not there
 
 
 class DamagedRecord(ValueError):
@@ -166,12 +168,35 @@ def _what_is_wrong(record: Any) -> str | None:
     for key in _NAMED:
         if not isinstance(record[key].get("name"), str):
             return f"has no name under {key!r}"
+    problem = _what_is_misshapen(record)
+    if problem:
+        return problem
     if record["status"] == "finished":
         for split in ("validation", "test"):
             best = (record.get(split) or {}).get("best") or {}
             value = _finite(best.get("accuracy"))
             if value is None or not 0 <= value <= 1:
                 return f"is of a finished run, but has no {split} accuracy in 0..1"
+    return None
+
+
+def _what_is_misshapen(record: dict[str, Any]) -> str | None:
+    """The first part that readers would look into and cannot, so that none of them has to ask."""
+    parts = {key: record[key] for key in _OBJECTS if record.get(key) is not None}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            return f"has no usable {key!r}"
+    for split in _SPLITS:
+        for weights, metrics in parts.get(split, {}).items():
+            if metrics is not None and not isinstance(metrics, dict):
+                return f"has no usable '{split}.{weights}'"
+    data = record["config"].get("data", {})
+    if not isinstance(data, dict):
+        return "has no usable 'config.data'"
+    if not isinstance(data.get("fold"), int | None):
+        return "has no usable 'config.data.fold'"
+    if not isinstance(record["dataset"].get("class_names"), list | None):
+        return "has no usable 'dataset.class_names'"
     return None
 
 

@@ -66,6 +66,7 @@ def make_report(study_dir: str | Path) -> Path:
     page = render(
         title=study.title,
         subtitle=_subtitle(study, summaries),
+        warnings=study.warnings,
         verdicts=verdicts,
         chapters=chapters,
         several=several,
@@ -121,6 +122,8 @@ def _markdown(
     study: Study, summaries: list[ProblemSummary], verdicts: list[tuple[str, Verdict]]
 ) -> str:
     lines = [f"# {study.title}", ""]
+    for warning in study.warnings:
+        lines += [f"> Careful: {warning}", ""]
     for summary, (title, verdict) in zip(summaries, verdicts, strict=True):
         lines += [f"## {title}", "", f"**{verdict.lead}**", ""]
         lines += [f"- {remark}" for remark in verdict.remarks]

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from optlab.results.groups import Problem, problems_of
+from optlab.results.groups import Problem, problem_key, problems_of
+from optlab.results.published import rows_without_a_figure
 from optlab.results.records import DamagedRecord, Run, read_run
 from optlab.results.tuning import Tuning
 
@@ -28,6 +29,7 @@ class Study:
     runs: tuple[Run, ...]
     unfinished: tuple[Path, ...] = ()
     damaged: tuple[tuple[Path, str], ...] = ()
+    warnings: tuple[str, ...] = ()  # what every reader must know before the figures
     meta: dict[str, Any] | None = None  # study.json
 
     @property
@@ -68,10 +70,10 @@ class Study:
         """
         if self.tuning is None or not self.tuning.knows_fresh_runs:
             return ()
-        tuned = {_problem_key(run) for run in self.fresh_runs}
+        tuned = {problem_key(run) for run in self.fresh_runs}
         asked_for = {run.folder for run in (*self.tuning_runs, *self.fresh_runs)}
         return tuple(
-            run for run in self.runs if _problem_key(run) in tuned and run.folder not in asked_for
+            run for run in self.runs if problem_key(run) in tuned and run.folder not in asked_for
         )
 
     @cached_property
@@ -89,14 +91,10 @@ class Study:
         ]
 
     def _outside(self, problem: Problem) -> list[tuple[Run, str]]:
-        keys = {_problem_key(run) for run in problem.runs}
+        keys = {problem_key(run) for run in problem.runs}
         return [
-            (run, OUTSIDE_THE_TUNING) for run in self.outside_tuning if _problem_key(run) in keys
+            (run, OUTSIDE_THE_TUNING) for run in self.outside_tuning if problem_key(run) in keys
         ]
-
-
-def _problem_key(run: Run) -> tuple[str, str]:
-    return run.record["dataset"]["name"], run.record["model"]["name"]
 
 
 def read_study(folder: str | Path) -> Study:
@@ -132,14 +130,20 @@ def read_study(folder: str | Path) -> Study:
         else:  # a copied folder must not count one seed twice
             damaged.append((child, f"is the same run as {twin.name} (hash {run.hash})"))
     meta, problem = _read_meta(folder / "study.json")
+    warnings = []
     if problem:
         damaged.append((folder / "study.json", problem))
+        warnings.append(
+            f"study.json {problem}. It says which runs are trials of a tuning: if this study has "
+            "any, they stand among the results below."
+        )
+    damaged += [(folder / "study.json", reason) for reason in rows_without_a_figure(meta)]
     if not runs and not unfinished and not damaged:
         raise ValueError(
             f"{folder} holds no run.\n\n"
             "hint: name the folder of a study, such as outputs/mnist-mlp, not outputs or one run"
         )
-    return Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), meta)
+    return Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), meta)
 
 
 def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:

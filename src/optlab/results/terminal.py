@@ -13,6 +13,8 @@ from optlab.results.verdict import verdict_of
 def print_summary(study: Study, console: Console | None = None) -> None:
     """Print every problem of a study: verdict, ranked table, and what did not count."""
     console = console or Console()
+    for warning in study.warnings:
+        console.print(f"[bold red]careful[/bold red] {escape(warning)}")
     for problem in study.problems:
         summary = summarize(problem)
         console.print()

@@ -7,6 +7,9 @@ Shape of `tuning` (anything else in it is ignored):
                "params": {"lr": 0.001}, "val_accuracy": 0.97 or null, "status": "finished"}],
      "winners": [{... its row, "edge": ["lr"], "seeds": [1, 2, 3, 4, 5], "runs": ["...", ...]}]}
 
+A row is written before its trial starts, with the status `unfinished`, and again with its outcome
+when all trials have ended. A sweep that was stopped in between leaves it as it was.
+
 A contestant is what was tuned: one optimizer with whatever else was typed for it. `contestant` is
 the hash of its config before tuning, `edge` names the knobs of a winner that lie at the edge of the
 searched space, and `runs` are the hashes of its runs on the fresh seeds. Older files know a
@@ -29,9 +32,10 @@ from optlab.results.records import Run
 class Tuning:
     """All trials that a study has had, and the winners that stand."""
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[dict[str, Any], ...]  # trials whose outcome is noted
     winners: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...] = ()  # as an older file has them
+    unfinished: tuple[dict[str, Any], ...] = ()  # trials whose outcome is not: they score nothing
 
     @classmethod
     def from_meta(cls, meta: Any) -> "Tuning | None":
@@ -43,7 +47,12 @@ class Tuning:
             tuple({**of_all, **row} for row in meta.get(part) or () if isinstance(row, dict))
             for part in ("rows", "winners")
         )
-        return cls(rows, winners, tuple(str(text) for text in meta.get("warnings") or ()))
+        warnings = tuple(str(text) for text in meta.get("warnings") or ())
+        noted, unfinished = (
+            tuple(row for row in rows if (row.get("status") == "unfinished") is wanted)
+            for wanted in (False, True)
+        )
+        return cls(noted, winners, warnings, unfinished)
 
     @property
     def knobs(self) -> tuple[str, ...]:
@@ -53,7 +62,7 @@ class Tuning:
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """One, unless the study was tuned several times on different seeds."""
-        seeds = {row.get("tuning_seed") for row in self.rows}
+        seeds = {row.get("tuning_seed") for row in (*self.rows, *self.unfinished)}
         return tuple(sorted(seed for seed in seeds if seed is not None))
 
     @property
@@ -63,7 +72,7 @@ class Tuning:
 
     def is_trial(self, run: Run) -> bool:
         """Whether a run only chose settings. Its hash holds the seed, so this is for ever."""
-        return any(_same_hash(run.hash, row.get("hash")) for row in self.rows)
+        return any(_same_hash(run.hash, row.get("hash")) for row in (*self.rows, *self.unfinished))
 
     @property
     def knows_fresh_runs(self) -> bool:
@@ -81,7 +90,8 @@ class Tuning:
 
     @cached_property
     def _labels(self) -> dict[str, str]:
-        contestants = {contestant_of(row): row for row in (*self.rows, *self.winners)}
+        every = (*self.rows, *self.unfinished, *self.winners)
+        contestants = {contestant_of(row): row for row in every}
         labels: dict[str, str] = {}
         for key, row in contestants.items():
             name = str(row.get("optimizer"))
@@ -98,7 +108,7 @@ class Tuning:
         return labels
 
     def cautions(self) -> list[str]:
-        """What to be careful about: edges of spaces, contestants without a result, budgets."""
+        """What to be careful about: edges of spaces, trials that led to nothing, budgets."""
         told = [
             f"{self.label(winner)}: the winner's {', '.join(map(str, winner['edge']))} lies "
             "at the edge of its search space; a better value may lie outside"
@@ -108,6 +118,12 @@ class Tuning:
                 text.startswith(f"{winner.get('optimizer')}:") and "edge" in text
                 for text in self.warnings
             )
+        ]
+        unfinished = Counter(self.label(row) for row in self.unfinished)
+        told += [
+            f"{label}: {number} trial{'s' * (number != 1)} without a noted outcome, because the "
+            "sweep has not come to its end; the same command goes on with it"
+            for label, number in unfinished.items()
         ]
         trials = Counter(self.label(row) for row in self.rows)
         results = {self.label(row) for row in self.rows if row.get("val_accuracy") is not None}

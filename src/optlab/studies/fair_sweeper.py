@@ -3,6 +3,9 @@
 Tuning on one seed and reporting others keeps a lucky seed from passing as a good optimizer; equal
 budgets keep a well-tuned favourite from beating a default. Works with every launcher: it hands over
 lists of overrides and reads the records that the runs left.
+
+The trials are in study.json before the first of them starts: a sweep that is killed leaves trials
+behind, and never a result.
 """
 
 from collections import defaultdict
@@ -23,6 +26,7 @@ from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir, run_hash
 
 ALL_KNOBS_FROM = 10  # trials; below, space=auto tunes the learning rate alone
+UNFINISHED = "unfinished"  # the status of a trial whose outcome is not known yet
 
 
 @dataclass
@@ -66,8 +70,15 @@ class Trial:
     overrides: list[str]
     seed: int
     hash: str
-    status: str
-    accuracy: float | None
+    folder: Path
+    status: str = UNFINISHED
+    accuracy: float | None = None
+
+    def look(self, without: str) -> None:
+        """Takes its outcome from its run's record; `without` is its status where there is none."""
+        record = records.read_record(self.folder) or {"status": without}
+        self.status = record["status"]
+        self.accuracy = records.objective(record) if self.status == "finished" else None
 
 
 def sweep(
@@ -84,8 +95,8 @@ def sweep(
     """Tunes every optimizer on the command line, then runs each winner on fresh seeds.
 
     Raises:
-        ValueError: for knobs out of range, a seed on the command line, an optimizer without a
-            search space.
+        ValueError: for knobs out of range, seeds on the command line, an optimizer without a
+            search space, a study.json that cannot be read.
     """
     _check(arguments, trials, seeds, space)
     contestants = [
@@ -102,14 +113,25 @@ def sweep(
         f"then each winner on {seeds} fresh seeds",
         flush=True,
     )
-    returned = [launcher.launch(tuning, initial_job_idx=0)]
     if config.plan:
+        returned = [launcher.launch(tuning, initial_job_idx=0)]
         print(f"then {len(contestants)} winners x {seeds} seeds, chosen by those trials")
         return returned
     for one in contestants:
         one.trials = [
             _trial(one, params, hydra_context, config, tuning_seed) for params in one.settings
         ]
+    before = {one.study: _read(one.study) for one in contestants}
+    _write(contestants)
+    try:
+        returned = [launcher.launch(tuning, initial_job_idx=0)]
+    except ValueError:  # a config contradicts itself, so most likely none was started
+        if not any(trial.folder.exists() for one in contestants for trial in one.trials):
+            _restore(before)
+        raise
+    for one in contestants:
+        for trial in one.trials:
+            trial.look(without="failed")
     fresh = [tuning_seed + 1 + index for index in range(seeds)]
     final = []
     for one in contestants:
@@ -122,7 +144,7 @@ def sweep(
         together = [*chosen, f"seed={fresh[0]}", f"num_replicas={seeds}"]
         composed = hydra_context.config_loader.load_sweep_config(config, together)
         one.fresh = {run.seed: run_hash(run) for run in replicas(composed)}
-    _write(contestants)
+    _warn(_write(contestants))
     if final:
         returned.append(launcher.launch(final, initial_job_idx=len(tuning)))
     return returned
@@ -157,6 +179,11 @@ def _contestant(
     space: str,
 ) -> Contestant:
     composed = hydra_context.config_loader.load_sweep_config(config, overrides)
+    if composed.num_replicas != 1:  # seeds beside the tuning seed, which no row would name
+        raise ValueError(
+            f"num_replicas is {composed.num_replicas}, but hydra/sweeper=fair chooses the seeds "
+            "itself.\n\nhint: leave it at 1; hydra.sweeper.seeds says how many seeds a winner gets"
+        )
     optimizer = str(composed.optimizer.name)
     knobs = _space_of(optimizer, config)
     if space == "lr" or (space == "auto" and trials < ALL_KNOBS_FROM):
@@ -194,22 +221,35 @@ def _trial(
     composed = hydra_context.config_loader.load_sweep_config(
         config, [*one.overrides, *settings, f"seed={tuning_seed}"]
     )
-    record = records.read_record(run_dir(composed)) or {"status": "failed"}
-    finished = record["status"] == "finished"
-    return Trial(
-        params,
-        settings,
-        tuning_seed,
-        run_hash(composed),
-        record["status"],
-        records.objective(record) if finished else None,
-    )
+    trial = Trial(params, settings, tuning_seed, run_hash(composed), run_dir(composed))
+    trial.look(without=UNFINISHED)
+    return trial
 
 
-def _write(contestants: Sequence[Contestant]) -> None:
-    """Puts what was tuned into each study's study.json, which the report reads."""
-    from optlab.results.tuning import Tuning  # brings pandas
+def _read(study: Path) -> dict[str, Any] | None:
+    """A study's study.json; None where there is none yet."""
+    path = study / "study.json"
+    found = records.read_json(path)
+    if found is None and path.exists():
+        raise ValueError(
+            f"{path} cannot be read. It says which runs of this study were trials; written anew, "
+            "those of earlier sweeps would pass as results.\n\n"
+            "hint: restore it, or give this sweep a study of its own with study=NAME"
+        )
+    return found
 
+
+def _restore(before: dict[Path, dict[str, Any] | None]) -> None:
+    for study, content in before.items():
+        if content is None:
+            (study / "study.json").unlink()
+        else:
+            records.write_json(study / "study.json", content)
+
+
+def _write(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
+    """Puts trials and chosen winners into each study's study.json; returns each one's tuning."""
+    tunings = []
     by_study: dict[Path, list[Contestant]] = defaultdict(list)
     for one in contestants:
         by_study[one.study].append(one)
@@ -218,13 +258,21 @@ def _write(contestants: Sequence[Contestant]) -> None:
         winners = []
         for one in group:
             winner = one.winner()
-            if winner is not None:
+            if winner is not None and one.fresh:
                 edge = [knob.name for knob in one.knobs if knob.at_edge(winner.params[knob.name])]
                 runs = {"seeds": [*one.fresh], "runs": [*one.fresh.values()]}
                 winners.append({**one.row(winner), "edge": edge, **runs})
-        found = records.read_json(study / "study.json") or {}
+        found = _read(study) or {}
         tuning = _added(found.get("tuning") or {}, rows, winners)
         records.write_json(study / "study.json", {**found, "tuning": tuning})
+        tunings.append(tuning)
+    return tunings
+
+
+def _warn(tunings: Sequence[dict[str, Any]]) -> None:
+    from optlab.results.tuning import Tuning  # brings pandas
+
+    for tuning in tunings:
         noted = Tuning.from_meta(tuning)
         for caution in noted.cautions() if noted else ():
             print(f"warning: {caution}", flush=True)

@@ -82,17 +82,20 @@ def _title(run: Path, config: DictConfig) -> str | None:
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """study.json: the command, and published figures to stand beside ours."""
     published = OmegaConf.to_container(config.published) if config.published else None
-    previous = records.read_json(study / "study.json") or {}
+    path = study / "study.json"
+    previous = records.read_json(path)
+    if previous is None and path.exists():
+        return  # it cannot be read, which the report says; written anew, nobody would know
     typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
     overrides = [str(override) for override in typed if override != "hydra.mode=MULTIRUN"]
     records.write_json(
-        study / "study.json",
+        path,
         {
             "study": study.name,
             "title": title,
             "command": records.command(["-m", *overrides]),
             "published": published,
-            "tuning": previous.get("tuning"),
+            "tuning": (previous or {}).get("tuning"),
         },
     )
 
