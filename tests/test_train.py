@@ -71,6 +71,12 @@ def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path)
     assert " torch\n" not in again.stderr  # told from the record alone
 
 
+def test_fair_sweep_without_a_study_is_refused(command, tmp_path):
+    done = command("data=digits", "hydra/sweeper=fair", f"outputs={tmp_path / 'outputs'}")
+    assert done.returncode == 1
+    assert "hydra/sweeper=fair tunes in a study alone" in done.stderr
+
+
 def test_typo_ends_in_one_explanation(command, tmp_path):
     done = command("data=digits", "trainer.max_epoch=1")
     assert done.returncode == 1

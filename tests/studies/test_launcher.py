@@ -74,6 +74,7 @@ def test_plan_starts_nothing_and_says_what_is_done(study, runs):
     plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true")
     assert plan.exit_code == 0
     assert "1 to train, 1 done; time: roughly" in plan.out
+    assert "optimizer=adam" in plan.out  # what tells the rows apart
     assert "Nothing was started." in plan.out
     assert stamps(runs) == before
     assert set(runs()) == {"sgd-seed0"}

@@ -120,6 +120,62 @@ def test_plan_starts_nothing(make_config, capsys):
     assert "Nothing was started." in told
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rerun=maybe", r"rerun is maybe; allowed: false, true"),
+        ("plan=2", r"plan is 2; allowed: false, true"),
+        ("on_error=panic", r"on_error is panic; allowed: continue, stop"),
+        ("seed=abc", r"seed is abc; it must be a whole number"),
+        ("num_replicas=two", r"num_replicas is two; it must be a whole number"),
+    ],
+)
+def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
+    override, message, make_config, tmp_path
+):
+    with pytest.raises(ValueError, match=message):
+        door.start(make_config(override))
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("knob", "message"),
+    [
+        ("data.batch_size=0", "data.batch_size is 0, but must be at least 1"),
+        ("data.augment.crop_fill=mirror", "crop_fill"),
+    ],
+)
+def test_wrong_value_of_the_data_is_told_in_its_own_words(knob, message, make_config, capsys):
+    with pytest.raises(SystemExit):
+        door.start(make_config(knob))
+    told = capsys.readouterr().err
+    assert message in told
+    assert "InstantiationException" not in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("def step(self): pass", "refuses its knobs: too many positional arguments"),
+        ("def step(self, closure=None): return 0.0", "step did not call the closure"),
+    ],
+)
+def test_optimizer_without_a_closure_is_told_what_it_lacks(
+    step, message, make_config, tmp_path, monkeypatch, capsys
+):
+    name = f"mine{len(step)}"
+    (tmp_path / f"{name}.py").write_text(
+        f"import torch\nclass Mine(torch.optim.SGD):\n    {step}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = make_config("optimizer=sgd")
+    config.optimizer._target_ = f"{name}.Mine"
+    with pytest.raises(SystemExit):
+        door.start(config)
+    assert message in capsys.readouterr().err
+
+
 def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")

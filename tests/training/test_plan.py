@@ -11,7 +11,7 @@ from optlab.training.record import read_record, write_record
 def plan_of(make_config):
     def plan(*overrides):
         config = make_config(*overrides)
-        return Plan.of([(config, run_dir(config))])
+        return Plan.of([(config, run_dir(config), "")])
 
     return plan
 

@@ -25,7 +25,6 @@ PROBLEMS = [
     (["seed=-1"], r"seed is -1; it must be a whole number >= 0"),
     (["seed=abc"], r"seed is abc; it must be a whole number >= 0"),
     (["weight_decay_on=bias"], r"weight_decay_on is bias; allowed: all, kernels"),
-    (["on_error=panic"], r"on_error is panic; allowed: continue, stop"),
     (["trainer.precision=8"], r"trainer\.precision is 8; allowed: 32-true, bf16-mixed, 64-true"),
     (["+model.droput=0.5"], r"model\.droput is no knob of .*MLP; did you mean dropout"),
     (["+optimizer.momentum=0.9"], r"optimizer\.momentum is no knob of torch\.optim\.Adam"),
@@ -79,6 +78,9 @@ PROBLEMS = [
         r"scheduler\.warmup_steps is 50, but",
     ),
     (["num_replicas=2", "scheduler=plateau", "scheduler.name=p"], r"=2 with scheduler=plateau"),
+    (["optimizer=rmsprop", "optimizer.alpha=1.5"], r"alpha is 1\.5; it must be in \[0, 1\)"),
+    (["optimizer=schedule_free", "optimizer.betas=[0,0.9]"], r"betas is \[0, 0\.9\]; each must be"),
+    (["callbacks.early_stopping=true"], r"early_stopping is True; .* callbacks=early_stopping sw"),
     (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),
 ]  # fmt: skip
 

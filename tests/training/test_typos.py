@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from optlab.training import typos
 from optlab.training.typos import explain_overrides
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -42,6 +43,12 @@ def test_typo_is_explained(argument, expected):
     assert message is not None
     for part in expected:
         assert part in message
+
+
+def test_option_of_a_plugin_that_is_missing_names_its_extra(monkeypatch):
+    monkeypatch.setitem(typos.EXTRAS, "hydra/launcher=elsewhere", "far")
+    said = explain_overrides(["hydra/launcher=elsewhere"], CONF)
+    assert 'hint: it comes with pip install -e ".[far]"' in said
 
 
 def test_every_typo_is_told():

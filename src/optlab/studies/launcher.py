@@ -71,6 +71,7 @@ def launch(
     jobs: list[Job] = []
     for index, overrides in enumerate(job_overrides, start=first_index):
         job = _compose(hydra_context, config, list(overrides), index)
+        door.check_command(job.config)
         if not (job.done or job.config.plan):
             _prepare_processes()  # torch is imported there while the others are composed here
         jobs.append(job)
@@ -80,8 +81,14 @@ def launch(
     for job in unique:
         if job not in todo:
             _touch(job)
-    every = {run_dir(replica): replica for job in unique for replica in replicas(job.config)}
-    plan = Plan.of([(replica, folder) for folder, replica in every.items()])
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
+    plan = Plan.of(
+        [
+            (replica, run_dir(replica), " ".join(o for o in job.overrides if o not in common))
+            for job in unique
+            for replica in replicas(job.config)
+        ]
+    )
     if any(job.config.plan for job in jobs):
         plan.print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]

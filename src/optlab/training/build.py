@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
@@ -52,12 +53,17 @@ def prepare_process(config: DictConfig) -> None:
 def build_data(config: DictConfig, seeds: Sequence[int]) -> Any:
     """The data module, loaded and split; batches of each seed where there are several."""
     options = config.trainer
-    datamodule = instantiate(
-        config.data,
-        seed=seeds[0],
-        seeds=list(seeds) if len(seeds) > 1 else None,
-        steps_per_call=options.steps_per_call * options.accumulate_grad_batches,
-    )
+    try:
+        datamodule = instantiate(
+            config.data,
+            seed=seeds[0],
+            seeds=list(seeds) if len(seeds) > 1 else None,
+            steps_per_call=options.steps_per_call * options.accumulate_grad_batches,
+        )
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError):  # which says all that a user can act on
+            raise error.__cause__ from None
+        raise
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule

@@ -169,6 +169,11 @@ class ImageClassifier(L.LightningModule):
         mixed = torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
             loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting
+        if not first_logits:
+            raise ValueError(
+                f"{type(optimizer).__name__}.step did not call the closure that it was given, so "
+                "nothing was trained.\n\nhint: docs/adding_an_optimizer.md, section 1"
+            )
         # The raw optimizer's step costs half of LightningOptimizer's; so its count is kept here.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()

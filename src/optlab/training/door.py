@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -29,6 +29,8 @@ from optlab.training.plan import Plan
 from optlab.training.typos import explain_overrides
 
 log = logging.getLogger(__name__)
+
+ON_ERROR = ("continue", "stop")
 
 
 def open_for(main: Callable[[], Any]) -> None:
@@ -64,9 +66,12 @@ def start(config: DictConfig) -> float:
     A run that fails is recorded as failed. Alone it ends the program with exit code 1; in a study
     the others go on, unless on_error=stop.
     """
+    check_command(config)
+    if not _in_study() and _chosen("hydra/sweeper") == "fair":
+        raise ValueError("hydra/sweeper=fair tunes in a study alone.\n\nhint: add -m")
     runs = [(replica, run_dir(replica)) for replica in replicas(config)]
     if config.plan:
-        Plan.of(runs).print(num_processes=1)
+        Plan.of([(*run, "") for run in runs]).print(num_processes=1)
         return math.nan
     found = [records.read_record(folder) for _, folder in runs]
     if config.rerun or not all(records.has_result(record) for record in found):
@@ -82,6 +87,21 @@ def start(config: DictConfig) -> float:
     if any(record is None or record["status"] != "finished" for record in found):
         return _failed(config)
     return records.objective(found[0] or {})
+
+
+def check_command(config: DictConfig) -> None:
+    """Raises ValueError for switches of the command that are neither on nor off."""
+    for knob in ("rerun", "plan"):
+        if not isinstance(config[knob], bool):
+            raise ValueError(f"{knob} is {config[knob]}; allowed: false, true")
+    if config.on_error not in ON_ERROR:
+        raise ValueError(f"on_error is {config.on_error}; allowed: {', '.join(ON_ERROR)}")
+
+
+def _chosen(group: str) -> str | None:
+    if not HydraConfig.initialized():
+        return None
+    return cast("str | None", HydraConfig.get().runtime.choices.get(group))
 
 
 def _failed(config: DictConfig) -> float:

@@ -87,7 +87,13 @@ def replicas(config: DictConfig) -> list[DictConfig]:
     """The runs that a config stands for: one a seed from seed to seed + num_replicas - 1.
 
     Each is the config of that seed alone, so a run has one folder however it was trained.
+
+    Raises:
+        ValueError: if one of the two is no whole number.
     """
+    for knob in ("seed", "num_replicas"):
+        if not isinstance(config[knob], int) or isinstance(config[knob], bool):
+            raise ValueError(f"{knob} is {config[knob]}; it must be a whole number")
     seeds = range(config.seed, config.seed + config.num_replicas)
     return [_alone(config, seed) for seed in seeds]
 

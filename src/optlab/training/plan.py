@@ -6,6 +6,7 @@ from statistics import median
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from optlab.training import record as records
@@ -16,6 +17,7 @@ class PlannedRun:
     """One run and the state that it is in."""
 
     run_name: str
+    overrides: str  # by which it differs from the others of the command
     folder: Path
     state: str  # new | interrupted | failed | finished | diverged
     to_train: bool
@@ -30,9 +32,13 @@ class Plan:
     runs: list[PlannedRun]
 
     @classmethod
-    def of(cls, runs: list[tuple[DictConfig, Path]]) -> "Plan":
-        """Looks at the folders of the runs; changes nothing."""
-        return cls([_planned(config, folder) for config, folder in runs])
+    def of(cls, runs: list[tuple[DictConfig, Path, str]]) -> "Plan":
+        """Looks at the folders of the runs; changes nothing.
+
+        Args:
+            runs: config, folder, and the overrides by which it differs from the others.
+        """
+        return cls([_planned(*run) for run in runs])
 
     def seconds(self, num_processes: int) -> float | None:
         """Rough time of what is still to train, from records beside it; None without any."""
@@ -49,7 +55,8 @@ class Plan:
         """A table of the runs, and what they would cost."""
         table = Table("run", "state", "folder", title="what this command would do")
         for run in self.runs:
-            table.add_row(run.run_name, run.state, str(run.folder))
+            name = f"{run.run_name}\n{run.overrides}".rstrip()
+            table.add_row(escape(name), run.state, escape(str(run.folder)))
         console = Console()
         console.print(table)
         num_to_train = sum(run.to_train for run in self.runs)
@@ -63,12 +70,13 @@ class Plan:
         )
 
 
-def _planned(config: DictConfig, folder: Path) -> PlannedRun:
+def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     record = records.read_record(folder)
     interrupted = (folder / "checkpoints" / "last.ckpt").is_file()
     state = record["status"] if record else ("interrupted" if interrupted else "new")
     return PlannedRun(
         run_name=config.run_name,
+        overrides=overrides,
         folder=folder,
         state=state,
         to_train=config.rerun or not records.has_result(record),

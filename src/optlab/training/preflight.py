@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from hydra.utils import get_object
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from optlab.optim import param_groups
@@ -82,7 +82,6 @@ def _ranges(config: DictConfig) -> Iterator[str]:
         yield f"seed is {config.seed}; it must be a whole number >= 0"
     for knob, value, allowed in (
         ("weight_decay_on", config.weight_decay_on, ("all", "kernels")),
-        ("on_error", config.on_error, ("continue", "stop")),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
         ("trainer.strategy", config.trainer.strategy, STRATEGIES),
@@ -148,8 +147,14 @@ def _nearest(knob: Any, known: Iterable[str]) -> str:
 
 def _monitors(config: DictConfig) -> Iterator[str]:
     watching = {"callbacks.best": config.callbacks.best}
-    if config.callbacks.get("early_stopping") is not None:
-        watching["callbacks.early_stopping"] = config.callbacks.early_stopping
+    early_stopping = config.callbacks.get("early_stopping")
+    if isinstance(early_stopping, DictConfig):
+        watching["callbacks.early_stopping"] = early_stopping
+    elif early_stopping is not None:
+        yield (
+            f"callbacks.early_stopping is {early_stopping}; it is null or has a _target_: "
+            "callbacks=early_stopping switches it on"
+        )
     for path, node in watching.items():
         if node.monitor not in MONITORS:
             allowed = ", ".join(MONITORS)
@@ -161,6 +166,16 @@ def _monitors(config: DictConfig) -> Iterator[str]:
 
 def _optimizer_limits(config: DictConfig) -> Iterator[str]:
     optimizer, trainer = config.optimizer, config.trainer
+    # What these classes do not check themselves, and then diverge or divide by zero
+    for ending, knob, allowed, is_allowed in (
+        (".RMSprop", "alpha", "it must be in [0, 1)", lambda alpha: 0 <= alpha < 1),
+        ("ScheduleFree", "betas", "each must be in (0, 1)", lambda beta: 0 < beta < 1),
+    ):
+        values = optimizer.get(knob)
+        numbers = list(values) if OmegaConf.is_list(values) else [values]
+        concerned = ending in optimizer._target_ and all(map(_is_number, numbers))
+        if concerned and not all(map(is_allowed, numbers)):
+            yield f"optimizer.{knob} is {values}; {allowed}"
     if optimizer._target_.endswith(".LBFGS"):
         if trainer.accumulate_grad_batches > 1:
             yield (
@@ -190,7 +205,9 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
     ):
         part = config[group]
         try:
-            maker(part, **lengths)(*arguments)
+            made = maker(part, **lengths)(*arguments)
+            if group == "optimizer":
+                inspect.signature(made.step).bind(lambda: None)
         except Exception as error:
             yield (
                 f"{part._target_} refuses its knobs: {error} ({type(error).__name__}); "

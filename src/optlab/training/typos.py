@@ -14,6 +14,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+# Options that plugins bring, and the extra that installs each
+EXTRAS = {
+    "hydra/sweeper=optuna": "optuna",
+    "hydra/launcher=joblib": "joblib",
+    "hydra/launcher=ray": "ray",
+    "hydra/launcher=submitit_local": "submitit",
+    "hydra/launcher=submitit_slurm": "submitit",
+}
 OTHER_SOURCES = ("--config-dir", "-cd", "--config-path", "-cp", "hydra.searchpath")
 
 
@@ -52,9 +60,14 @@ def _wrong_options(overrides: list[Override]) -> list[str]:
             continue
         for choice in _values(override):
             if choice not in options and choice != "null":
+                extra = EXTRAS.get(f"{override.key_or_group}={choice}")
                 problems.append(
                     f"{override.key_or_group}={choice}: there is no such option."
-                    + _hint(choice, options, f"{override.key_or_group}=")
+                    + (
+                        f'\nhint: it comes with pip install -e ".[{extra}]"'
+                        if extra
+                        else _hint(choice, options, f"{override.key_or_group}=")
+                    )
                 )
     return problems
 
