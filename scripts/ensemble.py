@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.study_dir / "report" / "ensemble.csv"
     path.parent.mkdir(exist_ok=True)
     ensemble.table().to_csv(path, index=False)
-    shown = Table("run", "val %", "test %", "test loss", "", title=str(options.study_dir))
+    shown = Table("run", "val %", "test %", "test loss", "", title=escape(str(options.study_dir)))
     for row in ensemble.rows:
         accuracies = percent(row.val_accuracy), percent(row.test_accuracy)
         shown.add_row(row.name, *accuracies, f"{row.test_loss:.4f}", row.role)

@@ -150,10 +150,33 @@ def test_run_that_cannot_be_used_says_why_and_the_others_answer(
     assert ask(networks, {"sgd": runs["sgd"]}, PREPARED, with_saliency=True) is None
 
 
+def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    weights = make_run() / "checkpoints" / "best.ckpt"
+    weights.rename(tmp_path / "on its way")
+    networks, runs = Networks(), runs_of(tmp_path)
+    assert ask(networks, runs, PREPARED, with_saliency=False) is None
+    (tmp_path / "on its way").rename(weights)
+    assert ask(networks, runs, PREPARED, with_saliency=False) is not None
+
+
 def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
     assert Networks(load=lambda _: network_of(7)).get(fake_run()) == (
         "it does not answer with 10 classes"
     )
     broken = network_of()
     nn.init.constant_(broken[1].bias, float("nan"))  # type: ignore[index]
-    assert Networks(load=lambda _: broken).get(fake_run()) == "its weights are not finite"
+    assert Networks(load=lambda _: broken).get(fake_run()) == (
+        "its weights or its answers are not finite"
+    )
+
+
+def test_network_whose_answer_to_the_picture_is_not_finite_keeps_silent() -> None:
+    class Loud(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = super().forward(images)
+            return answer / (images.amax() <= 0)  # infinite for all but the probe
+
+    networks = Networks(load=lambda _: Loud(nn.Flatten(), nn.Linear(784, 10)))
+    assert ask(networks, {"adam": [fake_run()]}, PREPARED, with_saliency=False) is None

@@ -224,6 +224,47 @@ def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> 
     assert names == {"digits-mlp (digits, 28 px)", "digits-mlp (mnist, 28 px)"}
 
 
+def test_image_folders_of_one_size_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    for optimizer, names in (
+        ("adam", ["ant", "bee"]),
+        ("sgd", ["cat", "dog"]),
+        ("muon", ["x", "y"]),
+    ):
+        folder = make_run(optimizer=optimizer)
+        dataset = json.loads((folder / "record.json").read_text())["dataset"]
+        change(folder, dataset={**dataset, "name": "image_folder", "class_names": names})
+    table = Catalogue(tmp_path).table()
+    assert len(table.studies) == 3
+    assert {run.id for study in table.studies.values() for run in study.runs} == set(table.runs)
+
+
+def test_folder_that_cannot_be_named_hides_no_other(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run()
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / os.fsdecode(b"caf\xe9") / "run").symlink_to(folder)
+    assert len(Catalogue(tmp_path).table().runs) == 1
+
+
+def test_accuracy_that_is_none_is_a_reason_to_leave_a_run_out(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    change(make_run(), test={"best": {"loss": 0.1, "accuracy": 92.7}})
+    ((_, _, problem),) = Catalogue(tmp_path).table().unreadable
+    assert "test.best.accuracy" in problem
+
+
+def test_reason_of_a_failure_tells_no_path_of_this_computer(
+    make_run: MakeRun, make_failed_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run(optimizer="sgd")
+    make_failed_run(
+        reason="ValueError: /home/me/img/colour A/train/ant holds no pictures; a/b stays"
+    )
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    (failure,) = study.failures
+    assert failure.reason == "ValueError: …/colour A/train/ant holds no pictures; a/b stays"
+
+
 def test_damaged_curve_leaves_a_run_without_one(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(curve=[(1.0, 0.5, 0.5), (float("nan"), 0.4, 0.6)])
     (run,) = Catalogue(tmp_path).table().runs.values()

@@ -96,6 +96,18 @@ def test_jpeg_is_read() -> None:
     assert picture_from_image(file.getvalue(), "image/jpeg").shape == (16, 16, 3)
 
 
+def test_photograph_stands_as_the_camera_was_held() -> None:
+    image = Image.new("L", (16, 8), 255)
+    image.paste(0, (0, 0, 4, 8))  # dark at the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    picture = picture_from_image(file.getvalue(), "image/jpeg")
+    assert picture.shape == (16, 8)
+    assert picture[:3].max() < 60 < 200 < picture[6:].min()  # dark at the top
+
+
 def test_declared_size_is_refused_before_decoding() -> None:
     for width, height in ((3000, 3000), (5000, 2), (30_000, 30_000), (2**31 - 1, 2**31 - 1)):
         with pytest.raises(ValueError, match=r"pixels|not a readable PNG") as caught:

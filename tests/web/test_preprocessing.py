@@ -92,6 +92,15 @@ def test_thin_strokes_grow_to_those_of_the_embedded_digits() -> None:
     assert ink(24) == pytest.approx(0.40, abs=0.04)  # left alone: pi * 27.2 * 4.8 / 32**2
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+def test_thin_pen_on_a_large_sheet_is_no_blank(dataset: str) -> None:
+    canvas = Image.new("L", (2000, 2000), 255)
+    ImageDraw.Draw(canvas).line([(500, 400), (1500, 400), (900, 1600)], fill=0, width=4)
+    prepared = prepare(np.asarray(canvas), dataset=dataset, in_channels=1, image_size=28)
+    assert not prepared.blank
+    assert prepared.pixels.max() > 0.5
+
+
 def test_drawing_survives_extreme_shapes() -> None:
     line = np.full((1, 1000), 255, np.float32)
     line[0, 100:900] = 0

@@ -1,6 +1,8 @@
 """The answer in the terminal."""
 
 import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def test_what_cannot_be_answered_is_said(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         answer_table(image, "image/png", trained_outputs, study)
+
+
+def test_class_names_are_no_markup(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_run()
+    record = json.loads((folder / "record.json").read_text())
+    record["dataset"]["class_names"] = [f"[red] cat {number} [/x]" for number in range(10)]
+    (folder / "record.json").write_text(json.dumps(record))
+    file = io.StringIO()
+    Console(file=file, width=200).print(answer_table(png_of_a_seven(), "image/png", tmp_path))
+    assert "[red] cat " in file.getvalue()
 
 
 def test_no_trained_model_is_said_with_the_command(tmp_path: Path) -> None:

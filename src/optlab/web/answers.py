@@ -63,13 +63,13 @@ class Networks:
     ) -> None:
         self._load = load
         self._max_parameters = max_parameters
-        self._kept: OrderedDict[tuple[str, int], nn.Module | str] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int], nn.Module | str] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
     def get(self, run: Run) -> nn.Module | str:
         """The run's network, or in a sentence why it cannot answer."""
-        key = (run.id, run.modified_ns)  # a run trained again is loaded again
+        key = _key(run)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -81,13 +81,13 @@ class Networks:
             network = self._load_checked(run)
             with self._lock:
                 self._kept[key] = network
-                self._make_room(run.id, run.modified_ns)
+                self._make_room(key)
         return network
 
     def problem(self, run: Run) -> str | None:
         """Why this run was found unusable; None where it works or has not been tried."""
         with self._lock:
-            kept = self._kept.get((run.id, run.modified_ns))
+            kept = self._kept.get(_key(run))
         return kept if isinstance(kept, str) else None
 
     def _load_checked(self, run: Run) -> nn.Module | str:
@@ -102,17 +102,27 @@ class Networks:
             return "its weights could not be loaded; the server's log says why"
         if logits.shape != (1, len(dataset.class_names)):
             return f"it does not answer with {len(dataset.class_names)} classes"
-        if not all(bool(p.isfinite().all()) for p in network.parameters()):
-            return "its weights are not finite"
+        numbers = [*network.state_dict().values(), logits]
+        if not all(bool(each.isfinite().all()) for each in numbers):
+            return "its weights or its answers are not finite"
         return network.requires_grad_(False)
 
-    def _make_room(self, run_id: str, modified_ns: int) -> None:
-        for key in [k for k in self._kept if k[0] == run_id and k[1] != modified_ns]:
+    def _make_room(self, latest: tuple[str, int, int]) -> None:
+        for key in [k for k in self._kept if k[0] == latest[0] and k != latest]:
             del self._kept[key]  # the weights of before
         total = sum(map(_num_parameters, self._kept.values()))
         while total > self._max_parameters and len(self._kept) > 1:
             _, network = self._kept.popitem(last=False)
             total -= _num_parameters(network)
+
+
+def _key(run: Run) -> tuple[str, int, int]:
+    """What was trained again, or copied after its record, is loaded again."""
+    try:
+        weights_ns = (run.folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    except OSError:
+        weights_ns = 0
+    return run.id, run.modified_ns, weights_ns
 
 
 def _num_parameters(network: nn.Module | str) -> int:
@@ -142,7 +152,9 @@ def ask(
             network = networks.get(run)
             if isinstance(network, str):
                 continue
-            models.append(_ask_one(network, run, pixels, with_saliency))
+            answer = _ask_one(network, run, pixels, with_saliency)
+            if np.isfinite(answer.probabilities).all():
+                models.append(answer)
         if models:
             optimizers.append(
                 OptimizerAnswer(

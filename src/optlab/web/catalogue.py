@@ -147,11 +147,25 @@ def _run_folders(outputs: Path) -> list[Path]:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    """In order of name; none where this one is missing, unreadable or deleted while we look."""
+    """In order of name; none where this one is missing, unreadable or deleted while we look.
+
+    A name that is no UTF-8 could not be told to any client.
+    """
     try:
-        return sorted(entry for entry in folder.iterdir() if os.path.isdir(entry))
+        return sorted(
+            entry for entry in folder.iterdir() if os.path.isdir(entry) and _is_utf8(entry.name)
+        )
     except OSError:
         return []
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        log.warning("a folder is left out, its name is no UTF-8: %r", name)
+        return False
+    return True
 
 
 def _modified_ns(file: Path) -> int | None:
@@ -231,9 +245,11 @@ def _studies_of(
         key = (dataset.name, dataset.in_channels, dataset.image_size, *dataset.class_names)
         datasets[key].append(run)
     first_of_name = {key[0]: key for key in reversed(datasets)}
-    studies = []
+    studies: list[Study] = []
     for key, members in datasets.items():
         name = folder.name if len(datasets) == 1 else f"{folder.name} ({key[0]}, {key[2]} px)"
+        alike = sum(study.name.startswith(name) for study in studies)
+        name += f" #{alike + 1}" if alike else ""  # image folders of one size, say
         failed = tuple(
             failure for failure in failures if first_of_name.get(failure.record.dataset.name) == key
         )

@@ -8,7 +8,7 @@ import logging
 from typing import Annotated
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ def picture_from_image(body: bytes, content_type: str) -> np.ndarray:
                     f"The image has {width} x {height} pixels; at most {MAX_IMAGE_PIXELS:,} "
                     f"and {MAX_SIDE} on a side are read."
                 )
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                return _to_array(ImageOps.exif_transpose(image))  # as the camera was held
             return _to_array(image)
     except PictureTooLarge:
         raise

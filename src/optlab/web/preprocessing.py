@@ -75,6 +75,7 @@ def prepare_drawing(picture: np.ndarray, *, side: int = MNIST_SIDE) -> Prepared:
     if crop is None:
         return Prepared(np.zeros((1, side, side), np.float32), blank=True)
     fitted = _fit(crop, round(side * MNIST_BOX / MNIST_SIDE))
+    fitted = fitted / fitted.max()  # a thin pen on a large sheet fades as it shrinks
     return Prepared(_centre_mass(fitted, side)[None], blank=False)
 
 
@@ -83,7 +84,8 @@ def prepare_uci_digit(picture: np.ndarray, *, side: int = MNIST_SIDE) -> Prepare
     crop = _crop_to_ink(ink_of(picture))
     if crop is None:
         return Prepared(np.zeros((1, side, side), np.float32), blank=True)
-    fitted = _fit(crop, UCI_BITMAP) > UCI_INK_LEVEL
+    fitted = _fit(crop, UCI_BITMAP)
+    fitted = fitted > UCI_INK_LEVEL * fitted.max()  # a thin pen fades as it shrinks
     height, width = fitted.shape
     top, left = (UCI_BITMAP - height) // 2, (UCI_BITMAP - width) // 2
     bitmap = np.zeros((UCI_BITMAP, UCI_BITMAP), bool)

@@ -11,7 +11,7 @@ class _Part(BaseModel):
 
 class Scores(_Part):
     loss: float | None = None
-    accuracy: float | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class BestAndLast(_Part):

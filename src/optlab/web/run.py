@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from optlab.web.record import AnyRecord, FailedRecord, Record
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
+LEADING_FOLDERS = re.compile(r"(?<![\w:/.…])/(?:[^\s/'\",:;]+/)+")  # of an absolute path
 MAX_REASON_LENGTH = 240  # characters
 
 
@@ -79,6 +81,7 @@ class Failure:
         reason = (self.record.reason or "no reason recorded").replace(
             str(self.folder.parents[1].absolute()), "outputs"
         )
+        reason = LEADING_FOLDERS.sub("…/", reason)
         return textwrap.shorten(reason, MAX_REASON_LENGTH, placeholder=" ...")
 
 

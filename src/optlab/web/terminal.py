@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -48,7 +49,7 @@ def answer_table(
     if answer is None:
         raise ValueError(f"None of the models of {study.name} could be loaded.")
 
-    table = RichTable(title=f"{study.title} ({dataset.title})", title_justify="left")
+    table = RichTable(title=escape(f"{study.title} ({dataset.title})"), title_justify="left")
     table.add_column("Optimizer")
     table.add_column("Says", justify="center")
     table.add_column("Sure", justify="right")
@@ -59,13 +60,13 @@ def answer_table(
         differs = int(said.probabilities.argmax()) != top
         table.add_row(
             Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
-            *_words(said.probabilities, dataset.class_names),
+            *map(escape, _words(said.probabilities, dataset.class_names)),
             str(len(said.models)),
             style="yellow" if differs else None,
         )
     table.add_section()
     num_models = sum(len(said.models) for said in answer.optimizers)
-    words = _words(answer.probabilities, dataset.class_names)
+    words = map(escape, _words(answer.probabilities, dataset.class_names))
     table.add_row("Ensemble", *words, str(num_models), style="bold")
     return table
 

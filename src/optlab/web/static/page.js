@@ -273,6 +273,7 @@ async function refresh() {
   else {
     state.study = same; // newly trained models join in
     if (state.optimizer && !same.optimizers.includes(state.optimizer)) state.optimizer = state.model = null;
+    if (!models.models.some((model) => model.id === state.model && model.study_name === same.name)) state.model = null;
     state.details.clear();
     showOptimizers();
     readDetails();
