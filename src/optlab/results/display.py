@@ -6,6 +6,7 @@ from optlab.results.statistics import Estimate
 
 NOTHING = "-"  # a value that does not exist
 MINUS = "\N{MINUS SIGN}"
+MOST_NAMED = 5  # names in one sentence
 
 
 def percent(fraction: float | None) -> str:
@@ -55,3 +56,9 @@ def count(value: float | None) -> str:
 def joined(names: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def some(names: list[str]) -> str:
+    """The names, as far as a sentence holds them: `a, b, c, d, e and 3 more`."""
+    rest = len(names) - MOST_NAMED
+    return joined([*names[:MOST_NAMED], f"{rest} more"] if rest > 0 else names)

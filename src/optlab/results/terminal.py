@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from optlab.results.display import NOTHING, count, percent_estimate, points, seconds
+from optlab.results.display import NOTHING, count, percent_estimate, points, seconds, some
 from optlab.results.study import Study
 from optlab.results.summary import GroupSummary, ProblemSummary, summarize
 from optlab.results.verdict import verdict_of
@@ -24,8 +24,12 @@ def print_summary(study: Study, console: Console | None = None) -> None:
         console.print(f"[bold]{escape(verdict.lead)}[/bold]")
         for remark in verdict.remarks:
             console.print(escape(remark))
+        by_reason: dict[str, list[str]] = {}
         for run, reason in problem.left_out:
-            console.print(f"[yellow]left out[/yellow] {escape(run.folder.name)}: {escape(reason)}")
+            by_reason.setdefault(reason, []).append(run.folder.name)
+        for reason, names in by_reason.items():
+            listed = escape(some(names))
+            console.print(f"[yellow]left out[/yellow] {listed}: {escape(reason)}")
     for run in study.counted_runs:
         if not run.is_finished:
             command = run.record.get("command") or NOTHING

@@ -3,7 +3,16 @@
 import math
 from dataclasses import dataclass
 
-from optlab.results.display import MINUS, count, joined, percent_estimate, points, seconds
+from optlab.results.display import (
+    MINUS,
+    MOST_NAMED,
+    count,
+    joined,
+    percent_estimate,
+    points,
+    seconds,
+    some,
+)
 from optlab.results.palette import display_name
 from optlab.results.statistics import (
     MIN_PAIRS,
@@ -12,8 +21,6 @@ from optlab.results.statistics import (
 )
 from optlab.results.summary import GroupSummary, ProblemSummary
 from optlab.results.target import target_of
-
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def _lead(summary: ProblemSummary, best: GroupSummary) -> str:
             "no other setting finished to compare it with."
         )
     if len(summary.tied) > 1:
-        tied = _some([display_name(row.label) for row in summary.tied])
+        tied = some([display_name(row.label) for row in summary.tied])
         return f"{tied} tie on validation with {validation}{over}."
     return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
 
@@ -75,7 +82,7 @@ def _certainty(summary: ProblemSummary, best: GroupSummary, is_tuned: bool) -> l
     apart = [display_name(row.label) for row in summary.rows if _shares_no_pair(row)]
     if apart:
         remarks.append(
-            f"No seed in common with {name}, so not compared with it on test: {_some(apart)}."
+            f"No seed in common with {name}, so not compared with it on test: {some(apart)}."
         )
     if single and all(row.num_finished == 1 for row in summary.finished):
         more = "hydra.sweeper.seeds=5" if is_tuned else "seed=0,1,2,3,4"
@@ -84,7 +91,7 @@ def _certainty(summary: ProblemSummary, best: GroupSummary, is_tuned: bool) -> l
             f"Repeat with {more} to know more."
         )
     elif single:
-        names = _some([display_name(row.label) for row, _ in single])
+        names = some([display_name(row.label) for row, _ in single])
         remarks.append(f"One seed in common with {name}, so no interval: {names}.")
     claims = [diff.num_pairs for _, diff in compared if diff.num_pairs >= MIN_PAIRS]
     if len(claims) > 1:
@@ -108,19 +115,13 @@ def _missing_seeds(summary: ProblemSummary) -> list[str]:
            if row.has_few_runs]  # fmt: skip
     if few:
         remarks.append(
-            f"With far fewer runs than the others, and so ranked after them: {_some(few)}."
+            f"With far fewer runs than the others, and so ranked after them: {some(few)}."
         )
     return remarks
 
 
 def _shares_no_pair(row: GroupSummary) -> bool:
     return row.difference is not None and not row.difference.num_pairs
-
-
-def _some(names: list[str]) -> str:
-    """The names, as far as a sentence holds them."""
-    rest = len(names) - _MOST_NAMED
-    return joined([*names[:_MOST_NAMED], f"{rest} more"] if rest > 0 else names)
 
 
 def _with_verdict(
@@ -130,7 +131,7 @@ def _with_verdict(
 
 
 def _named(members: list[tuple[GroupSummary, PairedDifference]]) -> str:
-    return _some(
+    return some(
         [
             f"{display_name(row.label)} ({points(diff.mean)} points, {interval_in_words(diff)})"
             for row, diff in members
@@ -158,7 +159,7 @@ def _mishaps(summary: ProblemSummary) -> list[str]:
         rows = [row for row in summary.rows if getattr(row, f"num_{word}")]
         texts = [
             f"{display_name(row.label)} ({getattr(row, f'num_{word}')} of {len(row.group.runs)})"
-            for row in rows[: 2 * _MOST_NAMED]
+            for row in rows[: 2 * MOST_NAMED]
         ]
         if len(rows) > len(texts):
             texts.append(f"{len(rows) - len(texts)} more")
@@ -204,10 +205,10 @@ def _target(summary: ProblemSummary) -> list[str]:
     ]
     if in_part:
         none = f"In the median none reached {target}; some runs did"
-        remarks.append(f"{'Reached it in some runs' if hits else none}: {_some(in_part)}.")
+        remarks.append(f"{'Reached it in some runs' if hits else none}: {some(in_part)}.")
     missed = [display_name(row.label) for row in rows if not row.num_reached]
     if missed:
-        remarks.append(f"Missed it: {_some(missed)}.")
+        remarks.append(f"Missed it: {some(missed)}.")
     return remarks
 
 
