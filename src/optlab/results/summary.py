@@ -31,7 +31,6 @@ class GroupSummary:
     rank: int
     is_best: bool
     difference: PairedDifference | None  # test accuracy against the best; None for itself
-    num_classes: int
     score: float | None = None  # what it is ranked by; None without a finished run
     has_few_runs: bool = False  # too few beside the others to lead
     targets_agree: bool = True  # with those of the other groups
@@ -246,7 +245,6 @@ def summarize(problem: Problem) -> ProblemSummary:
             rank,
             is_best=group is best,
             difference=difference,
-            num_classes=problem.num_classes,
             score=scores.get(group),
             has_few_runs=group in few,
             targets_agree=targets_agree,

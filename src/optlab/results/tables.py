@@ -10,7 +10,7 @@ from optlab.results.rates import RatePoint
 from optlab.results.records import Run
 from optlab.results.statistics import Estimate
 from optlab.results.study import Study
-from optlab.results.summary import GroupSummary, ProblemSummary, validation_score
+from optlab.results.summary import GroupSummary, ProblemSummary
 from optlab.results.target import target_of, time_to_target
 
 
@@ -31,7 +31,7 @@ def _summary_row(summary: ProblemSummary, row: GroupSummary) -> dict[str, object
         "num_finished": row.num_finished,
         "num_diverged": row.num_diverged,
         "num_failed": row.num_failed,
-        "validation_score": validation_score(row.group, row.num_classes),
+        "validation_score": row.score,
     }
     for name, estimate in (
         ("val_accuracy_best", row.accuracy("validation")),
