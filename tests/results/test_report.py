@@ -355,3 +355,13 @@ def test_unreadable_study_json_is_told_before_the_figures(new_study):
     assert "It says which runs are trials of a tuning" in page
     summary = (writer.folder / "report" / "summary.md").read_text()
     assert summary.index("> Careful: study.json") < summary.index("leads on validation")
+
+
+@pytest.mark.parametrize(("version", "is_drawn"), [(1, True), (2, False)])
+def test_profile_joins_problems_of_one_protocol_version(version, is_drawn, new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        writer.run(optimizer, accuracy=0.98)
+        writer.run(optimizer, accuracy=0.98, data="digits", record={"protocol_version": version})
+    make_report(writer.folder)
+    assert (writer.folder / "report" / "performance_profile.png").exists() is is_drawn

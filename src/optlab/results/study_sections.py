@@ -46,14 +46,14 @@ def study_sections(
 
 
 def _profile(summaries: list[ProblemSummary], folder: ReportFolder) -> Section | None:
-    newest = max((run.record["protocol_version"] for s in summaries for run in s.problem.runs),
-                 default=None)  # fmt: skip
+    versions = [[run.record["protocol_version"] for run in s.problem.runs] for s in summaries]
+    newest = max((max(each) for each in versions), default=None)
     timed = [
         summary
-        for summary in summaries
+        for summary, found in zip(summaries, versions, strict=True)
         if any(row.reached for row in summary.rows)
         and not summary.unlike_clocks
-        and all(run.record["protocol_version"] == newest for run in summary.problem.runs)
+        and min(found) == newest
     ]
     if len(timed) < 2:
         return None

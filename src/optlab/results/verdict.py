@@ -111,12 +111,10 @@ def _missing_seeds(summary: ProblemSummary) -> list[str]:
         "The settings have results for different seeds: the rank takes into account which, the "
         "means in the table do not."
     ]
-    few = [f"{display_name(row.label)} ({row.num_finished})" for row in summary.rows
-           if row.has_few_runs]  # fmt: skip
-    if few:
-        remarks.append(
-            f"With far fewer runs than the others, and so ranked after them: {some(few)}."
-        )
+    rows = [row for row in summary.rows if row.has_few_runs]
+    if rows:
+        few = some([f"{display_name(row.label)} ({row.num_finished})" for row in rows])
+        remarks.append(f"With far fewer runs than the others, and so ranked after them: {few}.")
     return remarks
 
 
