@@ -81,16 +81,8 @@ def launch(
     for job in unique:
         if job not in todo:
             _touch(job)
-    common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
-    plan = Plan.of(
-        [
-            (replica, run_dir(replica), " ".join(o for o in job.overrides if o not in common))
-            for job in unique
-            for replica in replicas(job.config)
-        ]
-    )
     if any(job.config.plan for job in jobs):
-        plan.print(num_processes or _affordable(todo, memory_per_run_gib))
+        _plan(unique).print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]
     if len(todo) < len(unique):
         print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
@@ -114,6 +106,17 @@ def _compose(
         composed.hydra.job.id = str(index)
         composed.hydra.job.num = index
     return Job(overrides, composed, run_dir(composed))
+
+
+def _plan(jobs: list[Job]) -> Plan:
+    common = set.intersection(*(set(job.overrides) for job in jobs))
+    return Plan.of(
+        [
+            (replica, run_dir(replica), " ".join(o for o in job.overrides if o not in common))
+            for job in jobs
+            for replica in replicas(job.config)
+        ]
+    )
 
 
 def _touch(job: Job) -> None:

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -159,6 +159,7 @@ def _folders_in(folder: Path) -> list[Path]:
         return []
 
 
+@cache  # so that a folder is told of once and not at every look
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()

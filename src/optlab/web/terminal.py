@@ -60,19 +60,20 @@ def answer_table(
         differs = int(said.probabilities.argmax()) != top
         table.add_row(
             Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
-            *map(escape, _words(said.probabilities, dataset.class_names)),
+            *_words(said.probabilities, dataset.class_names),
             str(len(said.models)),
             style="yellow" if differs else None,
         )
     table.add_section()
     num_models = sum(len(said.models) for said in answer.optimizers)
-    words = map(escape, _words(answer.probabilities, dataset.class_names))
+    words = _words(answer.probabilities, dataset.class_names)
     table.add_row("Ensemble", *words, str(num_models), style="bold")
     return table
 
 
 def _words(probabilities: np.ndarray, names: list[str]) -> tuple[str, str, str]:
     """Top class, its probability, and the runners-up."""
+    names = [escape(name) for name in names]
     order = np.argsort(-probabilities)
     runners_up = order[1 : 1 + NUM_RUNNERS_UP]
     return (
