@@ -7,6 +7,7 @@ study does not cross.
 
 import atexit
 import gc
+import linecache
 import logging
 import math
 import os
@@ -120,6 +121,7 @@ def _run(config: DictConfig) -> bool:
         from optlab.training.run import run
 
         gc.enable()
+        linecache.clearcache()  # 4 MB of source that torch's decorators looked into
         run(config)
         return True
     except SystemExit as end:

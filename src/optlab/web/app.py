@@ -6,7 +6,6 @@ of its threads runs torch on one core, because small networks lose more to shari
 
 import asyncio
 import hashlib
-import importlib.metadata
 import mimetypes
 import os
 from collections.abc import Callable, Collection
@@ -21,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from optlab import __version__
 from optlab.web import answers, schemas, summary
 from optlab.web.catalogue import Catalogue
 from optlab.web.guard import SECURITY_HEADERS, Guard
@@ -77,7 +77,7 @@ def create_app(
 
     app = FastAPI(
         title="OptLab",
-        version=importlib.metadata.version("optlab"),
+        version=__version__,
         description="Ask every optimizer's model what a picture shows.",
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages load their scripts from elsewhere

@@ -54,6 +54,7 @@ class Picture:
             metadata={"Software": None},
             pil_kwargs={"compress_level": 4},
         )
+        FigureCanvasAgg(self.figure)  # takes the place of the one that keeps its pixels, 5 MB
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from optlab.results.figures.canvas import (
@@ -26,6 +28,18 @@ from optlab.results.figures.canvas import (
 from optlab.results.per_class import most_confused
 
 MAX_CLASSES_WITH_NUMBERS = 20
+
+
+def _cells(ax: Axes, values: np.ndarray, **colors: Any) -> QuadMesh:
+    """A matrix, row 0 on top, entry (i, j) around (x=j, y=i); NaN stays empty.
+
+    A mesh, since imshow would blow the few numbers up to the pixels of the sheet: 20 MB a matrix,
+    which was the peak memory of a small run.
+    """
+    rows, columns = values.shape
+    mesh = ax.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, values, **colors)
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    return mesh
 
 
 def _quiet(ax: Axes) -> None:
@@ -61,12 +75,12 @@ class ConfusionMatrix(Picture):
         share = np.divide(errors, rows, out=np.zeros_like(errors), where=rows > 0)
         np.fill_diagonal(share, np.nan)
         worst = float(np.nanmax(share)) if size > 1 else 0.0
-        self.artists["image"] = ax.imshow(
-            share, cmap="Oranges", vmin=0, vmax=max(1.25 * worst, 1e-9)
+        self.artists["cells"] = _cells(
+            ax, share, cmap="Oranges", vmin=0, vmax=max(1.25 * worst, 1e-9)
         )
-        ax.imshow(  # the diagonal, by recall, in a colour of its own
-            np.where(np.eye(size, dtype=bool), 1.0, np.nan), cmap="Blues", vmin=0, vmax=6
-        )
+        diagonal = np.where(np.eye(size, dtype=bool), 1.0, np.nan)
+        _cells(ax, diagonal, cmap="Blues", vmin=0, vmax=6)
+        ax.set_aspect("equal")
         self.artists["numbers"] = self._numbers(ax, matrix, share, worst)
         _quiet(ax)
         small = SIZE_SMALL - (1.5 if self.compact else 0)
@@ -201,8 +215,8 @@ class PerClassF1(Picture):
             bottom=below,
         )
         low, high = float(values.min()), float(values.max())
-        self.artists["image"] = ax.imshow(
-            values, aspect="auto", cmap="viridis", vmin=low, vmax=max(high, low + 1e-6)
+        self.artists["cells"] = _cells(
+            ax, values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-6)
         )
         self.artists["numbers"] = []
         if values.shape[1] <= MAX_CLASSES_WITH_NUMBERS:

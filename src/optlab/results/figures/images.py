@@ -125,7 +125,7 @@ class FirstLayerFilters(Picture):
     columns: int = 16
 
     def plot(self, ax: Axes | None = None) -> "FirstLayerFilters":
-        filters = np.asarray(self.filters, dtype=float)
+        filters = np.asarray(self.filters[: self.max_filters], dtype=float)
         if filters.ndim == 4 and filters.shape[1] == 1:
             filters = filters[:, 0]
         if filters.ndim not in (3, 4) or (filters.ndim == 4 and filters.shape[1] != 3):
@@ -133,7 +133,6 @@ class FirstLayerFilters(Picture):
                 f"filters have shape {self.filters.shape}; a picture needs (N, H, W) or "
                 "(N, 3, H, W).\n\nhint: reshape a dense layer's weights to the image's size"
             )
-        filters = filters[: self.max_filters]
         columns = min(self.columns, max(int(np.ceil(np.sqrt(2 * len(filters)))), 1), len(filters))
         self.ax = ax = _tiles(ax, len(filters), columns, 0.0)[0]
         columns = max(columns, 1)
