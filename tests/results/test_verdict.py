@@ -112,3 +112,12 @@ def test_times_to_different_targets_stand_nowhere(new_study):
     summary = summarize(problem)
     assert [row.reached for row in summary.rows] == [(), ()]
     assert set(summary_table([summary]).epochs_to_target.isna()) == {True}
+
+
+def test_runs_of_an_edited_class_are_no_repeats(new_study):
+    writer = new_study()
+    for seed, version in enumerate(["1f", "1f", "2e"]):
+        writer.run("mine", seed, record={"own_code": {"my_optimizers": version}})
+        writer.run("sgd", seed, record={"own_code": {}})
+    (told,) = [remark for remark in remarks_of(writer) if "edited" in remark]
+    assert told.startswith("A class was edited between the runs of mine: they are no repeats")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from optlab.training.own_code import _fingerprint
+
 
 def record_of(folder):
     return json.loads((folder / "record.json").read_text())
@@ -129,6 +131,24 @@ def test_run_that_raises_is_recorded_and_the_others_finish(
     )  # fmt: skip
     assert stopped.exit_code == 1
     assert "adam-seed0" not in runs()
+
+
+def test_class_that_was_edited_since_is_told(study, runs, broken_optimizer, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = (broken_optimizer, "optimizer=sgd,works", "trainer.max_epochs=1")
+    study(*command, report=False)
+    assert list(record_of(runs()["works-seed0"])["own_code"]) == ["mine_test_optimizers"]
+    assert record_of(runs()["sgd-seed0"])["own_code"] == {}
+
+    with (tmp_path / "mine_test_optimizers.py").open("a") as file:
+        file.write("# a better idea\n")
+    _fingerprint.cache_clear()
+    told = "mine_test_optimizers has changed since 1 of them were trained: rerun=true trains them"
+    assert told in study(*command, report=False).out
+    plan = study(*command, "plan=true", report=False).out
+    assert "mine_test_optimizers" in plan
+    assert told not in study(*command, "rerun=true", report=False).out
+    assert told not in study(*command, report=False).out
 
 
 def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):

@@ -10,6 +10,7 @@ from filelock import FileLock
 from optlab.results import read_run
 from optlab.training import door
 from optlab.training.identity import run_dir
+from optlab.training.own_code import _fingerprint
 from optlab.training.record import read_record
 
 
@@ -31,6 +32,21 @@ def test_finished_run_is_told_and_not_trained(make_config, capsys):
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{run_dir(config)}: already validation ")
     assert line.endswith("rerun=true trains it again.")
+
+
+def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypatch, capsys):
+    module = tmp_path / "edited_test.py"
+    module.write_text("import torch\nclass Mine(torch.optim.SGD): pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = make_config("optimizer=sgd", "trainer.max_epochs=1")
+    config.optimizer._target_ = "edited_test.Mine"
+    door.start(config)
+    module.write_text("import torch\nclass Mine(torch.optim.Adam): pass\n")
+    _fingerprint.cache_clear()  # as in the next command
+    capsys.readouterr()
+    door.start(config)
+    told = capsys.readouterr().out
+    assert told.endswith("edited_test changed since: rerun=true trains it again.\n")
 
 
 def test_diverged_run_exits_with_1_every_time(make_config, capsys):

@@ -39,6 +39,12 @@ class Group:
     def failed(self) -> tuple[Run, ...]:
         return tuple(run for run in self.runs if run.status == "failed")
 
+    @property
+    def mixes_code(self) -> bool:
+        """Whether a class of the user's was edited between the runs."""
+        known = [run.record["own_code"] for run in self.finished if run.record.get("own_code")]
+        return len(set(map(key_of, known))) > 1
+
     def accuracies(self, split: str, weights: str = "best") -> dict[tuple[int, int], float]:
         """(seed, fold) to accuracy, over the finished runs that have one."""
         values = {(run.seed, run.fold): run.metric(split, weights) for run in self.finished}

@@ -39,7 +39,8 @@ _NEEDED = {
 }
 _NAMED = ("dataset", "model", "optimizer")  # each of these needs a "name"
 _SPLITS = ("validation", "test", "train")
-_OBJECTS = (*_SPLITS, "target", "device", "versions", "replica")  # or null, or not there
+# or null, or not there
+_OBJECTS = (*_SPLITS, "target", "device", "versions", "replica", "own_code")
 
 
 class DamagedRecord(ValueError):

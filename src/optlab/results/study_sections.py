@@ -229,6 +229,8 @@ def _environment(study: Study, summaries: list[ProblemSummary], folder: ReportFo
         note("threads", device.get("num_threads"))
         for name, version in (run.record.get("versions") or {}).items():
             note(name, version)
+        for name, fingerprint in (run.record.get("own_code") or {}).items():
+            note(f"{name} (fingerprint)", fingerprint)
         note("git commit", run.record.get("git_commit"))
         note("trained as replicas", (run.record.get("replica") or {}).get("equality"))
     started = [str(run.record["started_at"]) for run in runs if run.record.get("started_at")]

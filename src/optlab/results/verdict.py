@@ -39,6 +39,7 @@ def verdict_of(summary: ProblemSummary, *, is_tuned: bool = False) -> Verdict:
     remarks = [
         *_certainty(summary, best, is_tuned),
         *_missing_seeds(summary),
+        *_edited_code(summary),
         *_mishaps(summary),
         *_target(summary),
     ]
@@ -116,6 +117,16 @@ def _missing_seeds(summary: ProblemSummary) -> list[str]:
         few = some([f"{display_name(row.label)} ({row.num_finished})" for row in rows])
         remarks.append(f"With far fewer runs than the others, and so ranked after them: {few}.")
     return remarks
+
+
+def _edited_code(summary: ProblemSummary) -> list[str]:
+    edited = [display_name(row.label) for row in summary.finished if row.group.mixes_code]
+    if not edited:
+        return []
+    return [
+        f"A class was edited between the runs of {some(edited)}: they are no repeats of one "
+        "setting. Repeat them with rerun=true."
+    ]
 
 
 def _shares_no_pair(row: GroupSummary) -> bool:

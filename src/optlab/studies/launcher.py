@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from optlab.training import door
 from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir
+from optlab.training.own_code import changed_since
 from optlab.training.plan import Plan
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
@@ -86,6 +88,7 @@ def launch(
         return [_returned(job) for job in jobs]
     if len(todo) < len(unique):
         print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
+        _tell_changes([job for job in unique if job.done])
     if any(job.config.trainer.strategy == "ddp" for job in todo):
         raise ValueError(
             "trainer.strategy=ddp in a study: the run's further processes would each start the "
@@ -117,6 +120,21 @@ def _plan(jobs: list[Job]) -> Plan:
             for replica in replicas(job.config)
         ]
     )
+
+
+def _tell_changes(done: list[Job]) -> None:
+    """A run is recognised by its config; that its classes were edited since must be said."""
+    counts = Counter(
+        name
+        for job in done
+        for replica in replicas(job.config)
+        for name in changed_since(replica, records.read_record(run_dir(replica)) or {})
+    )
+    for name, number in counts.items():
+        print(
+            f"{name} has changed since {number} of them were trained: rerun=true trains them again",
+            flush=True,
+        )
 
 
 def _touch(job: Job) -> None:

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
 from optlab.training.identity import identity, replicas, run_dir, run_hash, task_overrides
+from optlab.training.own_code import changed_since
 from optlab.training.plan import Plan
 from optlab.training.typos import explain_overrides
 
@@ -82,9 +83,13 @@ def start(config: DictConfig) -> float:
             return math.nan  # the first process of the run has the result
         found = [records.read_record(folder) for _, folder in runs]
     else:
-        for (_, folder), record in zip(runs, found, strict=True):
+        for (replica, folder), record in zip(runs, found, strict=True):
             assert record is not None
-            print(f"{folder}: already {records.describe(record)}. rerun=true trains it again.")
+            changed = changed_since(replica, record)
+            since = f"{' and '.join(changed)} changed since: " if changed else ""
+            print(
+                f"{folder}: already {records.describe(record)}. {since}rerun=true trains it again."
+            )
     if any(record is None or record["status"] != "finished" for record in found):
         return _failed(config)
     return records.objective(found[0] or {})

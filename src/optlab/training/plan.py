@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from optlab.training import record as records
+from optlab.training.own_code import changed_since
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class PlannedRun:
     run_name: str
     overrides: str  # by which it differs from the others of the command
     folder: Path
-    state: str  # new | interrupted | failed | finished | diverged
+    state: str  # new | interrupted | failed | finished | diverged, and whether code has changed
     to_train: bool
     num_epochs: int
     problem: tuple[str, str]  # data and model: what the cost of an epoch depends on most
@@ -74,6 +75,8 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     record = records.read_record(folder)
     interrupted = (folder / "checkpoints" / "last.ckpt").is_file()
     state = record["status"] if record else ("interrupted" if interrupted else "new")
+    if record and (changed := changed_since(config, record)):
+        state += f", {' and '.join(changed)} changed since"
     return PlannedRun(
         run_name=config.run_name,
         overrides=overrides,

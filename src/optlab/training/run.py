@@ -28,6 +28,7 @@ from optlab.training.checkpoints import best_checkpoint, last_checkpoint
 from optlab.training.classifier import ImageClassifier
 from optlab.training.history import Diverged, History
 from optlab.training.identity import replicas, run_dir
+from optlab.training.own_code import own_code
 from optlab.training.preflight import preflight
 from optlab.training.replicas import ReplicaCheckpoints, StackedNet
 
@@ -72,6 +73,7 @@ def _to_train(config: DictConfig) -> list[DictConfig]:
 
 def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]:
     config, started_at, start_s = configs[0], records.now(), time.perf_counter()
+    code = own_code(config)  # as it is imported now, whatever is edited while the run goes on
     build.prepare_process(config)
     datamodule = build.build_data(config, [replica.seed for replica in configs])
     nets = [build.build_net(replica, datamodule) for replica in configs]
@@ -85,6 +87,7 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
     new = [
         {
             **outcome.describe_run(replica, trainer, net, datamodule),
+            "own_code": code,
             "status": "finished",
             "reason": None,
             **outcome.validation_results(folder, config),
