@@ -207,17 +207,27 @@ def _differences(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> 
         "interval is a bootstrap of the mean difference, widened for few pairs; from "
         f"{MIN_PAIRS} pairs on it may separate."
     )
-    figure = PairedDifferences.from_summary(summary)
+    shown, remark = _best_rows(summary)
     blocks: list[Block] = []
-    if len(compared) <= MOST_ROWS:
-        blocks.append(
-            folder.picture(
-                f"paired_differences{suffix}",
-                figure.plot(),
-                f"Differences in test accuracy to {summary.best.label} with intervals",
-            )
+    if shown.compared():
+        picture = folder.picture(
+            f"paired_differences{suffix}",
+            PairedDifferences.from_summary(shown).plot(),
+            f"Differences in test accuracy to {summary.best.label} with intervals",
         )
+        blocks = [picture, *remark]
     return Section("Paired differences", (*blocks, table, Text(note)))
+
+
+def _best_rows(summary: ProblemSummary) -> tuple[ProblemSummary, list[Block]]:
+    """The settings that one picture has room for, and a remark where it has none for the others."""
+    if len(summary.rows) <= MOST_ROWS:
+        return summary, []
+    remark = (
+        f"The picture shows the {MOST_ROWS} best of {len(summary.rows)} settings by validation; "
+        "summary.csv has all."
+    )
+    return replace(summary, rows=summary.rows[:MOST_ROWS]), [Text(remark)]
 
 
 def _pairing(rows: Sequence[GroupSummary]) -> str:
@@ -296,22 +306,23 @@ def _confusion(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Se
 
 
 def _gap(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
-    figure = GeneralisationGap.from_summary(summary)
-    if not figure.labels or len(figure.labels) > MOST_ROWS:
+    shown, remark = _best_rows(summary)
+    figure = GeneralisationGap.from_summary(shown)
+    if not figure.labels:
         return None
-    shown = folder.picture(
+    picture = folder.picture(
         f"generalization_gap{suffix}", figure.plot(), "Train and test accuracy of each setting"
     )
-    return Section("Generalisation gap", (shown,))
+    return Section("Generalisation gap", (picture, *remark))
 
 
 def _cost(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Section | None:
-    figure = TrainingCost.from_summary(summary)
-    if not figure.labels or len(figure.labels) > MOST_ROWS:
+    shown, remark = _best_rows(summary)
+    figure = TrainingCost.from_summary(shown)
+    if not figure.labels:
         return None
-    blocks: list[Block] = [
-        folder.picture(f"training_cost{suffix}", figure.plot(), "Seconds of training")
-    ]
+    picture = folder.picture(f"training_cost{suffix}", figure.plot(), "Seconds of training")
+    blocks: list[Block] = [picture, *remark]
     if summary.unlike_clocks:
         blocks.append(Text(f"Careful: times do not compare, the runs had {summary.unlike_clocks}."))
     return Section("Training cost", tuple(blocks))
