@@ -3,7 +3,7 @@
 import pytest
 
 from optlab.results import make_report, read_study
-from optlab.results.published import published_rows
+from optlab.results.published import published_rows, published_table
 
 GOOD = {"label": "ours too", "value": 0.97, "match": {"optimizer.name": "adam"}}
 
@@ -42,3 +42,19 @@ def test_unknown_metric_is_refused(five_optimizers):
     study = read_study(five_optimizers.folder)
     with pytest.raises(ValueError, match=r"published\.metric of study\.json is 'val/loss'"):
         published_rows(study.meta, study.problems)
+
+
+def test_of_several_settings_that_match_the_best_by_validation_stands_beside(new_study):
+    writer = new_study()
+    for seed in range(3):
+        writer.run("adam", seed, accuracy=0.97, test_accuracy=0.96, config={"lr_scale": 1.0})
+        writer.run("adam", seed, accuracy=0.98, test_accuracy=0.95, config={"lr_scale": 0.1})
+    writer.meta(published={"metric": "test/accuracy", "rows": [GOOD | {"note": "their best"}]})
+    study = read_study(writer.folder)
+    (row,) = published_rows(study.meta, study.problems)
+    assert row.best.mean == pytest.approx(0.95)  # validation decides, test reports
+    assert row.note == "their best; 2 of our settings match; best by validation"
+    assert "0.1" in row.matched
+    table = published_table([row]).iloc[0]
+    assert (table.published, table.num_runs) == (0.97, 3)
+    assert table.difference == pytest.approx(0.95 - 0.97)

@@ -3,9 +3,10 @@
 import pytest
 
 from optlab.results.figures import LRSensitivity
-from optlab.results.rates import RatePoint, rates_of_problem
+from optlab.results.rates import RatePoint, rates_of_problem, rates_of_tuning
 from optlab.results.study import read_study
 from optlab.results.summary import summarize, validation_score
+from optlab.results.tuning import Tuning
 
 
 def problem_of(writer):
@@ -66,3 +67,41 @@ def test_figure_says_that_the_best_of_several_settings_stands_for_a_rate(new_stu
 def test_trials_of_one_rate_are_not_called_seeds():
     points = [RatePoint("adam", 0.01, value, "finished", value) for value in (0.9, 0.8)]
     assert "mean over trials" in note_of(LRSensitivity(points, joined=False).plot())
+
+
+def trial(optimizer, params, accuracy, status="finished"):
+    return {
+        "optimizer": optimizer, "params": params, "val_accuracy": accuracy, "status": status,
+        "tuning_seed": 7, "hash": f"{len(params)}{optimizer}{accuracy}",
+    }  # fmt: skip
+
+
+def test_trials_become_points_by_their_rate_and_the_diverged_score_nothing():
+    tuning = Tuning.from_meta(
+        {
+            "rows": [
+                trial("adam", {"optimizer.lr": 0.001}, 0.97),
+                trial("adam", {"optimizer.lr": 1.0}, None, "diverged"),
+                trial("sgd", {"optimizer.lr": 0.1}, 0.96),
+            ]
+        }
+    )
+    points, knob, joined = rates_of_tuning(tuning)
+    assert (knob, joined) == ("lr", True)
+    assert points == [
+        RatePoint("adam", 0.001, 0.97, "finished", 0.97, 7, "adam"),
+        RatePoint("adam", 1.0, None, "diverged", 0.0, 7, "adam"),
+        RatePoint("sgd", 0.1, 0.96, "finished", 0.96, 7, "sgd"),
+    ]
+
+
+def test_trials_that_move_other_knobs_as_well_are_not_joined():
+    rows = [trial("adam", {"lr_scale": 0.1, "optimizer.eps": 1e-8}, 0.97)]
+    points, knob, joined = rates_of_tuning(Tuning.from_meta({"rows": rows}))
+    assert (knob, joined) == ("lr_scale", False)
+    assert [point.rate for point in points] == [0.1]
+
+
+def test_tuning_without_a_rate_has_no_points():
+    rows = [trial("lbfgs", {"optimizer.history_size": 5}, 0.97)]
+    assert rates_of_tuning(Tuning.from_meta({"rows": rows}))[0] == []
