@@ -26,7 +26,7 @@ def test_every_data_set_has_its_option():
 def test_shared_knobs_are_those_of_the_data_module_with_its_defaults():
     knobs = OmegaConf.load(CONF / "data" / "shared" / "knobs.yaml")
     parameters = inspect.signature(ImageDataModule).parameters
-    given_by_the_run = {"seed", "seeds", "steps_per_call", "channels_last"}
+    given_by_the_run = {"seed", "seeds", "steps_per_call"}
     of_image_folders = {"title", "image_size"}
     assert set(knobs) - {"_target_", "_convert_"} == (
         set(parameters) - of_image_folders - given_by_the_run

@@ -12,7 +12,7 @@ ALL_CHANGES = Augmentation(
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def make_data(channels=3, channels_last=False):
+def make_data(channels=3):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (120, channels, 9, 9), dtype=torch.uint8, generator=generator)
     return DeviceImages(
@@ -21,7 +21,6 @@ def make_data(channels=3, channels_last=False):
         mean=MEAN[:channels],
         std=STD[:channels],
         device=torch.device("cpu"),
-        channels_last=channels_last,
     )
 
 
@@ -127,18 +126,6 @@ def test_global_random_state_is_neither_read_nor_moved():
     assert_same(first, batches_of(make_loader(augmentation=ALL_CHANGES)))
 
 
-@pytest.mark.parametrize("augmentation", [None, ALL_CHANGES])
-def test_channels_last_changes_the_memory_format_alone(augmentation):
-    plain = batches_of(make_loader(augmentation=augmentation, steps_per_call=3))
-    last = batches_of(
-        make_loader(make_data(channels_last=True), augmentation=augmentation, steps_per_call=3)
-    )
-    assert_same(plain, last)
-    for batch in last:
-        assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    assert plain[0].images.is_contiguous()
-
-
 @pytest.mark.parametrize("batch_size", [16, 17])
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_take_every_nth_image_of_each_global_batch(batch_size, world_size):
@@ -165,11 +152,8 @@ def test_rank_without_an_image_of_the_last_batch_still_gets_the_step():
 
 @pytest.mark.parametrize("augmentation", [None, ALL_CHANGES])
 @pytest.mark.parametrize("steps_per_call", [1, 3])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_replica_row_equals_the_loader_of_its_seed_alone(
-    augmentation, steps_per_call, channels_last
-):
-    data = make_data(channels_last=channels_last)
+def test_replica_row_equals_the_loader_of_its_seed_alone(augmentation, steps_per_call):
+    data = make_data()
     knobs = {"augmentation": augmentation, "steps_per_call": steps_per_call, "epoch": 1}
     together = batches_of(make_loader(data, seeds=[4, 0, 7], replicas=True, **knobs))
     for row, seed in enumerate([4, 0, 7]):

@@ -71,7 +71,7 @@ def test_setup_tells_the_facts_of_the_set():
     assert (module.in_channels, module.image_size, module.num_classes) == (1, 28, 10)
     # a tenth of 1,437 images is held out
     assert (module.num_train, module.num_val, module.num_test) == (1293, 144, 360)
-    assert module.steps_per_epoch == 21  # 1293 / 64, rounded up
+    assert module.batches_per_epoch == 21  # 1293 / 64, rounded up
     assert module.checksum == source.checksum
     assert module.class_names == list("0123456789")
     assert module.title.startswith("UCI digits")
@@ -121,7 +121,7 @@ def test_images_are_on_a_device_once_per_process():
     first, second = make_module().train_dataloader(), make_module(seed=3).train_dataloader()
     assert first._data is second._data
     source = load_source("digits")
-    on_cpu = device_images(source, "train", torch.device("cpu"), False)
+    on_cpu = device_images(source, "train", torch.device("cpu"))
     assert on_cpu.images.data_ptr() == source.train_images.data_ptr()  # no copy on the CPU
 
 
@@ -194,7 +194,6 @@ def test_resumed_fit_sees_the_batches_that_it_would_have_seen(
         ({"batch_size": 0}, r"data\.batch_size is 0, but must be at least 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size is 0"),
         ({"steps_per_call": 0}, r"(?s)^trainer\.steps_per_call is 0.*leave trainer\.steps"),
-        ({"seeds": []}, r"data\.seeds is an empty list"),
         (
             {"augment": {"crop_pading": 4}},
             r"(?s)augment\.crop_pading is no .*did you mean data\.augment\.crop_padding",

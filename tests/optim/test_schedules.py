@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from optlab.optim import schedules
 
 CONF = Path(__file__).parents[2] / "conf" / "scheduler"
-RUN = {"total_steps": 700, "steps_per_epoch": 70}
+RUN = {"total_steps": 700}
 
 
 def test_every_schedule_of_the_design_has_a_file():
@@ -140,7 +140,7 @@ def test_cycles_stay_between_0_and_1_whatever_the_length(name, total_steps):
 def check_range(name: str, total_steps: int) -> None:
     config = OmegaConf.load(CONF / f"{name}.yaml")
     config.pop("name")
-    schedule = instantiate(config)(total_steps=total_steps, steps_per_epoch=1)
+    schedule = instantiate(config)(total_steps=total_steps)
     assert all(0 <= schedule(step) <= 1 for step in range(total_steps))
 
 

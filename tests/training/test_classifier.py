@@ -174,7 +174,7 @@ def test_uneven_accumulation_weighs_every_image_alike(train):
 )
 def test_schedule_sets_the_rate_of_every_single_step(name, train, make_config):
     overrides = (f"scheduler={name}", "trainer.max_epochs=2", "lr_scale=3.0")
-    factor = build.maker(make_config(*overrides).scheduler)(total_steps=42, steps_per_epoch=21)
+    factor = build.maker(make_config(*overrides).scheduler)(total_steps=42)
     trained = train(*overrides)
     expected = [3.0 * 1e-3 * factor(step) for step in range(42)]
     assert list(trained.steps.lr) == pytest.approx(expected, rel=1e-12)

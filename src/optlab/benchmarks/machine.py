@@ -5,7 +5,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,7 +18,7 @@ def describe_machine(device: str, threads: int, repeats: int) -> dict[str, Any]:
     """What a reader needs to judge or repeat the figures."""
     return {
         "device": device,
-        "cpu": cpu_name(),
+        "cpu": records.cpu_name(),
         "num_cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "gpu": gpu_name() if device == "cuda" else None,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -32,15 +31,6 @@ def describe_machine(device: str, threads: int, repeats: int) -> dict[str, Any]:
         "started_at": records.now(),
         "command": " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
     }
-
-
-def cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def gpu_name() -> str | None:

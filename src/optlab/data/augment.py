@@ -119,7 +119,7 @@ class Augmentation:
         """The changed images: uint8 after crop and flip alone, else float32 pixels in 0..255.
 
         Args:
-            images: uint8 or float (N, C, H, W), any device, contiguous or channels-last.
+            images: uint8 or float (N, C, H, W), any device.
             draws: rows for these N images, on their device.
             fill: float32 (C, 1, 1), pixel value that cutout writes.
         """
@@ -161,11 +161,6 @@ def crop_and_flip(
             images = F.pad(images, (padding, padding, padding, padding))
     padded_width = images.shape[3]
     index = rows[:, :, None] * padded_width + columns[:, None, :]  # (N, H, W) into padded pixels
-    if num_channels > 1 and images.is_contiguous(memory_format=torch.channels_last):
-        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)  # (N, padded pixels, C)
-        index = index.flatten(1)[:, :, None].expand(-1, -1, num_channels)
-        picked = pixels.gather(1, index).view(num_images, height, width, num_channels)
-        return picked.permute(0, 3, 1, 2)
     index = index.flatten(1)[:, None, :].expand(-1, num_channels, -1)
     return images.flatten(2).gather(2, index).view(num_images, num_channels, height, width)
 

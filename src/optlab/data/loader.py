@@ -37,7 +37,7 @@ class TrainLoader:
     Args:
         data: the train part.
         indices: int64, the images of `data` that are trained on.
-        batch_size: images per optimizer step, over all ranks.
+        batch_size: images of a batch, over all ranks.
         seeds: one seed, or with `replicas` one per replica.
         replicas: yield images (R, B, C, H, W), row r equal to what seeds[r] alone yields.
         get_epoch: number of the epoch that an iteration starts, asked at its first batch.

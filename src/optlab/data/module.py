@@ -22,7 +22,7 @@ class ImageDataModule(L.LightningDataModule):
     """Train, validation and test images of one data set.
 
     After `setup()` it tells: name, title, checksum, class_names, in_channels, image_size,
-    num_classes, mean, std, num_train, num_val, num_test, steps_per_epoch, train_indices and
+    num_classes, mean, std, num_train, num_val, num_test, batches_per_epoch, train_indices and
     val_indices (int64, into the official train part). The test part is reached by
     `test_dataloader` alone.
 
@@ -31,7 +31,7 @@ class ImageDataModule(L.LightningDataModule):
         root: folder of the official sets, or the image folder; None: $OPTLAB_DATA, else `data`.
         title: how tables call an image folder; None for its folder's name.
         image_size: pixels a side that an image folder is resized to; None keeps its own.
-        batch_size: images per optimizer step, over all devices.
+        batch_size: images of a batch, over all devices.
         eval_batch_size: images per evaluation batch, over all devices; changes no result.
         val_fraction: share of the official train part held out; unused with folds.
         split_seed: chooses the images held out.
@@ -39,8 +39,7 @@ class ImageDataModule(L.LightningDataModule):
         fold: the fold held out.
         train_fraction: share of the training images used, stratified and nested.
         augment: knobs of Augmentation; None or empty for none.
-        steps_per_call: most optimizer steps in one chunk; changes no result.
-        channels_last: memory format of the images.
+        steps_per_call: most batches in one chunk; changes no result.
         seed: of batch order and augmentation.
         seeds: one per replica; then batches are (R, B, ...) and `seed` is unused.
     """
@@ -63,7 +62,6 @@ class ImageDataModule(L.LightningDataModule):
         train_fraction: float = 1.0,
         augment: Mapping[str, Any] | None = None,
         steps_per_call: int = 8,
-        channels_last: bool = False,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
     ) -> None:
@@ -78,11 +76,7 @@ class ImageDataModule(L.LightningDataModule):
                     f"{knob} is {value}, but must be at least 1.\n\n"
                     f"hint: leave {knob} out for its default"
                 )
-        if seeds is not None and not seeds:
-            raise ValueError(
-                "data.seeds is an empty list, but names one seed per replica.\n\n"
-                "hint: null trains one network from data.seed"
-            )
+        assert seeds is None or seeds  # preflight refuses both seed knobs: the run hands them over
         self.name = name
         self.batch_size = batch_size
         self.augmentation = _make_augmentation(augment)
@@ -98,7 +92,6 @@ class ImageDataModule(L.LightningDataModule):
             "train_fraction": train_fraction,
         }
         self._steps_per_call = steps_per_call
-        self._channels_last = channels_last
         self._seeds = (seed,) if seeds is None else tuple(seeds)
         self._replicas = seeds is not None
         self._source: Source | None = None
@@ -124,7 +117,7 @@ class ImageDataModule(L.LightningDataModule):
         self.train_indices, self.val_indices = split.train, split.val
         self.num_train, self.num_val = len(split.train), len(split.val)
         self.num_test = len(source.test_labels)
-        self.steps_per_epoch = -(-self.num_train // self.batch_size)
+        self.batches_per_epoch = -(-self.num_train // self.batch_size)
         self._source = source
 
     def train_dataloader(self) -> TrainLoader:
@@ -180,7 +173,7 @@ class ImageDataModule(L.LightningDataModule):
         device = torch.device("cpu")
         if self.trainer is not None:
             device = self.trainer.strategy.root_device
-        return device_images(self._loaded_source(), part, device, self._channels_last)
+        return device_images(self._loaded_source(), part, device)
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -1,8 +1,8 @@
 """Schedules from the knobs of a config: who calls them gets a function from step to factor.
 
-Every maker is called with the length of the run, `total_steps` and `steps_per_epoch` in optimizer
-steps, and returns one of the pure functions of `factors.py` with its knobs filled in. Lengths are
-given as a fraction of the run or in steps, one of the two. `plateau` is the exception: it follows
+Every maker is called with the length of the run, `total_steps` in optimizer steps, and returns one
+of the pure functions of `factors.py` with its knobs filled in. Lengths are given as a fraction of
+the run or in steps, one of the two. `plateau` is the exception: it follows
 the validation loss, not the step, and returns a maker of torch's scheduler.
 """
 
@@ -18,7 +18,7 @@ from optlab.optim import factors
 Schedule = Callable[[int], float]  # optimizer steps already taken -> factor on the peak rate
 
 
-def constant(*, total_steps: int, steps_per_epoch: int) -> Schedule:
+def constant(*, total_steps: int) -> Schedule:
     """The peak rate at every step."""
     return factors.constant
 
@@ -26,7 +26,6 @@ def constant(*, total_steps: int, steps_per_epoch: int) -> Schedule:
 def step(
     *,
     total_steps: int,
-    steps_per_epoch: int,
     drop_every_fraction: float | None = None,
     drop_every_steps: int | None = None,
     gamma: float = 0.1,
@@ -47,7 +46,7 @@ def step(
     return partial(factors.step_decay, drop_every_steps=every, gamma=gamma)
 
 
-def exponential(*, total_steps: int, steps_per_epoch: int, final_factor: float = 0.01) -> Schedule:
+def exponential(*, total_steps: int, final_factor: float = 0.01) -> Schedule:
     """The same ratio at every step, down to `final_factor` at the end of the run.
 
     Raises:
@@ -57,7 +56,7 @@ def exponential(*, total_steps: int, steps_per_epoch: int, final_factor: float =
     return partial(factors.exponential, total_steps=total_steps, final_factor=final_factor)
 
 
-def cosine(*, total_steps: int, steps_per_epoch: int, final_factor: float = 0.0) -> Schedule:
+def cosine(*, total_steps: int, final_factor: float = 0.0) -> Schedule:
     """Half a cosine over the whole run; see `factors.cosine`.
 
     Raises:
@@ -70,7 +69,6 @@ def cosine(*, total_steps: int, steps_per_epoch: int, final_factor: float = 0.0)
 def warmup_cosine(
     *,
     total_steps: int,
-    steps_per_epoch: int,
     warmup_fraction: float | None = None,
     warmup_steps: int | None = None,
     final_factor: float = 0.0,
@@ -93,7 +91,6 @@ def warmup_cosine(
 def onecycle(
     *,
     total_steps: int,
-    steps_per_epoch: int,
     warmup_fraction: float | None = None,
     warmup_steps: int | None = None,
     initial_factor: float = 0.04,
@@ -127,7 +124,6 @@ def onecycle(
 def warm_restarts(
     *,
     total_steps: int,
-    steps_per_epoch: int,
     num_cycles: int = 3,
     cycle_growth: float = 2.0,
     final_factor: float = 0.0,
@@ -182,7 +178,6 @@ class PlateauMaker:
 def plateau(
     *,
     total_steps: int,
-    steps_per_epoch: int,
     factor: float = 0.5,
     patience: int = 4,
     threshold: float = 1.0e-4,

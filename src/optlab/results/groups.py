@@ -73,10 +73,6 @@ class Problem:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    @property
-    def optimizer_varies(self) -> bool:
-        return len({group.optimizer for group in self.groups}) > 1
-
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict with dotted keys; lists stay values."""

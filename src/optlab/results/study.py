@@ -13,8 +13,8 @@ from optlab.results.tuning import Tuning
 
 OUTSIDE_THE_TUNING = "beside a tuning only its winners on their fresh seeds count"
 
-# What a run leaves behind before its record is written.
-_TRACES_OF_A_RUN = (".hydra", "train.log", "checkpoints", "epochs.csv", "steps.csv")
+# What training leaves behind before the record is written; Hydra's own files plan=true leaves too.
+_TRACES_OF_A_RUN = ("checkpoints", "epochs.csv", "steps.csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +54,12 @@ class Study:
     @cached_property
     def tuning_runs(self) -> tuple[Run, ...]:
         """Trials on a tuning seed: they choose settings and are in no final figure."""
-        return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run))
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run.hash))
 
     @cached_property
     def fresh_runs(self) -> tuple[Run, ...]:
         """Runs of tuned winners on their fresh seeds."""
-        return tuple(run for run in self.runs if self.tuning and self.tuning.is_fresh(run))
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_fresh(run.hash))
 
     @cached_property
     def outside_tuning(self) -> tuple[Run, ...]:

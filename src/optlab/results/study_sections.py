@@ -38,9 +38,9 @@ def study_sections(
         _tuning(study, folder),
         _published(study, folder),
         _failures(study, folder),
-        _environment(study, summaries, folder),
+        _environment(summaries, folder),
         _command(study),
-        _judged(study, summaries),
+        _judged(study),
     ]
     return tuple(section for section in sections if section is not None)
 
@@ -205,7 +205,7 @@ def _reason(run: Run) -> str:
     return f"{reason} (after {steps:,.0f} steps)" if steps else reason
 
 
-def _environment(study: Study, summaries: list[ProblemSummary], folder: ReportFolder) -> Section:
+def _environment(summaries: list[ProblemSummary], folder: ReportFolder) -> Section:
     runs = [run for summary in summaries for run in summary.problem.runs]
     facts: dict[str, dict[str, int]] = {}
 
@@ -260,7 +260,7 @@ def _command(study: Study) -> Section:
     return Section("The command", (text, Command("\n".join(shown))))
 
 
-def _judged(study: Study, summaries: list[ProblemSummary]) -> Section:
+def _judged(study: Study) -> Section:
     folds = any(run.fold or _num_folds(run) > 1 for run in study.counted_runs)
     items = [
         "Settings are chosen and ranked on validation images, taken out of the official train "

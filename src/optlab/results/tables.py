@@ -130,19 +130,18 @@ def per_class_table(summaries: Iterable[ProblemSummary]) -> pd.DataFrame:
         names = summary.problem.class_names
         for row in summary.finished:
             scores = [precision_recall_f1(matrix) for matrix in confusion_matrices(row)]
-            for index, name in enumerate(names if scores else ()):
-                means = [
-                    sum(float(score[part][index]) for score in scores) / len(scores)
-                    for part in range(3)
-                ]
+            if not scores:
+                continue
+            means = np.mean(scores, axis=0)  # (3, num_classes)
+            for name, precision, recall, f1 in zip(names, *means, strict=True):
                 rows.append(
                     {
                         "problem": summary.problem.name,
                         "label": row.label,
                         "class": name,
-                        "precision": means[0],
-                        "recall": means[1],
-                        "f1": means[2],
+                        "precision": precision,
+                        "recall": recall,
+                        "f1": f1,
                         "num_runs": len(scores),
                     }
                 )
@@ -158,15 +157,15 @@ def confusion_table(summaries: Iterable[ProblemSummary]) -> pd.DataFrame:
             matrices = confusion_matrices(row)
             if not matrices:
                 continue
-            total = sum(matrices[1:], start=matrices[0])
-            for (true, predicted), number in _nonzero(total):
+            total = np.sum(matrices, axis=0)  # (num_classes, num_classes)
+            for true, predicted in np.argwhere(total):
                 rows.append(
                     {
                         "problem": summary.problem.name,
                         "label": row.label,
                         "true": names[true],
                         "predicted": names[predicted],
-                        "num_images": number,
+                        "num_images": total[true, predicted],
                     }
                 )
     return pd.DataFrame(rows)
@@ -222,10 +221,6 @@ def confusion_matrices(row: GroupSummary) -> list[np.ndarray]:
         if size and matrix.shape == (size, size):
             matrices.append(matrix)
     return matrices
-
-
-def _nonzero(matrix: np.ndarray) -> list[tuple[tuple[int, int], int]]:
-    return [((int(i), int(j)), int(matrix[i, j])) for i, j in zip(*np.nonzero(matrix), strict=True)]
 
 
 def _spread(name: str, estimate: Estimate | None) -> dict[str, object]:

@@ -7,6 +7,7 @@ missed it: its time is infinite, and it stays in every count and median.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -58,12 +59,7 @@ def median_with_misses(values: Sequence[float]) -> float | None:
 
     With an even number the middle two are averaged, so half reached and half missed is a miss.
     """
-    if not values:
-        return None
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    low, high = ordered[middle - (len(ordered) % 2 == 0)], ordered[middle]
-    return math.inf if math.isinf(high) else (low + high) / 2
+    return median(values) if values else None
 
 
 def performance_profile(

@@ -25,7 +25,6 @@ from typing import Any
 import pandas as pd
 
 from optlab.results.display import joined
-from optlab.results.records import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +69,19 @@ class Tuning:
         """The fresh ones that winners were re-run on."""
         return tuple(sorted({seed for row in self.winners for seed in row.get("seeds") or ()}))
 
-    def is_trial(self, run: Run) -> bool:
+    def is_trial(self, run_hash: str) -> bool:
         """Whether a run only chose settings. Its hash holds the seed, so this is for ever."""
-        return any(_same_hash(run.hash, row.get("hash")) for row in (*self.rows, *self.unfinished))
+        return any(_same_hash(run_hash, row.get("hash")) for row in (*self.rows, *self.unfinished))
 
     @property
     def knows_fresh_runs(self) -> bool:
         """Whether `is_fresh` can tell; not where a winner stems from an older file."""
         return bool(self.winners) and all("runs" in winner for winner in self.winners)
 
-    def is_fresh(self, run: Run) -> bool:
+    def is_fresh(self, run_hash: str) -> bool:
         """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
         hashes = (text for winner in self.winners for text in winner.get("runs") or ())
-        return any(_same_hash(run.hash, text) for text in hashes) and not self.is_trial(run)
+        return any(_same_hash(run_hash, text) for text in hashes) and not self.is_trial(run_hash)
 
     def label(self, row: dict[str, Any]) -> str:
         """The contestant of a row: its optimizer, and what no other of that optimizer shares."""

@@ -96,20 +96,18 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
 
 def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> ImageClassifier:
     """The LightningModule, its optimizer and schedule still to be made."""
-    steps_per_epoch, total_steps = num_steps(config, datamodule)
     make_schedule = maker(config.scheduler)
     make_optimizer = maker(config.optimizer, lr=config.optimizer.lr * config.lr_scale)
     make_classifier: Callable[..., ImageClassifier] = ImageClassifier
     if config.model.name == "mlp_numpy":
         from optlab.training import numpy_run
 
-        numpy_run.check(config)
         make_optimizer = numpy_run.make_optimizer(config)
         make_classifier = partial(numpy_run.NumpyClassifier, activation=config.model.activation)
     return make_classifier(
         net,
         make_optimizer=lambda: make_optimizer(groups_of(net, config.weight_decay_on)),
-        schedule=make_schedule(total_steps=total_steps, steps_per_epoch=steps_per_epoch),
+        schedule=make_schedule(total_steps=num_steps(config, datamodule)),
         num_classes=datamodule.num_classes,
         seed=config.seed,
         num_replicas=getattr(net, "num_replicas", 1),
@@ -122,11 +120,11 @@ def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> Ima
     )
 
 
-def num_steps(config: DictConfig, datamodule: Any) -> tuple[int, int]:
-    """Optimizer steps of an epoch, and of the whole run at most."""
-    per_epoch = -(-datamodule.steps_per_epoch // config.trainer.accumulate_grad_batches)
+def num_steps(config: DictConfig, datamodule: Any) -> int:
+    """Optimizer steps of the whole run at most."""
+    per_epoch = -(-datamodule.batches_per_epoch // config.trainer.accumulate_grad_batches)
     total, bound = per_epoch * config.trainer.max_epochs, config.trainer.max_steps
-    return per_epoch, min(total, bound) if bound > 0 else total
+    return min(total, bound) if bound > 0 else total
 
 
 def groups_of(net: nn.Module, weight_decay_on: str) -> list[dict[str, Any]]:
@@ -147,7 +145,7 @@ def build_trainer(
         for node in config.callbacks.values()
         if isinstance(node, DictConfig) and "_target_" in node
     ]
-    progress = RunProgress(config.run_name, num_steps(config, datamodule)[1])
+    progress = RunProgress(config.run_name, num_steps(config, datamodule))
     loggers = [instantiate(each.logger) for each in configs if each.logger._target_]
     return L.Trainer(
         accelerator=options.accelerator,

@@ -114,6 +114,7 @@ class ImageClassifier(L.LightningModule):
             num_correct: () int64, num_images: int; of the chunk.
         """
         optimizer = self.trainer.optimizers[0]
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         step_losses: list[Tensor] = []
         learning_rates: list[float] = []
         all_logits: list[Tensor] = []
@@ -122,6 +123,9 @@ class ImageClassifier(L.LightningModule):
         for batches in self._per_step(chunk):
             learning_rates.append(self._set_learning_rate(optimizer))
             loss, logits = self._optimizer_step(optimizer, batches)
+            # The raw optimizer's step costs half of LightningOptimizer's, but keeps no count
+            progress.increment_ready()
+            progress.increment_completed()
             step_losses.append(loss)
             all_logits += logits
             all_labels += [batch.labels for batch in batches]
@@ -174,10 +178,6 @@ class ImageClassifier(L.LightningModule):
                 f"{type(optimizer).__name__}.step did not call the closure that it was given, so "
                 "nothing was trained.\n\nhint: docs/adding_an_optimizer.md, section 1"
             )
-        # The raw optimizer's step costs half of LightningOptimizer's; so its count is kept here.
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
         return torch.as_tensor(loss), first_logits
 
     def _pass(self, batches: Sequence[Any]) -> LossAndLogits:

@@ -22,7 +22,6 @@ from optlab.numpy_net.activations import ACTIVATIONS
 from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
 from optlab.training.classifier import ImageClassifier
 
-NAME = "mlp_numpy"  # of the model that is trained this way
 TARGET = "optlab.models.MLP"  # the network that holds its weights
 KERNEL_KNOBS = ("fused", "foreach")  # which kernels torch uses; they change no number
 
@@ -55,10 +54,6 @@ class NumpyClassifier(ImageClassifier):
             for parameter, gradient in zip(self.net.parameters(), gradients, strict=True):
                 parameter.grad = torch.from_numpy(gradient)
             optimizer.step()
-        # Counts the step, as the step that this one replaces does
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
         return torch.tensor(loss, dtype=torch.float32), [torch.from_numpy(logits)]
 
 
@@ -127,17 +122,6 @@ def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], N
     knobs["lr"] = config.optimizer.lr * config.lr_scale
     make_rule = numpy_net.OPTIMIZERS[config.optimizer._target_.rpartition(".")[2]]
     return lambda groups: NumpyOptimizer(groups, make_rule=make_rule, **knobs)
-
-
-def check(config: DictConfig) -> None:
-    """Raises ValueError with everything that a config asks for and NumPy does not do here."""
-    problems = list(limits(config))
-    if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise ValueError(
-            f"model={NAME} cannot do what the config asks for:\n{listed}\n\n"
-            "hint: model=mlp is the same network in torch, and can"
-        )
 
 
 def limits(config: DictConfig) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """What came of a run: the test, and the facts that its record holds."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +180,7 @@ def describe_run(
         "target": targets.get(f"{config.data.name}-{config.model.name}"),
         "device": {
             "type": device.type,
-            "name": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
+            "name": torch.cuda.get_device_name(device) if on_gpu else records.cpu_name(),
             "num_threads": torch.get_num_threads(),
             "num_devices": trainer.num_devices,
         },
@@ -261,13 +260,3 @@ def _log_hparams(logger: Logger, record: dict[str, Any]) -> None:
         logger.log_metrics(metrics, step=record["num_steps"])
     logger.save()
     logger.finalize("success")
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

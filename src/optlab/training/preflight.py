@@ -103,20 +103,16 @@ def _ignored_knobs(config: DictConfig) -> Iterator[str]:
             whose = "trainer.steps_per_call" if knob == "steps_per_call" else "seed"
             yield f"data.{knob} is not read; what it stands for is {whose}"
     yield from _unknown("trainer", config.trainer, TRAINER_KNOBS)
-    entries = {
-        name: node
-        for name, node in config.callbacks.items()
-        if not (isinstance(node, DictConfig) and "_target_" in node)
-    }
-    yield from _unknown("callbacks", entries, CALLBACK_KNOBS)
     nodes: dict[str, Any] = {
         group: config[group] for group in ("data", "model", "optimizer", "scheduler", "logger")
     }
-    nodes |= {
-        f"callbacks.{name}": node
-        for name, node in config.callbacks.items()
-        if isinstance(node, DictConfig) and "_target_" in node
-    }
+    own_entries = []
+    for name, node in config.callbacks.items():
+        if isinstance(node, DictConfig) and "_target_" in node:
+            nodes[f"callbacks.{name}"] = node
+        else:
+            own_entries.append(name)
+    yield from _unknown("callbacks", own_entries, CALLBACK_KNOBS)
     for path, node in nodes.items():
         target = node.get("_target_")
         if target is None:
@@ -201,7 +197,7 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
     total_steps = config.trainer.max_steps if config.trainer.max_steps > 0 else 10**9
     for group, arguments, lengths in (
         ("optimizer", (tiny,), {}),
-        ("scheduler", (), {"total_steps": total_steps, "steps_per_epoch": 1}),
+        ("scheduler", (), {"total_steps": total_steps}),
     ):
         part = config[group]
         try:

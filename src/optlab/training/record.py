@@ -117,6 +117,17 @@ def git_commit() -> str | None:
     return commit.stdout.strip() or None
 
 
+def cpu_name() -> str:
+    """The processor as it calls itself, where the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def peak_memory_gib() -> float:
     """The largest memory that this process has had, GiB."""
     try:

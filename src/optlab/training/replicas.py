@@ -29,18 +29,10 @@ class StackedNet(nn.Module):
         parameters, buffers = stack_module_state(list(nets))
         self.num_replicas = len(nets)
         self.stacked = copy.deepcopy(nets[0])
-        for name, stack in parameters.items():
-            owner, leaf = (
-                self.stacked.get_submodule(name.rpartition(".")[0]),
-                name.rpartition(".")[2],
-            )
-            setattr(owner, leaf, nn.Parameter(stack.detach()))
-        for name, stack in buffers.items():
-            owner, leaf = (
-                self.stacked.get_submodule(name.rpartition(".")[0]),
-                name.rpartition(".")[2],
-            )
-            owner.register_buffer(leaf, stack.detach())
+        stacks = {name: nn.Parameter(stack.detach()) for name, stack in parameters.items()}
+        for name, stack in {**stacks, **buffers}.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.stacked.get_submodule(owner), leaf, stack)
         # The code that runs, without weights of its own; in a tuple, so that it is not registered
         self._skeleton = (copy.deepcopy(nets[0]).to("meta"),)
 

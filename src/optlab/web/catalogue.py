@@ -22,7 +22,6 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from optlab.results.records import Run as RecordedRun
 from optlab.results.tuning import Tuning
 from optlab.web.record import Dataset
 from optlab.web.run import RECORD, Failure, Run, read_run
@@ -228,8 +227,7 @@ def _is_trial(found: Run | Failure | str, tuning: Tuning | None) -> bool:
     """Whether a run only chose settings; such a run neither answers nor counts."""
     if tuning is None or isinstance(found, str):
         return False
-    recorded = found.record.model_dump(include={"seed", "hash"})
-    return tuning.is_trial(RecordedRun(found.folder, recorded))
+    return tuning.is_trial(found.record.hash)
 
 
 def _studies_of(

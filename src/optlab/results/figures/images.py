@@ -12,7 +12,7 @@ WRONG = "#B3261E"
 _GREEN = "#1B7F4B"
 
 
-def _tiles(ax: Axes | None, num: int, columns: int, caption: float) -> tuple[Axes, int, int]:
+def _tiles(ax: Axes | None, num: int, columns: int, caption: float) -> Axes:
     """Axes in units of tiles, each one unit wide and 1 + caption high."""
     columns = max(min(columns, num), 1)
     rows = -(-num // columns) or 1
@@ -30,7 +30,7 @@ def _tiles(ax: Axes | None, num: int, columns: int, caption: float) -> tuple[Axe
     ax.set_axis_off()
     ax.set_xlim(0, max(columns, least / unit))
     ax.set_ylim(rows * (1 + caption), 0)
-    return ax, columns, rows
+    return ax
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class SamplePredictions(Picture):
         longest = max((len(str(name)) for name in self.class_names), default=1)
         two_lines = longest > 3
         caption = 0.44 if two_lines else 0.26
-        self.ax = ax = _tiles(ax, len(order), self.columns, caption)[0]
+        self.ax = ax = _tiles(ax, len(order), self.columns, caption)
         columns = max(min(self.columns, len(order)), 1)
         self.artists["images"], self.artists["captions"] = [], []
         for place, index in enumerate(order):
@@ -134,7 +134,7 @@ class FirstLayerFilters(Picture):
                 "(N, 3, H, W).\n\nhint: reshape a dense layer's weights to the image's size"
             )
         columns = min(self.columns, max(int(np.ceil(np.sqrt(2 * len(filters)))), 1), len(filters))
-        self.ax = ax = _tiles(ax, len(filters), columns, 0.0)[0]
+        self.ax = ax = _tiles(ax, len(filters), columns, 0.0)
         columns = max(columns, 1)
         limit = float(np.abs(filters).max()) or 1.0
         self.artists["images"] = []
