@@ -159,7 +159,10 @@ def test_pass_is_recorded_again_only_when_other_weights_are_trained(unfrozen, re
 @pytest.mark.parametrize("compile", ["graph", "true"])
 @pytest.mark.parametrize("overrides", [*KINDS_OF_RUNS, ["num_replicas=2", "model.dropout=0.2"]])
 def test_graph_on_a_gpu_equals_launching_there(overrides, compile, train):
+    torch.compiler.reset()  # what other cases compiled counts against a limit
     overrides = ["trainer.accelerator=gpu", "trainer.max_epochs=2", *overrides]
+    if compile == "true":  # compiled kernels draw dropout from random numbers of their own
+        overrides.append("model.dropout=0")
     launched = train(*overrides)
     replayed = train(*overrides, f"trainer.compile={compile}")
     torch.testing.assert_close(

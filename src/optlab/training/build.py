@@ -1,5 +1,6 @@
 """From config to parts: data, network, LightningModule and Trainer of one run."""
 
+import gc
 import logging
 import os
 import warnings
@@ -23,6 +24,7 @@ from optlab.training.replicas import StackedNet
 from optlab.training.seeds import derive_seed
 
 QUIET = (
+    ".*GPU available but not used.*",  # trainer=cpu says so
     ".*does not have many workers.*",  # by design: the images lie on the device already
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 with torch 2.15
     ".*number of training batches.*is smaller than the logging interval.*",  # of calls, not steps
@@ -39,7 +41,10 @@ def prepare_process(config: DictConfig) -> None:
         # search each time, a twentieth of a small network's step
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     if on_cuda(config):
-        torch.cuda.reset_peak_memory_stats()  # of the runs before in this process
+        # What runs before in this process left: their graphs lie in reference cycles
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU
     # Lightning's own lines advertise products and repeat what is known; its warnings stay.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
