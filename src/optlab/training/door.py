@@ -6,8 +6,6 @@ study does not cross.
 """
 
 import atexit
-import gc
-import linecache
 import logging
 import math
 import os
@@ -15,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NoReturn, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
+from optlab.training.frozen_imports import frozen_imports
 from optlab.training.identity import identity, replicas, run_dir, run_hash, task_overrides
 from optlab.training.own_code import changed_since
 from optlab.training.plan import Plan
@@ -120,14 +120,7 @@ def _run(config: DictConfig) -> bool:
     """Trains; returns whether that went to its end. What went wrong is told and recorded."""
     started_at = records.now()
     try:
-        # Imports torch: only now that there is something to do. Importing makes many objects and
-        # no garbage, so collecting meanwhile would cost a fifth of the start-up.
-        gc.disable()
-        from optlab.training.run import run
-
-        gc.enable()
-        linecache.clearcache()  # 4 MB of source that torch's decorators looked into
-        run(config)
+        _import_run()(config)
         return True
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
@@ -143,6 +136,15 @@ def _run(config: DictConfig) -> bool:
             if not records.has_result(records.read_record(run_dir(replica))):
                 record_failure(replica, reason, started_at)
         return False
+
+
+def _import_run() -> Callable[[DictConfig], Any]:
+    """`run`, which imports torch: only now that there is something to do."""
+    # Once: frozen anew, what an earlier run of the process left would stay for ever
+    first = "optlab.training.run" not in sys.modules
+    with frozen_imports() if first else nullcontext():
+        from optlab.training.run import run
+    return run
 
 
 def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
