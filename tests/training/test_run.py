@@ -15,6 +15,7 @@ from optlab.data import ImageDataModule, load_source
 from optlab.training import build
 from optlab.training import run as run_module
 from optlab.training.identity import run_dir
+from optlab.training.own_code import _fingerprint
 from optlab.training.run import run
 
 
@@ -286,6 +287,21 @@ def test_curves_that_do_not_reach_the_checkpoint_are_refused(train, interrupted)
     (folder / "epochs.csv").write_text("".join(lines[:-1]))
     with pytest.raises(ValueError, match=r"ends at step 21, the checkpoint at step 42: "):
         train(*LONG)
+
+
+def test_run_whose_own_code_was_edited_does_not_go_on(train, interrupted, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = tmp_path / "descent_test.py"
+    code.write_text("from torch.optim import SGD")
+    overrides = [*LONG, "optimizer=sgd", "optimizer._target_=descent_test.SGD"]
+    interrupted(8, *overrides)
+    code.write_text("from torch.optim import SGD  # another one")
+    _fingerprint.cache_clear()
+    with pytest.raises(ValueError, match=r"descent_test changed since .*last\.ckpt was written"):
+        train(*overrides)
+    code.write_text("from torch.optim import SGD")
+    _fingerprint.cache_clear()
+    assert train(*overrides).record["status"] == "finished"
 
 
 def test_run_that_ended_before_its_record_was_written_is_completed(train):

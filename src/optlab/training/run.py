@@ -19,7 +19,7 @@ from typing import Any
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from optlab.training import build, outcome
@@ -28,7 +28,7 @@ from optlab.training.checkpoints import best_checkpoint, last_checkpoint
 from optlab.training.classifier import ImageClassifier
 from optlab.training.history import Diverged, History
 from optlab.training.identity import replicas, run_dir
-from optlab.training.own_code import own_code
+from optlab.training.own_code import changed_since, own_code
 from optlab.training.preflight import preflight
 from optlab.training.replicas import ReplicaCheckpoints, StackedNet
 
@@ -79,11 +79,12 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
     nets = [build.build_net(replica, datamodule) for replica in configs]
     net = nets[0] if len(nets) == 1 else StackedNet(nets)
     classifier = build.build_classifier(config, net, datamodule)
-    history = History(folders, datamodule.num_classes)
+    history = History(folders, datamodule.num_classes, code)
     checkpoints, resume_point = _checkpoints(configs, folders, net)
     trainer = build.build_trainer(configs, [history, *checkpoints], datamodule)
 
-    failure = _fit(trainer, classifier, datamodule, resume_point)
+    go_on = _can_go_on(resume_point, config)
+    failure = _fit(trainer, classifier, datamodule, resume_point if go_on else None)
     new = [
         {
             **outcome.describe_run(replica, trainer, net, datamodule),
@@ -132,19 +133,18 @@ def _checkpoints(
         # Of these seeds alone: what is left to do may differ from one command to the next
         seeds = zlib.crc32(repr([replica.seed for replica in configs]).encode())
         last = last_checkpoint(folders[0], f"{len(folders)}-replicas-{seeds:08x}")
-    assert isinstance(last, ModelCheckpoint)
     return [*keep, last], Path(str(last.dirpath)) / f"{last.filename}.ckpt"
 
 
 def _fit(
-    trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path
+    trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path | None
 ) -> Diverged | None:
     """Trains to the end; returns the divergence that ended it, if one did."""
     try:
         trainer.fit(
             classifier,
             datamodule=datamodule,
-            ckpt_path=resume_point if _can_go_on(resume_point) else None,
+            ckpt_path=resume_point,
             weights_only=True,
         )
     except Diverged as divergence:
@@ -153,7 +153,7 @@ def _fit(
     return None
 
 
-def _can_go_on(resume_point: Path) -> bool:
+def _can_go_on(resume_point: Path, config: DictConfig) -> bool:
     """Whether there is a checkpoint to go on from; one that cannot be trusted is refused."""
     if not resume_point.is_file():
         return False
@@ -169,6 +169,13 @@ def _can_go_on(resume_point: Path) -> bool:
         raise ValueError(
             f"{resume_point} was written by an older version, which this one cannot go on from."
             "\n\nhint: rerun=true starts this run anew"
+        )
+    changed = changed_since(config, state)
+    if changed:
+        raise ValueError(
+            f"{' and '.join(changed)} changed since {resume_point} was written: the run would be "
+            "half of the one code, half of the other.\n\n"
+            "hint: rerun=true starts this run anew; with the change undone it goes on"
         )
     return True
 
