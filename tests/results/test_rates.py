@@ -64,6 +64,30 @@ def test_figure_says_that_the_best_of_several_settings_stands_for_a_rate(new_stu
     assert "best of its rate's settings" in note_of(LRSensitivity(points, knob).plot())
 
 
+def test_best_of_several_settings_stands_for_a_rate_in_whatever_order_they_come(new_study):
+    writer = new_study()
+    for lr, small, large in ((0.001, 0.97, 0.98), (0.01, 0.96, 0.95)):
+        for batch_size, accuracy in ((64, small), (256, large)):
+            config = {"optimizer.lr": lr, "data.batch_size": batch_size}
+            writer.run("adam", config=config, accuracy=accuracy)
+    points, _ = rates_of_problem(problem_of(writer))
+    assert {point.rate: point.val_accuracy for point in points} == {0.001: 0.98, 0.01: 0.96}
+
+
+def test_one_optimizer_with_two_rates_is_enough_and_a_rate_of_zero_has_no_place(new_study):
+    writer = new_study()
+    for lr in (0.0, 0.001, 0.01):
+        writer.run("adam", config={"optimizer.lr": lr})
+    writer.run("sgd", config={"optimizer.lr": 0.1})
+    points, knob = rates_of_problem(problem_of(writer))
+    assert knob == "lr"
+    assert [(point.optimizer, point.rate) for point in points] == [
+        ("adam", 0.001),
+        ("adam", 0.01),
+        ("sgd", 0.1),
+    ]
+
+
 def test_trials_of_one_rate_are_not_called_seeds():
     points = [RatePoint("adam", 0.01, value, "finished", value) for value in (0.9, 0.8)]
     assert "mean over trials" in note_of(LRSensitivity(points, joined=False).plot())

@@ -5,7 +5,7 @@ import pytest
 from optlab.results.study import read_study
 from optlab.results.summary import summarize
 from optlab.results.tables import summary_table
-from optlab.results.verdict import verdict_of
+from optlab.results.verdict import MOST_NAMED, verdict_of
 
 
 def remarks_of(writer):
@@ -110,6 +110,8 @@ def test_times_to_different_targets_stand_nowhere(new_study):
     reach(writer, "sgd", 0.98)
     (problem,) = read_study(writer.folder).problems
     summary = summarize(problem)
+    sentence = "The runs have different targets (90 %, 97 %), so no time to target is compared."
+    assert sentence in verdict_of(summary).remarks
     assert [row.reached for row in summary.rows] == [(), ()]
     assert set(summary_table([summary]).epochs_to_target.isna()) == {True}
 
@@ -121,3 +123,55 @@ def test_runs_of_an_edited_class_are_no_repeats(new_study):
         writer.run("sgd", seed, record={"own_code": {}})
     (told,) = [remark for remark in remarks_of(writer) if "edited" in remark]
     assert told.startswith("A class was edited between the runs of mine: they are no repeats")
+
+
+def test_setting_that_alone_finished_is_compared_with_nothing(new_study):
+    writer = new_study()
+    writer.run("adam", 0, accuracy=0.98, test_accuracy=0.97)
+    writer.run("sgd", 0, status="failed", reason="no memory")
+    (problem,) = read_study(writer.folder).problems
+    verdict = verdict_of(summarize(problem))
+    assert verdict.lead == (
+        "Adam reaches 98.00 % on validation and 97.00 % on test; "
+        "no other setting finished to compare it with."
+    )
+    assert verdict.remarks[0] == "Failed: SGD with momentum (1 of 1)."  # and not Adam
+
+
+def test_setting_with_one_seed_beside_repeated_ones_has_no_interval(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.98, 0.98)
+    reach(writer, "rmsprop", 0.97, 0.97, 0.97)
+    reach(writer, "sgd", 0.96)
+    told = [remark for remark in remarks_of(writer) if "seed in common" in remark]
+    assert told == ["One seed in common with Adam, so no interval: SGD with momentum."]
+
+
+def test_only_settings_with_enough_pairs_count_as_chances_of_a_false_separation(new_study):
+    writer = new_study()
+    for optimizer, seeds in (("adam", 5), ("rmsprop", 5), ("adagrad", 5), ("sgd", 2)):
+        reach(writer, optimizer, *[0.98 if optimizer == "adam" else 0.97] * seeds)
+    (told,) = [remark for remark in remarks_of(writer) if "stands for itself" in remark]
+    assert "with 2 comparisons the chance" in told
+
+
+def test_long_list_of_failures_ends_with_how_many_more(new_study):
+    writer = new_study()
+    writer.run("adam", 0, accuracy=0.98)
+    for number in range(2 * MOST_NAMED + 3):
+        writer.run(f"mine{number}", 0, status="failed", reason="no memory")
+    (told,) = [remark for remark in remarks_of(writer) if remark.startswith("Failed")]
+    assert told.count("(1 of 1)") == 2 * MOST_NAMED
+    assert told.endswith(" and 3 more.")
+
+
+def test_first_at_the_target_is_the_fastest_and_not_the_best(new_study):
+    writer = new_study()
+    for seed in range(3):
+        writer.run("adam", seed, accuracy=0.99, tau_factor=10)
+        writer.run("sgd", seed, accuracy=0.975, tau_factor=0.01)
+        writer.run("rmsprop", seed, status="failed", reason="no memory")
+    remarks = remarks_of(writer)
+    (first,) = [remark for remark in remarks if remark.startswith("First at the target")]
+    assert ": SGD with momentum, after" in first
+    assert not any("RMSprop" in remark for remark in remarks if not remark.startswith("Failed"))

@@ -42,6 +42,10 @@ PROBLEMS = [
     ),
     (["optimizer=lbfgs", "trainer.gradient_clip_norm=1"], r"=lbfgs with trainer\.gradient_clip"),
     (
+        ["optimizer=lbfgs", "model=finetuned", "model.weights=/run"],
+        r"=lbfgs takes all weights at once; set model\.freeze_body=false",
+    ),
+    (
         ["optimizer=rprop", "weight_decay_on=kernels"],
         r"weight_decay_on=kernels, but optimizer=rprop has no weight_decay; leave",
     ),

@@ -321,8 +321,12 @@ def test_resumed_run_goes_on_from_its_last_epoch(train, interrupted, look_on):
             seen.append(trainer.current_epoch)
 
     look_on(Epochs())
-    train(*LONG)
+    trained = train(*LONG)
     assert seen == [2, 3]
+    kept = sorted(path.name for path in (trained.folder / "checkpoints").iterdir())
+    assert kept == ["best.ckpt", "last.ckpt"]
+    seconds, speed = trained.record["train_time_s"], trained.record["images_per_s"]
+    assert seconds * speed == pytest.approx(4 * trained.record["dataset"]["num_train"])
 
 
 def test_finished_run_is_not_trained_again_unless_told_so(train, make_config, look_on):

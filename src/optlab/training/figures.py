@@ -1,14 +1,15 @@
 """The pictures of one run: curves, confusion matrix, sample predictions, first-layer filters."""
 
+import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from optlab.results.figures import (
@@ -17,6 +18,7 @@ from optlab.results.figures import (
     LossAndAccuracy,
     SamplePredictions,
 )
+from optlab.results.figures.canvas import Picture
 from optlab.training.outcome import TestPredictions
 
 
@@ -26,8 +28,9 @@ def draw_run(
     predictions: TestPredictions | None,
     test_images: Callable[[np.ndarray], np.ndarray],
     weights: dict[str, Tensor],
-) -> dict[str, Any]:
-    """Draws a run into figures/*.png. Returns the pictures by name.
+    board: TensorBoardLogger | None = None,
+) -> None:
+    """Draws a run into figures/*.png.
 
     Args:
         folder: of the run; epochs.csv is read from it.
@@ -35,24 +38,34 @@ def draw_run(
         predictions: on the test set, of the best weights; None draws no sample of them.
         test_images: from indices (N,) to uint8 images (N, H, W) or (N, H, W, 3).
         weights: the best weights by name.
+        board: gets the pictures as well.
     """
+    for name, picture in _pictures(folder, record, predictions, test_images, weights):
+        picture.plot().save(folder / "figures" / f"{name}.png")
+        if board is not None:
+            board.experiment.add_figure(name, picture.figure, record["num_steps"])
+        del picture  # its texts keep its pixels, 5 MB, and lie in reference cycles
+        gc.collect()
+
+
+def _pictures(
+    folder: Path,
+    record: dict[str, Any],
+    predictions: TestPredictions | None,
+    test_images: Callable[[np.ndarray], np.ndarray],
+    weights: dict[str, Tensor],
+) -> Iterator[tuple[str, Picture]]:
     names = record["dataset"]["class_names"]
     title = f"{record['run_name']} on {record['dataset']['title']}"
-    pictures: dict[str, Any] = {
-        "curves": LossAndAccuracy(
-            pd.read_csv(folder / "epochs.csv"), title, record["validation"]["best"]["epoch"]
-        ),
-        "confusion_matrix": ConfusionMatrix(np.asarray(record["confusion_matrix"]), names, title),
-    }
+    epochs, best_epoch = pd.read_csv(folder / "epochs.csv"), record["validation"]["best"]["epoch"]
+    yield "curves", LossAndAccuracy(epochs, title, best_epoch)
+    confusion = np.asarray(record["confusion_matrix"])
+    yield "confusion_matrix", ConfusionMatrix(confusion, names, title)
     if predictions is not None:
-        pictures["sample_predictions"] = _sample(predictions, test_images, names)
+        yield "sample_predictions", _sample(predictions, test_images, names)
     filters = first_layer_filters(weights, record["dataset"])
     if filters is not None:
-        pictures["filters"] = FirstLayerFilters(filters)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, picture in pictures.items():
-        picture.plot().save(folder / "figures" / f"{name}.png")
-    return pictures
+        yield "filters", FirstLayerFilters(filters)
 
 
 def _sample(
@@ -84,16 +97,10 @@ def first_layer_filters(weights: dict[str, Tensor], dataset: dict[str, Any]) -> 
     return np.asarray(first.float().cpu().numpy())
 
 
-def show_in_tensorboard(
-    logger: Logger, pictures: dict[str, Any], net: nn.Module, example: Tensor, step: int
-) -> None:
-    """The same pictures and the network's graph in TensorBoard."""
-    if not isinstance(logger, TensorBoardLogger):
-        return
-    for name, picture in pictures.items():
-        logger.experiment.add_figure(name, picture.figure, step)
+def show_graph(board: TensorBoardLogger, net: nn.Module, example: Tensor) -> None:
+    """The network's graph in TensorBoard."""
     weight = next(net.parameters())  # Lightning has moved the network off the device by now
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the writer's own way to trace
-        logger.experiment.add_graph(net.eval(), example.to(weight.device, weight.dtype))
-    logger.experiment.flush()
+        board.experiment.add_graph(net.eval(), example.to(weight.device, weight.dtype))
+    board.experiment.flush()

@@ -20,6 +20,7 @@ import lightning as L
 import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from optlab.training import build, outcome
@@ -193,16 +194,19 @@ def _show(
     outcome.write_classification_report(folder, record)
     if not config.callbacks.figures:
         return
-    from optlab.training.figures import draw_run, show_in_tensorboard
+    from optlab.training.figures import draw_run, show_graph
 
     net = classifier.net.single(index) if isinstance(classifier.net, StackedNet) else classifier.net
     # Over several devices each has seen a share of the test images: no picture of single ones
     alone = trainer.world_size == 1
     predictions = outcome.TestPredictions.of(classifier, index) if alone else None
-    pictures = draw_run(folder, record, predictions, datamodule.test_pictures, net.state_dict())
-    if config.callbacks.tensorboard_figures and trainer.loggers:
-        example = next(iter(datamodule.val_dataloader())).images[:1]
-        show_in_tensorboard(trainer.loggers[index], pictures, net, example, record["num_steps"])
+    logger = trainer.loggers[index] if trainer.loggers else None
+    board = None
+    if config.callbacks.tensorboard_figures and isinstance(logger, TensorBoardLogger):
+        board = logger
+    draw_run(folder, record, predictions, datamodule.test_pictures, net.state_dict(), board)
+    if board is not None:
+        show_graph(board, net, next(iter(datamodule.val_dataloader())).images[:1])
 
 
 @contextmanager

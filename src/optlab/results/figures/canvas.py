@@ -33,6 +33,10 @@ class Picture:
     ax: Axes | None = field(default=None, init=False, repr=False)
     artists: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
+    def plot(self, ax: Axes | None = None) -> "Picture":
+        """Draws it, on the given axes or on a new figure, and returns it."""
+        raise NotImplementedError
+
     @property
     def figure(self) -> Figure:
         if self.ax is None:
@@ -54,7 +58,6 @@ class Picture:
             metadata={"Software": None},
             pil_kwargs={"compress_level": 4},
         )
-        FigureCanvasAgg(self.figure)  # takes the place of the one that keeps its pixels, 5 MB
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
