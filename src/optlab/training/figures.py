@@ -2,7 +2,7 @@
 
 import gc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,29 @@ from optlab.results.figures.canvas import Picture
 from optlab.training.outcome import TestPredictions
 
 
-def draw_run(
+def draw(
+    pictures: Iterable[tuple[str, Picture]],
+    folder: Path,
+    board: TensorBoardLogger | None,
+    step: int,
+) -> None:
+    """Saves each picture as folder/name.png, and shows it at `step` of TensorBoard where given."""
+    for name, picture in pictures:
+        picture.plot().save(folder / f"{name}.png")
+        if board is not None:
+            board.experiment.add_figure(name, picture.figure, step)
+        del picture  # its texts keep its pixels, 5 MB, and lie in reference cycles
+        gc.collect()
+
+
+def pictures_of(
     folder: Path,
     record: dict[str, Any],
     predictions: TestPredictions | None,
     test_images: Callable[[np.ndarray], np.ndarray],
     weights: dict[str, Tensor],
-    board: TensorBoardLogger | None = None,
-) -> None:
-    """Draws a run into figures/*.png.
+) -> Iterator[tuple[str, Picture]]:
+    """The pictures of a run by name, made one at a time.
 
     Args:
         folder: of the run; epochs.csv is read from it.
@@ -38,23 +52,7 @@ def draw_run(
         predictions: on the test set, of the best weights; None draws no sample of them.
         test_images: from indices (N,) to uint8 images (N, H, W) or (N, H, W, 3).
         weights: the best weights by name.
-        board: gets the pictures as well.
     """
-    for name, picture in _pictures(folder, record, predictions, test_images, weights):
-        picture.plot().save(folder / "figures" / f"{name}.png")
-        if board is not None:
-            board.experiment.add_figure(name, picture.figure, record["num_steps"])
-        del picture  # its texts keep its pixels, 5 MB, and lie in reference cycles
-        gc.collect()
-
-
-def _pictures(
-    folder: Path,
-    record: dict[str, Any],
-    predictions: TestPredictions | None,
-    test_images: Callable[[np.ndarray], np.ndarray],
-    weights: dict[str, Tensor],
-) -> Iterator[tuple[str, Picture]]:
     names = record["dataset"]["class_names"]
     title = f"{record['run_name']} on {record['dataset']['title']}"
     epochs, best_epoch = pd.read_csv(folder / "epochs.csv"), record["validation"]["best"]["epoch"]

@@ -194,7 +194,7 @@ def _show(
     outcome.write_classification_report(folder, record)
     if not config.callbacks.figures:
         return
-    from optlab.training.figures import draw_run, show_graph
+    from optlab.training.figures import draw, pictures_of, show_graph
 
     net = classifier.net.single(index) if isinstance(classifier.net, StackedNet) else classifier.net
     # Over several devices each has seen a share of the test images: no picture of single ones
@@ -204,7 +204,8 @@ def _show(
     board = None
     if config.callbacks.tensorboard_figures and isinstance(logger, TensorBoardLogger):
         board = logger
-    draw_run(folder, record, predictions, datamodule.test_pictures, net.state_dict(), board)
+    pictures = pictures_of(folder, record, predictions, datamodule.test_pictures, net.state_dict())
+    draw(pictures, folder / "figures", board, record["num_steps"])
     if board is not None:
         show_graph(board, net, next(iter(datamodule.val_dataloader())).images[:1])
 
