@@ -242,3 +242,19 @@ def test_sweep_refuses_replicas_whose_seeds_no_trial_would_name(study, made_runs
         said.exit_code
     )
     assert not list(tmp_path.glob("outputs/*/*/record.json"))
+
+
+def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
+    def tried(name, tuning_seed):
+        outputs = f"outputs='{tmp_path / name}'"
+        seed = f"hydra.sweeper.tuning_seed={tuning_seed}"
+        study(*SWEEP, "hydra.sweeper.space=all", seed, outputs, report=False)
+        (folder,) = (tmp_path / name).iterdir()
+        tuning = read_study(folder).tuning
+        assert tuning is not None
+        return [row["params"] for row in tuning.rows]
+
+    first = tried("first", 3)
+    assert {"lr", "eps", "betas.1"} < set(first[0])  # knobs beside the rate as well
+    assert tried("again", 3) == first
+    assert tried("other", 4) != first
