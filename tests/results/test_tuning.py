@@ -181,3 +181,21 @@ def test_rates_of_repeated_tunings_keep_their_seeds():
     ((_, accuracies, _),) = LRSensitivity(points).lines()["adam"]
     assert np.allclose(accuracies, 0.9)
     assert len(accuracies) == 2
+
+
+def test_class_that_was_edited_after_its_trials_is_told(tuned):
+    writer, _, trials, fresh = tuned
+
+    def written_by(version, folders):
+        for folder in folders:
+            record = json.loads((folder / "record.json").read_text())
+            record["own_code"] = {"mine": version} if "adam" in folder.name else {}
+            (folder / "record.json").write_text(json.dumps(record))
+
+    written_by("1f", [*trials, *fresh])
+    assert read_study(writer.folder).warnings == ()
+    written_by("2e", fresh)
+    (warning,) = read_study(writer.folder).warnings
+    assert warning.startswith(
+        "A class was edited between the trials and the runs of adam: its rate"
+    )

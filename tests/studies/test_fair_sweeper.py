@@ -4,10 +4,11 @@ import json
 import math
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from optlab.results import make_report
 from optlab.results.study import read_study
-from optlab.studies.fair_sweeper import Contestant, Trial, _warn, _write
+from optlab.studies.fair_sweeper import Contestant, Trial, _as_overrides, _warn, _write
 from optlab.studies.search_space import Knob
 from optlab.training.identity import identity, run_dir, run_hash
 from optlab.training.record import read_json, write_json, write_record
@@ -258,3 +259,10 @@ def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
     assert {"lr", "eps", "betas.1"} < set(first[0])  # knobs beside the rate as well
     assert tried("again", 3) == first
     assert tried("other", 4) != first
+
+
+def test_values_of_a_setting_are_read_by_hydra_as_they_are_meant():
+    params = {"clip": None, "nesterov": True, "eps": 1e-10, "kind": "l'été", "betas.0": 0.9}
+    parser = OverridesParser.create()
+    overrides = parser.parse_overrides(_as_overrides(params))
+    assert {o.key_or_group.removeprefix("optimizer."): o.value() for o in overrides} == params

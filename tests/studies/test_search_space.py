@@ -69,8 +69,17 @@ def test_random_trials_are_scipys_halton_points_of_that_seed():
         ({"log": [0.0, 1.0]}, "starts above 0"),
         ({"normal": [0, 1]}, "allowed: log, one_minus_log, linear, choice"),
         ({"log": [0.1, 1], "linear": [0, 1]}, "has 2 ranges"),
+        ({"log": ["a", "b"]}, r"must be \[low, high\]"),
+        ({"choice": []}, "must be a list"),
+        (0.1, "must be a range such as"),
     ],
 )
 def test_range_that_is_none_is_refused_by_file_and_knob(ranges, why):
     with pytest.raises(ValueError, match=rf"conf/search/mine\.yaml: lr .*{why}"):
         read_space("mine", {"lr": ranges})
+
+
+@pytest.mark.parametrize("space", [{}, None])
+def test_space_without_a_knob_is_refused(space):
+    with pytest.raises(ValueError, match=r"conf/search/mine\.yaml names no knob"):
+        read_space("mine", space)

@@ -6,7 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optlab.results.display import joined
 from optlab.results.groups import Problem, problem_key, problems_of
+from optlab.results.labels import key_of
 from optlab.results.published import rows_without_a_figure
 from optlab.results.records import DamagedRecord, Run, read_run
 from optlab.results.tuning import Tuning
@@ -143,7 +145,30 @@ def read_study(folder: str | Path) -> Study:
             f"{folder} holds no run.\n\n"
             "hint: name the folder of a study, such as outputs/mnist-mlp, not outputs or one run"
         )
-    return Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), meta)
+    study = Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), meta)
+    return replace(study, warnings=(*study.warnings, *_edited_since_tuned(study)))
+
+
+def _edited_since_tuned(study: Study) -> list[str]:
+    """A warning where a contestant's trials and its winner's runs are not of one code."""
+    if study.tuning is None:
+        return []
+    codes: dict[str, set[str]] = {}
+    labels = {
+        str(text): study.tuning.label(row)
+        for row in (*study.tuning.rows, *study.tuning.winners)
+        for text in (row.get("hash"), *(row.get("runs") or ()))
+    }
+    for run in (*study.tuning_runs, *study.fresh_runs):
+        if run.record.get("own_code") and run.hash in labels:
+            codes.setdefault(labels[run.hash], set()).add(key_of(run.record["own_code"]))
+    edited = sorted(label for label, found in codes.items() if len(found) > 1)
+    if not edited:
+        return []
+    return [
+        f"A class was edited between the trials and the runs of {joined(edited)}: its rate was "
+        "chosen for another version. Repeat the sweep with rerun=true."
+    ]
 
 
 def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:

@@ -8,6 +8,7 @@ The trials are in study.json before the first of them starts: a sweep that is ki
 behind, and never a result.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -207,7 +208,11 @@ def _space_of(optimizer: str, config: DictConfig) -> list[Knob]:
 
 
 def _as_overrides(params: dict[str, Any]) -> list[str]:
-    return [f"optimizer.{name}={value!r}" for name, value in params.items()]
+    # As JSON, which Hydra reads as it is meant: Python's None would be the text "None"
+    return [
+        f"optimizer.{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in params.items()
+    ]
 
 
 def _trial(

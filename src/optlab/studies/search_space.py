@@ -54,14 +54,23 @@ def read_space(optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]])
         ValueError: for a range that is none, naming the file and the knob.
     """
     knobs = []
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(
+            f"conf/search/{optimizer}.yaml names no knob.\n\nhint: conf/search/adam.yaml shows how"
+        )
     for name, ranges in space.items():
         where = f"conf/search/{optimizer}.yaml: {name}"
+        if not isinstance(ranges, Mapping):
+            raise ValueError(f"{where} is {ranges}; it must be a range such as {{log: [0.1, 1]}}")
         if len(ranges) != 1:
             raise ValueError(f"{where} has {len(ranges)} ranges; it must have one")
         ((kind, values),) = ranges.items()
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f"{where} is {values}; it must be a list")
         if kind not in ("log", "one_minus_log", "linear", "choice"):
             raise ValueError(f"{where} is {kind}; allowed: log, one_minus_log, linear, choice")
-        if kind != "choice" and not (len(values) == 2 and values[0] < values[1]):
+        numbers = all(isinstance(value, int | float) for value in values)
+        if kind != "choice" and not (numbers and len(values) == 2 and values[0] < values[1]):
             raise ValueError(f"{where} is {list(values)}; it must be [low, high]")
         if kind in ("log", "one_minus_log") and values[0] <= 0:
             raise ValueError(f"{where} starts at {values[0]}; a logarithmic range starts above 0")
