@@ -16,9 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     from optlab.results import make_report, print_summary, read_study
 
     try:
-        page = make_report(options.study_dir)
         print_summary(read_study(options.study_dir), Console())
-    except ValueError as error:
+        page = make_report(options.study_dir)
+    except (ValueError, OSError) as error:  # OSError: a folder that cannot be written, mostly
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"\nreport: {page}")

@@ -110,6 +110,16 @@ def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatc
     assert read_record(run_dir(config))["status"] == "finished"
 
 
+def test_run_that_another_process_trains_is_not_recorded_as_failed(make_config, monkeypatch):
+    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    config = make_config("trainer.max_epochs=1")
+    folder = run_dir(config)
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(SystemExit, match=r"^1$"):
+        door.start(config)
+    assert not (folder / "record.json").exists()
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"status": "fini', "[]", "null", '{"seed": 0}'])
 def test_damaged_record_is_no_result(text, make_config):
     config = make_config("trainer.max_epochs=1")

@@ -45,5 +45,8 @@ def test_time_is_estimated_from_finished_runs_of_the_same_problem(plan_of, train
     assert plan.seconds(1) == pytest.approx(20 * an_epoch_s)
     assert plan.seconds(2) == pytest.approx(10 * an_epoch_s)
     assert plan_of("model=cnn").seconds(1) is None
+    damaged = read_record(trained.folder) | {"model": None}
+    write_record(trained.folder.parent / "damaged", damaged)
+    assert plan_of("optimizer=sgd").seconds(1) is not None
     plan.print(num_processes=2)
     assert "1 to train, 0 done; time: roughly" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import math
 import shlex
 
 import pytest
+from filelock import FileLock
 
 from optlab.training import record as records
 
@@ -20,6 +21,14 @@ def test_failed_write_keeps_the_old_record(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         records.write_record(tmp_path, {"status": "failed", "reason": object()})
     assert records.read_record(tmp_path) == {"format": 1, "status": "finished"}
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_run_is_in_training_while_its_folder_is_held(tmp_path):
+    with FileLock(tmp_path / ".lock"):
+        assert records.in_training(tmp_path)
+    assert not records.in_training(tmp_path)
+    assert not records.in_training(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"seed": 0}', "\x00"])

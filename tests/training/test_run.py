@@ -5,6 +5,7 @@ import signal
 from contextlib import contextmanager
 
 import lightning as L
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
@@ -302,6 +303,29 @@ def test_run_whose_own_code_was_edited_does_not_go_on(train, interrupted, tmp_pa
     code.write_text("from torch.optim import SGD")
     _fingerprint.cache_clear()
     assert train(*overrides).record["status"] == "finished"
+
+
+def test_run_whose_images_were_changed_does_not_go_on(train, interrupted):
+    folder = interrupted(8, *LONG)
+    path = folder / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    was = checkpoint["dataset_checksum"]
+    torch.save(checkpoint | {"dataset_checksum": "another"}, path)
+    with pytest.raises(ValueError, match=r"the images of data=digits changed since .*last\.ckpt"):
+        train(*LONG)
+    torch.save(checkpoint, path)
+    assert train(*LONG).record["dataset"]["checksum"] == was
+
+
+def test_lightnings_csv_logger_keeps_what_an_interrupted_run_wrote(train, interrupted):
+    overrides = (*LONG, "logger=csv")
+    interrupted(8, *overrides)  # in the third epoch
+    trained = train(*overrides)
+    tables = [pd.read_csv(path) for path in trained.folder.glob("lightning_csv/*/metrics.csv")]
+    epochs = pd.concat(tables)["val/accuracy"].dropna()
+    assert len(epochs) == 4
+    train(*overrides, "rerun=true")
+    assert len([*trained.folder.glob("lightning_csv/*/metrics.csv")]) == 1
 
 
 def test_run_that_ended_before_its_record_was_written_is_completed(train):

@@ -321,8 +321,12 @@ def _record_of(config: DictConfig, exit_code: int) -> dict[str, Any]:
         if exit_code < 0:
             reason = f"its process was killed by signal {-exit_code}"
             reason += " (out of memory?)" if exit_code == -9 else ""
+        held = records.in_training(folder)  # by another process, which will record it
+        if held:
+            reason = f"another process is training {folder}"
         record = door.failed_record(config, reason, records.now())
-        records.write_record(folder, record)
+        if not held:
+            records.write_record(folder, record)
     return record
 
 

@@ -5,9 +5,9 @@ import time
 import traceback
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
-from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -49,16 +49,8 @@ def touched_runs(outputs: Path, since_s: float) -> list[Path]:
     marks = [*outputs.glob("*/*/.hydra/hydra.yaml"), *outputs.glob("*/*/record.json")]
     recent = [mark for mark in marks if mark.stat().st_mtime >= since_s - 1.0]
     folders = {m.parent.parent if m.parent.name == ".hydra" else m.parent for m in recent}
-    return sorted(folder for folder in folders if not _in_training(folder))
-
-
-def _in_training(folder: Path) -> bool:
-    """Whether a process holds the run: of this command none is left, so it is another's."""
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
+    # Of this command none is left in training, so a run that is held is another's
+    return sorted(folder for folder in folders if not records.in_training(folder))
 
 
 def _as_expected(folder: Path) -> bool:
@@ -107,8 +99,8 @@ def _report(study: Path) -> None:
     page = make_report(study)
     print(
         f"\nreport       {page}\n"
-        f"again        python scripts/report.py {study}\n"
-        f"tensorboard  tensorboard --logdir {study.parent}\n",
+        f"again        python scripts/report.py {quote(str(study))}\n"
+        f"tensorboard  tensorboard --logdir {quote(str(study.parent))}\n",
         flush=True,
     )
 

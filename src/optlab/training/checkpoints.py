@@ -26,8 +26,11 @@ def save_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     """torch.save in one atomic step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save(checkpoint, temporary)
-    temporary.replace(path)
+    try:
+        torch.save(checkpoint, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # the disk was full
 
 
 class MovableCheckpoint(ModelCheckpoint):

@@ -43,9 +43,12 @@ def open_for(main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
     except (ValueError, OSError) as error:  # OSError: a folder that cannot be written, mostly
-        sys.exit(f"error: {error}")
+        # logging tells of a log that it cannot open in a cause alone
+        hidden = isinstance(error.__cause__, OSError)
+        sys.exit(f"error: {_whole_message(error) if hidden else error}")
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted: the same command goes on from the last checkpoint")
+        without = ", without rerun=true," if "rerun=true" in sys.argv else ""
+        sys.exit(f"\ninterrupted: the same command{without} goes on from the last checkpoint")
 
 
 def leave() -> NoReturn:
@@ -133,7 +136,9 @@ def _run(config: DictConfig) -> bool:
         if not isinstance(error, ValueError):  # a ValueError says all that a user can act on
             traceback.print_exc()
         for replica in replicas(config):
-            if not records.has_result(records.read_record(run_dir(replica))):
+            folder = run_dir(replica)
+            held = records.in_training(folder)  # by another process, which will record it
+            if not held and not records.has_result(records.read_record(folder)):
                 record_failure(replica, reason, started_at)
         return False
 

@@ -34,16 +34,16 @@ class History(Callback):
     """Writes the CSV files of each replica, keeps the training clock, sees divergence."""
 
     def __init__(
-        self, run_dirs: list[Path], num_classes: int, own_code: dict[str, str] | None = None
+        self, run_dirs: list[Path], num_classes: int, origin: dict[str, Any] | None = None
     ) -> None:
         """
         Args:
             run_dirs: one folder a replica; a single one for a plain run.
             num_classes: sets the loss of a network that knows nothing, log(num_classes) nats.
-            own_code: fingerprints of the user's modules, for the checkpoint to go on from.
+            origin: what the run was begun with, for the checkpoint to go on from.
         """
         self.run_dirs = run_dirs
-        self.own_code = own_code or {}
+        self.origin = origin or {}
         self.loss_limit = DIVERGENCE_FACTOR * math.log(num_classes)
         self.train_time_s = 0.0  # training alone: no evaluation, no logging
         self.num_images = 0  # images trained on within that time
@@ -69,7 +69,7 @@ class History(Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["own_code"] = self.own_code
+        checkpoint |= self.origin
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:

@@ -73,7 +73,7 @@ class Plan:
 
 def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     record = records.read_record(folder)
-    interrupted = (folder / "checkpoints" / "last.ckpt").is_file()
+    interrupted = any((folder / "checkpoints").glob("*.ckpt"))  # replicas go on from their own
     state = record["status"] if record else ("interrupted" if interrupted else "new")
     if record and (changed := changed_since(config, record)):
         state += f", {' and '.join(changed)} changed since"
@@ -95,7 +95,10 @@ def _seconds_per_epoch(run: PlannedRun) -> float | None:
         record = records.read_record(path.parent)
         if record is None or record["status"] != "finished":
             continue
-        if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
-            together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
-            costs.append(record["wall_time_s"] / record["num_epochs"] / together)
+        try:
+            if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
+                together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
+                costs.append(record["wall_time_s"] / record["num_epochs"] / together)
+        except (KeyError, TypeError, ZeroDivisionError):  # damaged: no cost to go by
+            continue
     return median(costs) if costs else None

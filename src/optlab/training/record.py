@@ -30,11 +30,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes strict JSON (a number that is not finite becomes null) in one atomic step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        json.dump(_finite(content), file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            json.dump(_finite(content), file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # the disk was full
 
 
 def read_record(run_dir: Path) -> dict[str, Any] | None:
@@ -47,9 +50,22 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file; None where there is none, or none that can be read."""
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def in_training(folder: Path) -> bool:
+    """Whether a process holds the run in a folder."""
+    from filelock import FileLock, Timeout  # half of what --cfg job would import besides Hydra
+
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # no such folder, or none that can be written: nobody trains there
+        return False
 
 
 def objective(record: dict[str, Any]) -> float:

@@ -80,11 +80,12 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
     nets = [build.build_net(replica, datamodule) for replica in configs]
     net = nets[0] if len(nets) == 1 else StackedNet(nets)
     classifier = build.build_classifier(config, net, datamodule)
-    history = History(folders, datamodule.num_classes, code)
+    origin = {"own_code": code, "dataset_checksum": datamodule.checksum}
+    history = History(folders, datamodule.num_classes, origin)
     checkpoints, resume_point = _checkpoints(configs, folders, net)
     trainer = build.build_trainer(configs, [history, *checkpoints], datamodule)
 
-    go_on = _can_go_on(resume_point, config)
+    go_on = _can_go_on(resume_point, config, datamodule.checksum)
     failure = _fit(trainer, classifier, datamodule, resume_point if go_on else None)
     new = [
         {
@@ -154,7 +155,7 @@ def _fit(
     return None
 
 
-def _can_go_on(resume_point: Path, config: DictConfig) -> bool:
+def _can_go_on(resume_point: Path, config: DictConfig, checksum: str) -> bool:
     """Whether there is a checkpoint to go on from; one that cannot be trusted is refused."""
     if not resume_point.is_file():
         return False
@@ -170,6 +171,12 @@ def _can_go_on(resume_point: Path, config: DictConfig) -> bool:
         raise ValueError(
             f"{resume_point} was written by an older version, which this one cannot go on from."
             "\n\nhint: rerun=true starts this run anew"
+        )
+    if state.get("dataset_checksum", checksum) != checksum:
+        raise ValueError(
+            f"the images of data={config.data.name} changed since {resume_point} was written: "
+            "those that were trained on might be validated on now.\n\n"
+            "hint: rerun=true starts this run anew; with the former images it goes on"
         )
     changed = changed_since(config, state)
     if changed:
@@ -230,7 +237,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _forget(folder: Path) -> None:
     """Removes what an earlier training of the same run left."""
-    for name in ("checkpoints", "figures"):
+    for name in ("checkpoints", "figures", "lightning_csv"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for events in folder.glob("events.out.tfevents.*"):
         events.unlink()
