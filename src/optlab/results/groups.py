@@ -42,8 +42,7 @@ class Group:
     @property
     def mixes_code(self) -> bool:
         """Whether a class of the user's was edited between the runs."""
-        known = [run.record["own_code"] for run in self.finished if run.record.get("own_code")]
-        return len(set(map(key_of, known))) > 1
+        return mix_code(self.finished)
 
     def accuracies(self, split: str, weights: str = "best") -> dict[tuple[int, int], float]:
         """(seed, fold) to accuracy, over the finished runs that have one."""
@@ -72,6 +71,12 @@ class Problem:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+
+def mix_code(runs: Iterable[Run]) -> bool:
+    """Whether a class of the user's was edited between some runs; older ones do not know."""
+    known = [run.record["own_code"] for run in runs if run.record.get("own_code")]
+    return len(set(map(key_of, known))) > 1
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optlab.results.display import joined
-from optlab.results.groups import Problem, problem_key, problems_of
-from optlab.results.labels import key_of
+from optlab.results.groups import Problem, mix_code, problem_key, problems_of
 from optlab.results.published import rows_without_a_figure
 from optlab.results.records import DamagedRecord, Run, read_run
 from optlab.results.tuning import Tuning
@@ -153,16 +152,16 @@ def _edited_since_tuned(study: Study) -> list[str]:
     """A warning where a contestant's trials and its winner's runs are not of one code."""
     if study.tuning is None:
         return []
-    codes: dict[str, set[str]] = {}
+    runs: dict[str, list[Run]] = {}
     labels = {
         str(text): study.tuning.label(row)
         for row in (*study.tuning.rows, *study.tuning.winners)
         for text in (row.get("hash"), *(row.get("runs") or ()))
     }
     for run in (*study.tuning_runs, *study.fresh_runs):
-        if run.record.get("own_code") and run.hash in labels:
-            codes.setdefault(labels[run.hash], set()).add(key_of(run.record["own_code"]))
-    edited = sorted(label for label, found in codes.items() if len(found) > 1)
+        if run.hash in labels:
+            runs.setdefault(labels[run.hash], []).append(run)
+    edited = sorted(label for label, found in runs.items() if mix_code(found))
     if not edited:
         return []
     return [

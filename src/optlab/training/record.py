@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def in_training(folder: Path) -> bool:
     """Whether a process holds the run in a folder."""
-    from filelock import FileLock, Timeout  # half of what --cfg job would import besides Hydra
+    from filelock import FileLock, Timeout  # here: --cfg job asks for no lock
 
     try:
         with FileLock(folder / ".lock", timeout=0):
