@@ -31,11 +31,14 @@ def test_state_is_that_of_the_record(status, to_train, plan_of, make_config):
     assert plan_of("rerun=true").runs[0].to_train
 
 
-def test_run_with_a_checkpoint_alone_is_interrupted(plan_of, make_config):
-    checkpoints = run_dir(make_config()) / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / "last.ckpt").touch()
-    assert [(run.state, run.to_train) for run in plan_of().runs] == [("interrupted", True)]
+def test_run_with_epochs_and_no_record_is_interrupted_and_has_the_others_left(plan_of, make_config):
+    overrides = ("trainer.max_epochs=5",)
+    folder = run_dir(make_config(*overrides))
+    folder.mkdir(parents=True)
+    (folder / "epochs.csv").write_text("epoch\n1\n2\n")
+    (run,) = plan_of(*overrides).runs
+    assert (run.state, run.to_train, run.num_epochs) == ("interrupted", True, 3)
+    assert plan_of(*overrides, "rerun=true").runs[0].num_epochs == 5
 
 
 def test_time_is_estimated_from_finished_runs_of_the_same_problem(plan_of, train, capsys):
@@ -43,7 +46,11 @@ def test_time_is_estimated_from_finished_runs_of_the_same_problem(plan_of, train
     an_epoch_s = read_record(trained.folder)["wall_time_s"] / 2
     plan = plan_of("optimizer=sgd", "trainer.max_epochs=20")
     assert plan.seconds(1) == pytest.approx(20 * an_epoch_s)
-    assert plan.seconds(2) == pytest.approx(10 * an_epoch_s)
+    assert plan_of("optimizer=sgd", "data.train_fraction=0.5").seconds(1) == pytest.approx(
+        plan_of("optimizer=sgd").seconds(1) / 2
+    )
+    three = Plan(plan.runs * 3)  # side by side in two rounds
+    assert three.seconds(2) == pytest.approx(40 * an_epoch_s)
     assert plan_of("model=cnn").seconds(1) is None
     damaged = read_record(trained.folder) | {"model": None}
     write_record(trained.folder.parent / "damaged", damaged)

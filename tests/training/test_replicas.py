@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 
 from optlab.training import build
 from optlab.training.identity import replicas, run_dir
+from optlab.training.plan import Plan
 from optlab.training.run import run
 
 SMALL_CNN = [
@@ -166,6 +167,8 @@ def test_interrupted_replicas_end_in_the_numbers_of_those_that_were_not(
         run(make_config(*overrides))
     signal.signal(signal.SIGINT, on_interrupt)
     look_on()
+    plan = Plan.of([(one, run_dir(one), "") for one in replicas(make_config(*overrides))])
+    assert [planned.state for planned in plan.runs] == ["interrupted", "interrupted"]
     run(make_config(*overrides))
     for cut, whole in zip(
         replicas(make_config(*overrides)), replicas(make_config(*overrides, APART)), strict=True

@@ -26,6 +26,7 @@ from optlab.data.source import (
     channel_statistics,
     checksum_of,
 )
+from optlab.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -179,14 +180,11 @@ def _read_cache(cache: Path) -> dict[str, Any] | None:
 
 
 def _write_cache(cache: Path, contents: dict[str, Any]) -> None:
-    partial = cache.with_suffix(f".{os.getpid()}.partial")
     try:
-        torch.save(contents, partial)
-        partial.replace(cache)
+        with whole_file(cache) as partial:
+            torch.save(contents, partial)
     except (OSError, RuntimeError) as error:  # a full disk: torch.save raises RuntimeError
         log.warning("the decoded pictures could not be cached in %s: %s", cache, error)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _checksum(contents: dict[str, Any]) -> str:

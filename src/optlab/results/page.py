@@ -1,7 +1,6 @@
 """The pieces that a report page is made of, and the files beside it."""
 
 import base64
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import pandas as pd
 
+from optlab.files import whole_file
 from optlab.results.palette import LineStyle
 
 if TYPE_CHECKING:  # matplotlib is imported when a report is made, not with this package
@@ -114,9 +114,8 @@ class ReportFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all: someone may be reading the report."""
-        partial = self.folder / f".{name}.{os.getpid()}"
-        partial.write_bytes(data)
-        os.replace(partial, self.folder / name)
+        with whole_file(self.folder / name) as partial:
+            partial.write_bytes(data)
         self.written.append(name)
 
     def remove_older(self, stems: Sequence[str]) -> None:

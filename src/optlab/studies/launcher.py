@@ -390,19 +390,13 @@ class _Live:
     def show(self, running: Any) -> None:
         if self.progress.disable:
             return
+        done = records.num_epochs_done
         states = [
-            f"{job.config.run_name} {_num_epochs(job)}/{job.config.trainer.max_epochs}"
+            f"{job.config.run_name} {done(job.folder)}/{job.config.trainer.max_epochs}"
             for job in running
         ]
-        done = sum(_num_epochs(job) for job in self.jobs)
-        self.progress.update(self.task, completed=done, description=", ".join(states))
+        completed = sum(done(job.folder) for job in self.jobs)
+        self.progress.update(self.task, completed=completed, description=", ".join(states))
 
     def print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _num_epochs(job: Job) -> int:
-    try:
-        return max(0, (job.folder / "epochs.csv").read_bytes().count(b"\n") - 1)
-    except FileNotFoundError:
-        return 0

@@ -1,12 +1,13 @@
 """Checkpoints: best.ckpt by validation, last.ckpt to go on from; both load with weights_only."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from optlab.files import whole_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -23,14 +24,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def save_atomically(checkpoint: dict[str, Any], path: Path) -> None:
-    """torch.save in one atomic step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(checkpoint, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # the disk was full
+    """torch.save in one atomic step.
+
+    Raises:
+        OSError: if it cannot be written. torch's message would be of positions in an archive.
+    """
+    with whole_file(path) as partial:
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 class MovableCheckpoint(ModelCheckpoint):

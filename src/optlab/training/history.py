@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from optlab.files import whole_file
 from optlab.results.records import EPOCH_COLUMNS, STEP_COLUMNS
 from optlab.training.classifier import ImageClassifier
 
@@ -242,7 +243,6 @@ def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
             line for line in path.read_text().splitlines(keepends=True)[1:] if line[-1] == "\n"
         ]
         kept = [line for line in lines if int(line.split(",")[index]) <= last]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(",".join(columns) + "\n" + "".join(kept))
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(",".join(columns) + "\n" + "".join(kept))
     return int(kept[-1].split(",")[index]) if kept else 0

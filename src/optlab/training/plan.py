@@ -1,5 +1,6 @@
 """What a command would do: the runs that are new, interrupted or done, and what they cost."""
 
+import heapq
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,8 @@ class PlannedRun:
     folder: Path
     state: str  # new | interrupted | failed | finished | diverged, and whether code has changed
     to_train: bool
-    num_epochs: int
+    num_epochs: int  # that are left
+    train_fraction: float
     problem: tuple[str, str]  # data and model: what the cost of an epoch depends on most
 
 
@@ -43,14 +45,14 @@ class Plan:
 
     def seconds(self, num_processes: int) -> float | None:
         """Rough time of what is still to train, from records beside it; None without any."""
-        total_s = 0.0
+        ends_s = [0.0] * num_processes  # when each is free for the next run
         for run in self.runs:
             if run.to_train:
                 cost_s = _seconds_per_epoch(run)
                 if cost_s is None:
                     return None
-                total_s += cost_s * run.num_epochs
-        return total_s / num_processes
+                heapq.heapreplace(ends_s, ends_s[0] + cost_s * run.num_epochs)
+        return max(ends_s)
 
     def print(self, num_processes: int) -> None:
         """A table of the runs, and what they would cost."""
@@ -73,8 +75,8 @@ class Plan:
 
 def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     record = records.read_record(folder)
-    interrupted = any((folder / "checkpoints").glob("*.ckpt"))  # replicas go on from their own
-    state = record["status"] if record else ("interrupted" if interrupted else "new")
+    num_done = 0 if config.rerun else records.num_epochs_done(folder)
+    state = record["status"] if record else ("interrupted" if num_done else "new")
     if record and (changed := changed_since(config, record)):
         state += f", {' and '.join(changed)} changed since"
     return PlannedRun(
@@ -83,7 +85,8 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
         folder=folder,
         state=state,
         to_train=config.rerun or not records.has_result(record),
-        num_epochs=config.trainer.max_epochs,
+        num_epochs=max(0, config.trainer.max_epochs - num_done),
+        train_fraction=config.data.train_fraction,
         problem=(config.data.name, config.model.name),
     )
 
@@ -98,7 +101,8 @@ def _seconds_per_epoch(run: PlannedRun) -> float | None:
         try:
             if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
                 together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
-                costs.append(record["wall_time_s"] / record["num_epochs"] / together)
+                share = run.train_fraction / record["config"]["data"]["train_fraction"]
+                costs.append(record["wall_time_s"] / record["num_epochs"] / together * share)
         except (KeyError, TypeError, ZeroDivisionError):  # damaged: no cost to go by
             continue
     return median(costs) if costs else None

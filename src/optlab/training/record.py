@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from optlab.files import whole_file
+
 RECORD_FORMAT = 1
 RESULTS = ("finished", "diverged")  # outcomes that training again would only repeat
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
@@ -28,16 +30,10 @@ def write_record(run_dir: Path, record: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes strict JSON (a number that is not finite becomes null) in one atomic step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w") as file:
-            json.dump(_finite(content), file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # the disk was full
+    with whole_file(path) as partial, partial.open("w") as file:
+        json.dump(_finite(content), file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_record(run_dir: Path) -> dict[str, Any] | None:
@@ -53,6 +49,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def num_epochs_done(folder: Path) -> int:
+    """Epochs of a run that are over, also while it is in training."""
+    try:
+        return max(0, (folder / "epochs.csv").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
 
 
 def in_training(folder: Path) -> bool:

@@ -5,7 +5,6 @@ settings, so figures may be drawn in several threads and processes at once.
 """
 
 import io
-import os
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from optlab.files import whole_file
 from optlab.results.palette import LineStyle
 
 DPI = 160
@@ -63,10 +63,8 @@ class Picture:
     def save(self, path: str | Path) -> Path:
         """Write a PNG, whole or not at all; folders on the way are made."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_bytes(self.png())
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(self.png())
         return path
 
     def _repr_png_(self) -> bytes | None:

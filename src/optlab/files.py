@@ -1,0 +1,29 @@
+"""Files that are there whole or not at all, whoever reads or kills meanwhile."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a name to write under; what was written becomes `path` if the block ends well.
+
+    Until then, after an error, and if the process is killed, `path` stays as it was. Folders on
+    the way are made.
+
+    Raises:
+        OSError: with the file's name, if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of a full disk
+    finally:
+        partial.unlink(missing_ok=True)
