@@ -185,6 +185,45 @@ def test_replicas_end_no_files_of_the_stack_behind(make_config):
         assert left == {"best.ckpt", "last.ckpt"}
 
 
+def test_seed_that_is_finished_alone_leaves_no_file_of_the_stack(make_config, monkeypatch):
+    overrides = ["num_replicas=2", "trainer.max_epochs=1"]
+    die_among_the_pictures(monkeypatch, make_config(*overrides))
+    (first, _) = replicas(make_config(*overrides))
+    checkpoints = run_dir(first) / "checkpoints"
+    assert list(checkpoints.glob("2-replicas-*.ckpt"))
+    run(first)
+    assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_replicas_that_are_killed_among_their_pictures_are_not_trained_again(
+    make_config, look_on, monkeypatch
+):
+    class Count(Callback):
+        calls = 0
+
+        def on_train_batch_end(self, *args):
+            self.calls += 1
+
+    overrides = ["num_replicas=2", "trainer.max_epochs=1"]
+    die_among_the_pictures(monkeypatch, make_config(*overrides))
+    look_on(count := Count())
+    records = run(make_config(*overrides))
+    assert [record["status"] for record in records] == ["finished", "finished"]
+    assert count.calls == 0
+
+
+def die_among_the_pictures(monkeypatch, config):
+    """Ends a run of two replicas when the pictures of the second are drawn."""
+
+    def show(*args):
+        if args[-1] == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("optlab.training.run._show", show)
+        run(config)
+
+
 def test_replica_without_a_record_is_trained_again_alone(make_config, train):
     first = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
     folder = run_dir(make_config("seed=1", "trainer.max_epochs=2"))

@@ -113,12 +113,14 @@ def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]
                     f"{folder}: pictures could not be made ({error}); train.log has the traceback"
                 )
                 print(told, file=sys.stderr)
+    for record, folder in zip(new, folders, strict=True):  # together: killed before, they go on
         record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
         if trainer.is_global_zero:
             records.write_record(folder, record)
             print(f"{folder}: {records.describe(record)}", flush=True)
-    if isinstance(net, StackedNet) and resume_point.is_file():
-        resume_point.unlink()  # each replica has its own last.ckpt now
+            # Replicas that this one belonged to will not go on together any more
+            for together in (folder / "checkpoints").glob("*-replicas-*.ckpt"):
+                together.unlink()
     return new
 
 
