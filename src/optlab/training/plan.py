@@ -102,7 +102,11 @@ def _seconds_per_epoch(run: PlannedRun) -> float | None:
             if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
                 together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
                 share = run.train_fraction / record["config"]["data"]["train_fraction"]
-                costs.append(record["wall_time_s"] / record["num_epochs"] / together * share)
+                train_s = record["train_time_s"]
+                # Does not shrink with the images; unknown of a run that was interrupted, whose
+                # wall time is that of its last process
+                rest_s = max(0.0, record["wall_time_s"] / together - train_s)
+                costs.append((rest_s + train_s * share) / record["num_epochs"])
         except (KeyError, TypeError, ZeroDivisionError):  # damaged: no cost to go by
             continue
     return median(costs) if costs else None
