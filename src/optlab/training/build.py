@@ -65,7 +65,7 @@ def _keep_freed_memory() -> None:
     """Lets the C library keep what a step frees for the next step.
 
     glibc gives large blocks back to the system at once, which clears every page of them when the
-    next step asks for them again: a tenth of a CNN's step, half of RAdam's.
+    next step asks for them again: a tenth of a CNN's step, a fifth of RAdam's.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # musl has none

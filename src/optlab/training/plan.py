@@ -1,9 +1,12 @@
 """What a command would do: the runs that are new, interrupted or done, and what they cost."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -46,9 +49,10 @@ class Plan:
     def seconds(self, num_processes: int) -> float | None:
         """Rough time of what is still to train, from records beside it; None without any."""
         ends_s = [0.0] * num_processes  # when each is free for the next run
+        finished = cache(_finished_records)  # read once for all runs of the plan
         for run in self.runs:
             if run.to_train:
-                cost_s = _seconds_per_epoch(run)
+                cost_s = _seconds_per_epoch(run, finished(run.folder.parent.parent))
                 if cost_s is None:
                     return None
                 heapq.heapreplace(ends_s, ends_s[0] + cost_s * run.num_epochs)
@@ -91,13 +95,15 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     )
 
 
-def _seconds_per_epoch(run: PlannedRun) -> float | None:
-    """Median over the finished runs of the same data and model in the same outputs folder."""
+def _finished_records(outputs: Path) -> list[dict[str, Any]]:
+    found = (records.read_record(path.parent) for path in outputs.glob("*/*/record.json"))
+    return [record for record in found if record and record["status"] == "finished"]
+
+
+def _seconds_per_epoch(run: PlannedRun, finished: Sequence[dict[str, Any]]) -> float | None:
+    """Median over the finished runs of the same data and model."""
     costs = []
-    for path in run.folder.parent.parent.glob("*/*/record.json"):
-        record = records.read_record(path.parent)
-        if record is None or record["status"] != "finished":
-            continue
+    for record in finished:
         try:
             if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
                 together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
