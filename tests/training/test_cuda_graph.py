@@ -1,101 +1,98 @@
-"""Replayed passes against launched ones. Where there is no GPU, a stand-in records and replays.
+"""Replayed steps and passes against launched ones; a stand-in records where there is no GPU."""
 
-The stand-in keeps the rules of a CUDA graph: it notes every kernel with the memory that it reads
-and writes, runs the same kernels on the same memory again, and refuses to look at a number.
-"""
-
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from optlab.data.loader import Batch
-from optlab.training import build, cuda_graph
+from optlab.training import cuda_graph
+from optlab.training.build import build_classifier, build_data, build_net
 from optlab.training.classifier import ImageClassifier
-from optlab.training.cuda_graph import ReplayedPass
+from optlab.training.cuda_graph import Replayed, can_be_recorded
 
+OPTIMIZERS = Path(__file__).parents[2] / "conf" / "optimizer"
 NUM_STEPS_AN_EPOCH = 21
-LOOKS = {"aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.equal"}
-
+LR = "optimizer.lr=0.0009765625"  # a recorded update has its rate in float32, which holds 2**-10
 
 KINDS_OF_RUNS = [
     ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
-    ["optimizer=sgd", "trainer.gradient_clip_norm=0.1", "scheduler=cosine"],
+    ["optimizer=sgd", "trainer.gradient_clip_norm=0.1", "scheduler=step", "scheduler.gamma=0.5"],
     ["optimizer=adamw", "trainer.precision=bf16-mixed", "label_smoothing=0.1"],
+    ["optimizer=adagrad", "weight_decay_on=kernels", "optimizer.weight_decay=0.01"],
     ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", "model.batch_norm=true"],
-    ["optimizer=schedule_free", "trainer.precision=64-true"],
-    ["optimizer=muon", "model=cnn", "model.filters=[2,4]"],
+    ["optimizer=adam", "scheduler=plateau", "scheduler.patience=0"],
+    ["optimizer=rprop", "trainer.max_steps=30"],
+    ["optimizer=adadelta"],
+    # Of these the passes alone are recorded
     ["optimizer=adafactor", "data.augment.rotation_degrees=10"],
+    ["optimizer=radam"],
     ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
-    ["optimizer=nadam", "trainer.max_steps=30"],
+    ["optimizer=muon", "model=cnn", "model.filters=[2,4]"],
+    ["optimizer=schedule_free", "trainer.precision=64-true"],
 ]
 
 
-class Recorder(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.kernels = []
-
-    def __torch_dispatch__(self, kernel, types, args=(), kwargs=None):
-        assert str(kernel.overloadpacket) not in LOOKS, f"{kernel} waits for the device"
-        result = kernel(*args, **(kwargs or {}))
-        self.kernels.append((kernel, args, kwargs or {}, result))
-        return result
-
-    @torch.no_grad()
-    def replay(self):
-        for kernel, args, kwargs, result in self.kernels:
-            again = kernel(*args, **kwargs)
-            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-
-def record_on_cpu(compute):
-    compute()  # a warm-up, which makes the gradients
-    with Recorder() as recorder:
-        result = compute()
-    return recorder.replay, result
-
-
 @pytest.fixture
-def train_replayed(train, monkeypatch, tmp_path):
-    """Trains with replayed passes; `counted.passes` are those that Python went through."""
-    counted = SimpleNamespace(passes=0)
-    one_pass = ImageClassifier._pass
+def through_python(monkeypatch):
+    """Counts the steps and the passes that Python goes through."""
+    counts = {"_optimizer_step": 0, "_pass": 0}
 
-    def counting(self, batches):
-        counted.passes += 1
-        return one_pass(self, batches)
+    def counting(name, method):
+        def counted(self, batches):
+            counts[name] += 1
+            return method(self, batches)
 
-    def trained(*overrides):
-        with monkeypatch.context() as patch:
-            patch.setattr(build, "graphed", lambda config: True)
-            patch.setattr(cuda_graph, "record", record_on_cpu)
-            patch.setattr(ImageClassifier, "_pass", counting)
-            return train(*overrides, f"outputs={tmp_path / 'replayed'}")
+        return counted
 
-    trained.counted = counted
-    return trained
+    for name in counts:
+        monkeypatch.setattr(ImageClassifier, name, counting(name, getattr(ImageClassifier, name)))
+    return counts
 
 
 @pytest.mark.parametrize("overrides", KINDS_OF_RUNS)
-def test_replayed_run_equals_the_launched_one(overrides, train, train_replayed):
-    overrides = ["trainer.max_epochs=2", *overrides]
-    train_replayed(*overrides).assert_equals(train(*overrides))
+def test_replayed_run_equals_the_launched_one(overrides, train_there):
+    overrides = [LR, "trainer.max_epochs=3", *overrides]
+    train_there(*overrides, graphs=True).assert_equals(train_there(*overrides))
 
 
-def test_only_the_recordings_go_through_python(train_replayed):
-    train_replayed("trainer.max_epochs=2")
+@pytest.mark.parametrize("optimizer", [path.stem for path in sorted(OPTIMIZERS.glob("*.yaml"))])
+def test_update_is_recorded_where_torch_can_to_the_same_numbers(optimizer, make_config):
+    config = make_config(f"optimizer={optimizer}")
+    datamodule = build_data(config, [0])
+    classifier = build_classifier(config, build_net(config, datamodule), datamodule)
+    passes_alone = ("adafactor", "lbfgs", "muon", "schedule_free")  # torch cannot
+    passes_alone += ("adamax", "asgd", "nadam", "radam")  # torch rounds otherwise
+    assert can_be_recorded(classifier.make_optimizer()) == (optimizer not in passes_alone)
+
+
+def test_update_that_reads_its_rate_is_not_recorded(train_there, through_python):
+    train_there("optimizer=rmsprop", "+optimizer.foreach=false", graphs=True)
+    assert through_python["_optimizer_step"] > through_python["_pass"]
+
+
+@pytest.mark.parametrize(("optimizer", "whole"), [("adam", True), ("muon", False)])
+def test_only_the_recordings_go_through_python(optimizer, whole, train_there, through_python):
+    train_there(f"optimizer={optimizer}", "trainer.max_epochs=2", graphs=True)
     shapes = 2  # of full batches, and of the last one
-    assert train_replayed.counted.passes == shapes * 2  # a warm-up and a recording
+    recordings = 1 + shapes * 2  # the first call, and a warm-up and a recording each
+    assert through_python["_pass"] == recordings
+    assert through_python["_optimizer_step"] == (recordings if whole else 2 * NUM_STEPS_AN_EPOCH)
 
 
-def test_replayed_replicas_equal_launched_ones(train, train_replayed, make_config):
-    overrides = ("num_replicas=2", "model.batch_norm=true", "trainer.max_epochs=2")
-    replayed, launched = train_replayed(*overrides), train(*overrides)
+@pytest.mark.parametrize("begun_with_graphs", [False, True])
+def test_interrupted_run_goes_on_with_graphs(
+    begun_with_graphs, train_there, on_stand_in, interrupted
+):
+    overrides = ("optimizer=rmsprop", LR, "trainer.max_epochs=3")
+    with on_stand_in(graphs=begun_with_graphs):
+        interrupted(4, *overrides, f"outputs={train_there.outputs(graphs=True)}")
+    train_there(*overrides, graphs=True).assert_equals(train_there(*overrides))
+
+
+def test_replayed_replicas_equal_launched_ones(train_there):
+    overrides = ("num_replicas=2", LR, "model.batch_norm=true", "trainer.max_epochs=2")
+    replayed, launched = train_there(*overrides, graphs=True), train_there(*overrides)
     for seed in (0, 1):
         folders = [next(run.folder.parent.glob(f"*seed{seed}*")) for run in (replayed, launched)]
         steps = [(folder / "steps.csv").read_text() for folder in folders]
@@ -103,34 +100,10 @@ def test_replayed_replicas_equal_launched_ones(train, train_replayed, make_confi
         assert len(steps[0].splitlines()) == 1 + 2 * NUM_STEPS_AN_EPOCH
 
 
-def test_recording_leaves_no_trace():
-    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2), torch.nn.Dropout())
-    seen = []
-
-    def record(compute):
-        seen.append(compute())
-        return lambda: None, seen[-1]
-
-    def compute(batches):
-        logits = net(batches[0].images)
-        return logits.sum().detach(), [logits.detach()]
-
-    batch = Batch(torch.rand(4, 3), torch.zeros(4, dtype=torch.int64), 4)
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_graph, "record", record)
-        ReplayedPass(compute, net)([batch])
-    assert torch.equal(torch.rand(1), expected)
-    for name, buffer in net.named_buffers():
-        assert torch.equal(buffer, before[name])
-    assert len(seen) == 1
-
-
 @pytest.mark.parametrize(("unfrozen", "recorded_again"), [(False, False), (True, True)])
-def test_pass_is_recorded_again_only_when_other_weights_are_trained(unfrozen, recorded_again):
+def test_pass_is_recorded_again_only_when_other_weights_are_trained(
+    unfrozen, recorded_again, monkeypatch
+):
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
     net[0].requires_grad_(False)
     recordings = []
@@ -144,13 +117,15 @@ def test_pass_is_recorded_again_only_when_other_weights_are_trained(unfrozen, re
         loss.backward()
         return loss.detach(), []
 
+    monkeypatch.setattr(cuda_graph, "record", record)
     batch = Batch(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64), 4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_graph, "record", record)
-        replayed = ReplayedPass(compute, net)
+    replayed = Replayed(compute, net)
+    for _ in range(3):  # launched, recorded, replayed
         replayed([batch])
-        net[0].requires_grad_(unfrozen)
-        replayed.follow_unfreezing()
+    assert len(recordings) == 1
+    net[0].requires_grad_(unfrozen)
+    replayed.follow_unfreezing()
+    for _ in range(3):
         replayed([batch])
     assert len(recordings) == 1 + recorded_again
 

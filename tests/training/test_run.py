@@ -1,7 +1,6 @@
 """One run from config to record: what it reads, leaves behind, goes on from and refuses."""
 
 import json
-import signal
 from contextlib import contextmanager
 
 import lightning as L
@@ -18,38 +17,6 @@ from optlab.training import run as run_module
 from optlab.training.identity import run_dir
 from optlab.training.own_code import _fingerprint
 from optlab.training.run import run
-
-
-class Interrupt(Callback):
-    """Ctrl-C after the given number of calls of the training step, counted over the whole run."""
-
-    def __init__(self, after_calls):
-        self.calls_left = after_calls
-
-    def on_train_batch_end(self, *args):
-        self.calls_left -= 1
-        if self.calls_left == 0:
-            raise KeyboardInterrupt
-
-
-@pytest.fixture
-def interrupted(make_config, look_on):
-    """Starts a run and interrupts it."""
-
-    def start(after_calls, *overrides):
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        look_on(Interrupt(after_calls))
-        config = make_config(*overrides)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(config)
-        look_on()
-        signal.signal(signal.SIGINT, on_interrupt)  # Lightning switches it off
-        folder = run_dir(config)
-        assert not (folder / "record.json").exists()
-        return folder
-
-    return start
-
 
 # --- what a run leaves behind ------------------------------------------------------------------
 

@@ -195,7 +195,7 @@ def on_cuda(config: DictConfig) -> bool:
 
 
 def graphed(config: DictConfig) -> bool:
-    """Whether the kernels of a training pass are recorded once and replayed."""
+    """Whether the kernels of a training step are recorded once and replayed."""
     return bool(config.trainer.compile) and on_cuda(config) and config.trainer.strategy != "ddp"
 
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from optlab.optim.schedules import PlateauMaker, Schedule
-from optlab.training.cuda_graph import LossAndLogits, ReplayedPass
+from optlab.training.cuda_graph import LossAndLogits, Replayed, can_be_recorded
 from optlab.training.evaluation import Evaluation
 from optlab.training.seeds import derive_seed
 
@@ -55,8 +55,8 @@ class ImageClassifier(L.LightningModule):
             max_steps: optimizer steps of the run at most; -1 for no bound.
             clip_norm: largest global gradient norm; None does not clip.
             compiled: whether training (not evaluation) runs the network through torch.compile.
-            graphed: whether the kernels of a training pass are recorded once and replayed; on one
-                CUDA device.
+            graphed: whether the kernels of a training step are recorded once and replayed; on one
+                CUDA device. Of optimizers that cannot be recorded, those of its passes.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -69,7 +69,9 @@ class ImageClassifier(L.LightningModule):
         self.clip_norm = clip_norm
         self.label_smoothing = label_smoothing
         self.compiled = compiled
-        self.replayed_pass = ReplayedPass(self._pass, net) if graphed else None
+        self.graphed = graphed
+        self.replayed_pass: Replayed | None = None
+        self.replayed_step: Replayed | None = None
         # A function, not a module: a second name for `net` would double it in checkpoints
         self.train_net: Callable[[Tensor], Tensor] = net.__call__
         self.evaluations = nn.ModuleDict(
@@ -93,6 +95,13 @@ class ImageClassifier(L.LightningModule):
         if self.compiled:  # evaluation is not: its other batch sizes would each be compiled anew
             self.train_net = torch.compile(self.net.forward, dynamic=False)
 
+    def on_train_start(self) -> None:
+        optimizer = self.trainer.optimizers[0]  # has the state of a checkpoint by now
+        if self.graphed and can_be_recorded(optimizer):
+            self.replayed_step = Replayed(self._optimizer_step, self.net, optimizer)
+        elif self.graphed:
+            self.replayed_pass = Replayed(self._pass, self.net)
+
     # --- training ------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
@@ -101,8 +110,9 @@ class ImageClassifier(L.LightningModule):
         set_epoch = getattr(self.net, "set_epoch", None)  # of networks that unfreeze on the way
         if callable(set_epoch):
             set_epoch(self.current_epoch)
-            if self.replayed_pass is not None:
-                self.replayed_pass.follow_unfreezing()
+            replayed = self.replayed_step or self.replayed_pass
+            if replayed is not None:
+                replayed.follow_unfreezing()
         self._set_optimizer_mode(training=True)
 
     def training_step(self, chunk: Sequence[Any], chunk_idx: int) -> dict[str, Any]:
@@ -122,7 +132,7 @@ class ImageClassifier(L.LightningModule):
 
         for batches in self._per_step(chunk):
             learning_rates.append(self._set_learning_rate(optimizer))
-            loss, logits = self._optimizer_step(optimizer, batches)
+            loss, logits = (self.replayed_step or self._optimizer_step)(batches)
             # The raw optimizer's step costs half of LightningOptimizer's, but keeps no count
             progress.increment_ready()
             progress.increment_completed()
@@ -155,10 +165,9 @@ class ImageClassifier(L.LightningModule):
                 group["lr"] = group["initial_lr"] * factor
         return float(optimizer.param_groups[0]["lr"])
 
-    def _optimizer_step(
-        self, optimizer: Optimizer, batches: Sequence[Any]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _optimizer_step(self, batches: Sequence[Any]) -> LossAndLogits:
         """One update. Returns its loss () and the logits of its batches, before the update."""
+        optimizer = self.trainer.optimizers[0]
         first_logits: list[Tensor] = []
 
         def closure() -> Tensor:  # LBFGS calls it several times in one step, the others once
@@ -186,7 +195,7 @@ class ImageClassifier(L.LightningModule):
         Leaves the gradient in the weights; returns the loss () and the logits of each batch.
         """
         # What is replayed finds its gradients where they lay when it was recorded
-        self.trainer.optimizers[0].zero_grad(set_to_none=self.replayed_pass is None)
+        self.trainer.optimizers[0].zero_grad(set_to_none=not self.graphed)
         num_images = sum(batch.global_size for batch in batches)
         losses, all_logits = [], []
         for batch in batches:

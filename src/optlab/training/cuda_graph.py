@@ -1,4 +1,4 @@
-"""CUDA graphs: a training pass whose kernels are recorded once and then launched all together.
+"""CUDA graphs: a training step whose kernels are recorded once and then launched all together.
 
 A small network on a GPU waits for launches: each of its dozens of kernels takes longer to start
 than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentation.
@@ -10,8 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop, Rprop
 
 NUM_WARM_UPS = 3  # libraries and torch.compile settle in their first calls, which no graph may hold
+
+FUSED = (SGD, Adam, AdamW, Adagrad)  # their kernels take the rate from the device's memory
+# Not Adamax, ASGD, NAdam and RAdam: what is recorded of them takes powers in float32
+CAPTURABLE = (Adadelta, RMSprop, Rprop)
 
 LossAndLogits = tuple[Tensor, list[Tensor]]
 
@@ -23,22 +28,39 @@ class _Recorded(NamedTuple):
     logits: list[Tensor]
 
 
-class ReplayedPass:
-    """A training pass over batches, recorded for each shape that they come in.
+class Replayed:
+    """A computation over the batches of a step, recorded for each shape that they come in.
+
+    The first call is launched as ever: it makes the gradients and what the optimizer keeps.
 
     Args:
         compute: leaves the gradients of `net` in place, in the tensors that hold them already, and
             returns the loss () and the logits of each batch. It may not wait for the device.
         net: whose weights and buffers it reads and writes.
+        optimizer: whose update it makes as well, one that `can_be_recorded`; None if it makes none.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Any]], LossAndLogits], net: nn.Module) -> None:
+    def __init__(
+        self,
+        compute: Callable[[Sequence[Any]], LossAndLogits],
+        net: nn.Module,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         self._compute = compute
         self._net = net
+        self._groups = [] if optimizer is None else optimizer.param_groups
+        self._optimizer_state = {} if optimizer is None else optimizer.state
+        self._rates = [_on_device_of(group["params"][0], group["lr"]) for group in self._groups]
+        self._rates_set: list[float] = []
         self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
         self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # what every recording writes
 
     def __call__(self, batches: Sequence[Any]) -> LossAndLogits:
+        if not self._gradients:
+            result = self._compute(batches)
+            weights = self._net.parameters()
+            self._gradients = [(each, each.grad) for each in weights if each.grad is not None]
+            return result
         for weight, gradient in self._gradients:  # Lightning drops them before validation
             weight.grad = gradient
         shapes = tuple(batch.images.shape for batch in batches)
@@ -48,6 +70,7 @@ class ReplayedPass:
         for own, batch in zip(recorded.batches, batches, strict=True):
             own.images.copy_(batch.images)
             own.labels.copy_(batch.labels)
+        self._set_rates()
         recorded.replay()
         # The next replay writes over these
         return recorded.loss.clone(), [logits.clone() for logits in recorded.logits]
@@ -59,22 +82,57 @@ class ReplayedPass:
             self._recorded.clear()
             self._gradients.clear()
 
+    def _set_rates(self) -> None:
+        rates = [group["lr"] for group in self._groups]
+        if rates != self._rates_set:
+            self._rates_set = rates
+            for on_device, rate in zip(self._rates, rates, strict=True):
+                on_device.fill_(rate)
+
     def _record(self, batches: Sequence[Any]) -> _Recorded:
-        """Records without a trace: running statistics and random numbers are as they were."""
+        """Records without a trace: weights, statistics and random numbers are as they were."""
         own = [
             batch._replace(images=batch.images.clone(), labels=batch.labels.clone())
             for batch in batches
         ]
-        buffers = list(self._net.buffers())
-        before = [buffer.clone() for buffer in buffers]
+        changed = [*self._net.parameters(), *self._net.buffers()]
+        changed += [
+            value
+            for state in self._optimizer_state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ]
+        before = [tensor.detach().clone() for tensor in changed]
+        rates = [group["lr"] for group in self._groups]
         device = own[0].images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for group, on_device in zip(self._groups, self._rates, strict=True):
+                group["lr"] = on_device
             replay, (loss, logits) = record(lambda: self._compute(own))
-        weights = self._net.parameters()
-        self._gradients = [(each, each.grad) for each in weights if each.grad is not None]
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
+            for group, rate in zip(self._groups, rates, strict=True):
+                group["lr"] = rate
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
         return _Recorded(own, replay, loss, logits)
+
+
+def can_be_recorded(optimizer: Optimizer) -> bool:
+    """Whether its update can be, to the numbers that it has when it is launched.
+
+    Such an optimizer is made ready for it; one whose state was just loaded, too.
+    """
+    groups = optimizer.param_groups
+    if type(optimizer) in FUSED:
+        possible = all(group["fused"] for group in groups)
+    else:  # the update of one weight after the other reads the rate
+        possible = type(optimizer) in CAPTURABLE and all(g["foreach"] is not False for g in groups)
+    if possible:
+        for group in groups:
+            if "capturable" in group:
+                group["capturable"] = True
+        optimizer.load_state_dict(optimizer.state_dict())  # brings step counts to the device
+    return possible
 
 
 def record(compute: Callable[[], LossAndLogits]) -> tuple[Callable[[], None], LossAndLogits]:
@@ -100,3 +158,7 @@ def _side_stream() -> torch.cuda.Stream:
     """One for all recordings: nothing can be recorded on the default stream, and libraries set up
     memory of their own for every stream that they see."""
     return torch.cuda.Stream()
+
+
+def _on_device_of(weight: Tensor, rate: float) -> Tensor:
+    return torch.tensor(rate, dtype=torch.float32, device=weight.device)  # as fused kernels ask

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import nn
 
 from optlab import numpy_net
 from optlab.numpy_net.activations import ACTIVATIONS
 from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
 from optlab.training.classifier import ImageClassifier
+from optlab.training.cuda_graph import LossAndLogits
 
 TARGET = "optlab.models.MLP"  # the network that holds its weights
 KERNEL_KNOBS = ("fused", "foreach")  # which kernels torch uses; they change no number
@@ -39,9 +40,7 @@ class NumpyClassifier(ImageClassifier):
         self.by_hand = numpy_mlp(self.net, self.activation)
         return super().configure_optimizers()
 
-    def _optimizer_step(
-        self, optimizer: Any, batches: Sequence[Any]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _optimizer_step(self, batches: Sequence[Any]) -> LossAndLogits:
         (batch,) = batches
         images = batch.images.flatten(1).numpy()  # (B, D)
         labels = batch.labels.numpy()  # (B,)
@@ -53,7 +52,7 @@ class NumpyClassifier(ImageClassifier):
             gradients = self.by_hand.backward(forward_pass, cross_entropy_gradient(logits, labels))
             for parameter, gradient in zip(self.net.parameters(), gradients, strict=True):
                 parameter.grad = torch.from_numpy(gradient)
-            optimizer.step()
+            self.trainer.optimizers[0].step()
         return torch.tensor(loss, dtype=torch.float32), [torch.from_numpy(logits)]
 
 

@@ -1,0 +1,302 @@
+"""Runs that are interrupted, and a stand-in for a GPU.
+
+The stand-in is a device of its own for torch, whose kernels are those of the CPU. It keeps the
+rules of one: its tensors may not meet those of the CPU, whatever makes the CPU wait for it is
+noted, and its kernels can be recorded and replayed on the memory that they were recorded with, as
+long as nothing waits meanwhile.
+"""
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map
+
+from optlab.training import build, cuda_graph
+from optlab.training.identity import run_dir
+from optlab.training.run import run
+
+NAME = "standin"
+MOVES = ("_to_copy", "copy_")  # the only kernels that may see two devices
+LOOKS = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "bincount")
+AUTOCAST = {"linear": torch.bfloat16, "conv2d": torch.bfloat16, "cross_entropy_loss": torch.float32}
+
+
+class StandIn(TorchDispatchMode):
+    """Runs what is asked of the device; as a mode, it also sees tensors being made there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = torch.device(NAME, 0)
+        self.waits: Counter[str] = Counter()  # by file and function
+        self.recording: list[tuple[Any, Any, Any, Any]] | None = None
+
+    def __enter__(self) -> "StandIn":
+        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) comes here too
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch._C._set_only_lift_cpu_tensors(False)
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if _is_ours(kwargs.get("device")) or any(isinstance(each, OnDevice) for each in inputs):
+            return self.run(op, inputs, args, kwargs)
+        return op(*args, **kwargs)
+
+    def run(self, op: Any, inputs: list[Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+        name = op.overloadpacket.__name__
+        ours = [each for each in inputs if isinstance(each, OnDevice)]
+        others = [each for each in inputs if not isinstance(each, OnDevice) and each.ndim]
+        if ours and others and name not in MOVES:
+            raise RuntimeError(f"{op}: expected all tensors to be on the same device")
+        stays = self._result_is_ours(name, args, kwargs)
+        if ours and (name in LOOKS or not stays or _chooses_by_mask(name, args)):
+            self._wait(op)
+        held_args, held_kwargs = tree_map(_held, (args, kwargs))
+        if _is_ours(kwargs.get("device")):
+            held_kwargs["device"] = torch.device("cpu")
+        result = op(*held_args, **held_kwargs)
+        if self.recording is not None:
+            self.recording.append((op, held_args, held_kwargs, result))
+        if name == "copy_":
+            return args[0]
+        if not stays:
+            return result
+        # A view of a tensor from outside of inference mode is none of its tensors
+        with torch.inference_mode(
+            torch.is_inference_mode_enabled()
+            and not (op.is_view and ours and not ours[0].is_inference())
+        ):
+            wrapped = tree_map(lambda each: OnDevice(each) if _is_tensor(each) else each, result)
+        return return_and_correct_aliasing(op, args, kwargs, wrapped) if ours else wrapped
+
+    @staticmethod
+    def _result_is_ours(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+        if name == "copy_":
+            return isinstance(args[0], OnDevice)
+        return kwargs.get("device") is None or _is_ours(kwargs["device"])
+
+    def _wait(self, op: Any) -> None:
+        assert self.recording is None, f"{op} waits for the device, which is recording"
+        frame = sys._getframe()
+        while frame.f_back and not _is_of_interest(frame.f_code.co_filename):
+            frame = frame.f_back
+        file = frame.f_code.co_filename.rpartition("/")[2]
+        self.waits[f"{file} {frame.f_code.co_name}"] += 1
+
+    def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        """As optlab.training.cuda_graph.record."""
+        compute()  # a warm-up
+        self.recording = []
+        try:
+            result = compute()
+            kernels = self.recording
+        finally:
+            self.recording = None
+        return partial(self._replay, kernels), result
+
+    @torch.no_grad()
+    def _replay(self, kernels: list[tuple[Any, Any, Any, Any]]) -> None:
+        for op, args, kwargs, result in kernels:
+            again = op(*args, **kwargs)
+            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class OnDevice(Tensor):
+    """A tensor of the device; `held` has its numbers."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> "OnDevice":
+        made = Tensor._make_wrapper_subclass(
+            cls,
+            held.size(),
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=STAND_IN.device,
+            requires_grad=held.requires_grad,
+        )
+        made.held = held.detach()
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        return STAND_IN.run(op, inputs, args, kwargs)
+
+    # What torch does for its own tensors, and not for those of a subclass
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec)
+
+    def __repr__(self) -> str:
+        return f"{self.held} on {NAME}"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.held.clone().__reduce_ex__(protocol)
+
+
+def _is_ours(device: Any) -> bool:
+    return device is not None and torch.device(device).type == NAME
+
+
+def _is_tensor(each: Any) -> bool:
+    return isinstance(each, Tensor)
+
+
+def _is_floating(each: Any) -> bool:
+    return isinstance(each, Tensor) and each.is_floating_point()
+
+
+def _held(each: Any) -> Any:
+    return each.held if isinstance(each, OnDevice) else each
+
+
+def _chooses_by_mask(name: str, args: Any) -> bool:
+    if name not in ("index", "index_put_"):
+        return False
+    return any(_is_tensor(each) and each.dtype == torch.bool for each in args[1])
+
+
+def _is_of_interest(file: str) -> bool:
+    return any(f"/{package}/" in file for package in ("optlab", "lightning", "torchmetrics"))
+
+
+class Backend(backend_registration._DummyBackendModule):
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
+
+class Accelerator(CPUAccelerator):
+    def setup_device(self, device: torch.device) -> None:
+        """Lightning's refuses a device that is no CPU."""
+
+
+def _register() -> StandIn:
+    """For good, and before a first backward pass: then torch counts the devices that there are."""
+    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Backend())
+    everything = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    everything.fallback(torch.library.fallthrough_kernel)
+    kernels = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")
+    for name, dtype in AUTOCAST.items():
+        kernels.impl(name, partial(_cast, getattr(torch.ops.aten, name), dtype))
+    device = StandIn()
+    device.libraries = (everything, kernels)  # they end with their objects
+    return device
+
+
+def _cast(op: Any, dtype: torch.dtype, *args: Any) -> Any:
+    key = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    with torch._C._ExcludeDispatchKeyGuard(key):
+        return op(*(each.to(dtype) if _is_floating(each) else each for each in args))
+
+
+STAND_IN = _register()
+
+
+@pytest.fixture
+def stand_in() -> StandIn:
+    return STAND_IN
+
+
+@pytest.fixture
+def on_stand_in(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs within `with on_stand_in():` train there; with `graphs=True` they record and replay."""
+    trainer = L.Trainer
+
+    def make_trainer(accelerator: Any, strategy: Any, devices: Any, **options: Any) -> L.Trainer:
+        strategy = SingleDeviceStrategy(device=stand_in.device, accelerator=Accelerator())
+        made = trainer(strategy=strategy, **options)
+        if isinstance(made.precision_plugin, MixedPrecision):
+            made.precision_plugin.device = NAME
+        return made
+
+    @contextmanager
+    def on_it(graphs: bool = False) -> Iterator[None]:
+        with monkeypatch.context() as patch, stand_in:
+            patch.setattr(build, "L", SimpleNamespace(Trainer=make_trainer))
+            patch.setattr(build, "graphed", lambda config: graphs)
+            patch.setattr(cuda_graph, "record", stand_in.record)
+            # As on CUDA, torch's optimizers update all weights in one call
+            patch.setattr(
+                sys.modules["torch.optim.optimizer"], "_foreach_supported_types", [OnDevice]
+            )
+            yield
+
+    return on_it
+
+
+@pytest.fixture
+def train_there(
+    train: Callable[..., Any], on_stand_in: Callable[..., Any], tmp_path: Path
+) -> Callable[..., Any]:
+    """Trains on the stand-in, into folders of its own."""
+
+    def outputs(graphs: bool = False) -> Path:
+        return tmp_path / ("replayed" if graphs else "there")
+
+    def trained(*overrides: str, graphs: bool = False) -> Any:
+        with on_stand_in(graphs):
+            return train(*overrides, f"outputs={outputs(graphs)}")
+
+    trained.outputs = outputs  # type: ignore[attr-defined]
+    return trained
+
+
+class Interrupt(Callback):
+    """Ctrl-C after the given number of calls of the training step, counted over the whole run."""
+
+    def __init__(self, after_calls):
+        self.calls_left = after_calls
+
+    def on_train_batch_end(self, *args):
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(make_config, look_on):
+    """Starts a run and interrupts it."""
+
+    def start(after_calls, *overrides):
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        look_on(Interrupt(after_calls))
+        config = make_config(*overrides)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(config)
+        look_on()
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning switches it off
+        folder = run_dir(config)
+        assert not (folder / "record.json").exists()
+        return folder
+
+    return start
