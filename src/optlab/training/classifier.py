@@ -194,8 +194,7 @@ class ImageClassifier(L.LightningModule):
 
         Leaves the gradient in the weights; returns the loss () and the logits of each batch.
         """
-        # What is replayed finds its gradients where they lay when it was recorded
-        self.trainer.optimizers[0].zero_grad(set_to_none=not self.graphed)
+        self.trainer.optimizers[0].zero_grad()
         num_images = sum(batch.global_size for batch in batches)
         losses, all_logits = [], []
         for batch in batches:

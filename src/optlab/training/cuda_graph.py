@@ -24,18 +24,19 @@ LossAndLogits = tuple[Tensor, list[Tensor]]
 class _Recorded(NamedTuple):
     batches: list[Any]  # what the recorded kernels read
     replay: Callable[[], None]
-    loss: Tensor  # what they write, as they write the gradients
+    loss: Tensor  # what they write
     logits: list[Tensor]
+    gradients: list[tuple[nn.Parameter, Tensor]]
 
 
 class Replayed:
     """A computation over the batches of a step, recorded for each shape that they come in.
 
-    The first call is launched as ever: it makes the gradients and what the optimizer keeps.
+    The first call is launched as ever, which makes what the optimizer keeps.
 
     Args:
-        compute: leaves the gradients of `net` in place, in the tensors that hold them already, and
-            returns the loss () and the logits of each batch. It may not wait for the device.
+        compute: makes new gradients of `net`, and returns the loss () and the logits of each batch.
+            It may not wait for the device.
         net: whose weights and buffers it reads and writes.
         optimizer: whose update it makes as well, one that `can_be_recorded`; None if it makes none.
     """
@@ -53,16 +54,12 @@ class Replayed:
         self._rates = [_on_device_of(group["params"][0], group["lr"]) for group in self._groups]
         self._rates_set: list[float] = []
         self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
-        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # what every recording writes
+        self._num_trained = 0  # weights that the calls so far have trained
 
     def __call__(self, batches: Sequence[Any]) -> LossAndLogits:
-        if not self._gradients:
-            result = self._compute(batches)
-            weights = self._net.parameters()
-            self._gradients = [(each, each.grad) for each in weights if each.grad is not None]
-            return result
-        for weight, gradient in self._gradients:  # Lightning drops them before validation
-            weight.grad = gradient
+        if not self._num_trained:
+            self._num_trained = self._count_trained()
+            return self._compute(batches)
         shapes = tuple(batch.images.shape for batch in batches)
         if shapes not in self._recorded:
             self._recorded[shapes] = self._record(batches)
@@ -72,15 +69,19 @@ class Replayed:
             own.labels.copy_(batch.labels)
         self._set_rates()
         recorded.replay()
+        for weight, gradient in recorded.gradients:
+            weight.grad = gradient
         # The next replay writes over these
         return recorded.loss.clone(), [logits.clone() for logits in recorded.logits]
 
     def follow_unfreezing(self) -> None:
         """Forgets what was recorded if the net has other weights to train by now."""
-        trained = [weight for weight in self._net.parameters() if weight.requires_grad]
-        if len(trained) != len(self._gradients):
+        if self._num_trained != self._count_trained():
             self._recorded.clear()
-            self._gradients.clear()
+            self._num_trained = 0
+
+    def _count_trained(self) -> int:
+        return sum(weight.requires_grad for weight in self._net.parameters())
 
     def _set_rates(self) -> None:
         rates = [group["lr"] for group in self._groups]
@@ -114,7 +115,9 @@ class Replayed:
         with torch.no_grad():
             for tensor, value in zip(changed, before, strict=True):
                 tensor.copy_(value)
-        return _Recorded(own, replay, loss, logits)
+        weights = self._net.parameters()
+        gradients = [(each, each.grad) for each in weights if each.grad is not None]
+        return _Recorded(own, replay, loss, logits, gradients)
 
 
 def can_be_recorded(optimizer: Optimizer) -> bool:
