@@ -205,7 +205,7 @@ class StudyWriter:
 
     def meta(self, **values: Any) -> None:
         """Write study.json."""
-        content = {"study": self.folder.name, "command": None, "title": None, "published": None}
+        content = {"study": self.folder.name, "commands": [], "title": None, "published": None}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "study.json").write_text(json.dumps({**content, **values}))
 

@@ -9,7 +9,14 @@ GOOD = {"label": "ours too", "value": 0.97, "match": {"optimizer.name": "adam"}}
 
 
 @pytest.mark.parametrize(
-    "row", [{"label": "x", "value": None}, {"value": 0.9}, {"label": "x", "value": "97 %"}, 0.9]
+    "row",
+    [
+        {"label": "x", "value": None},
+        {"value": 0.9},
+        {"label": "x", "value": "97 %"},
+        {"label": "x", "value": 0.9, "match": 5},
+        0.9,
+    ],
 )
 def test_row_without_a_figure_is_left_out_and_named(five_optimizers, row):
     published = {"source": "a paper", "metric": "test/accuracy", "rows": [row, GOOD]}
@@ -18,7 +25,7 @@ def test_row_without_a_figure_is_left_out_and_named(five_optimizers, row):
     assert [found.label for found in published_rows(study.meta, study.problems)] == ["ours too"]
     ((path, reason),) = study.damaged
     assert path.name == "study.json"
-    assert reason.startswith("row 1 of published needs a label and a number as its value: ")
+    assert reason.startswith("row 1 of published needs a label and a number as its value, ")
     page = make_report(study.folder)
     assert "row 1 of published needs a label" in (page.parent / "failures.csv").read_text()
 

@@ -50,7 +50,7 @@ def test_best_rate_is_not_the_one_that_few_seeds_survive(risky_rate):
     assert best is not None
     assert best.group.config["lr_scale"] == 1.0
     (count,) = picture.artists["counts"]
-    assert (count.get_text(), count.xy[0]) == ("1 of 5", 10.0)
+    assert (count.get_text(), count.xy[0]) == ("4 of 5", 10.0)
     assert "filled: best rate, diverged runs counted" in note_of(picture)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from optlab.results import make_report, read_study
+from optlab.results.figures import AccuracyCurves
 from optlab.results.published import published_rows
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ class Page(html.parser.HTMLParser):
 
 def test_report_of_five_optimizers_is_complete(five_optimizers):
     command = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
-    five_optimizers.meta(command=command)
+    five_optimizers.meta(commands=[command])
     index = make_report(five_optimizers.folder)
     assert index == five_optimizers.folder / "report" / "index.html"
     names = {path.name for path in index.parent.iterdir()}
@@ -192,6 +193,32 @@ def test_runs_without_curves_are_reported_without_pictures_of_them(new_study):
     index = make_report(writer.folder)
     assert not (index.parent / "loss_comparison.png").exists()
     assert "steps.csv is missing" in index.read_text()
+
+
+def test_profile_is_of_those_that_ran_on_all_problems(new_study):
+    writer = new_study("both")
+    for data in ("mnist", "cifar10"):
+        for optimizer in ("adam", "sgd"):
+            writer.run(optimizer, data=data)
+    writer.run("rmsprop", data="mnist")
+    page = make_report(writer.folder).read_text()
+    assert "Without those that did not run all of them: RMSprop." in page
+
+
+def test_lines_that_end_before_some_of_their_runs_say_so(new_study):
+    writer = new_study()
+    writer.run("adam", 0)
+    folder = writer.run("adam", 1)
+    assert "where its first run stopped" not in notes_of_curves(writer)
+    lines = (folder / "epochs.csv").read_text().splitlines(keepends=True)
+    (folder / "epochs.csv").write_text("".join(lines[:-2]))
+    assert "a line ends where its first run stopped" in notes_of_curves(writer)
+
+
+def notes_of_curves(writer):
+    (problem,) = read_study(writer.folder).problems
+    picture = AccuracyCurves.from_groups(problem.groups).plot()
+    return " ".join(text.get_text() for text in picture.ax.figure.texts + picture.ax.texts)
 
 
 def test_two_problems_have_their_own_files_and_a_profile(new_study):

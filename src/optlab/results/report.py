@@ -51,7 +51,7 @@ def make_report(study_dir: str | Path) -> Path:
     folder = ReportFolder(target)
     several = len(summaries) > 1
     verdicts = [
-        (summary.problem.title, verdict_of(summary, is_tuned=study.tuning is not None))
+        (summary.problem.title, verdict_of(summary, is_tuned=study.is_tuned(summary.problem)))
         for summary in summaries
     ]
     chapters = _problem_chapters(study, summaries, folder)
@@ -113,7 +113,8 @@ def _problem_chapters(
     chapters = []
     for summary in summaries:
         suffix = f"-{summary.problem.name}" if several else ""
-        sections = problem_sections(summary, folder, suffix, tuned=study.tuning is not None)
+        tuned = study.is_tuned(summary.problem)
+        sections = problem_sections(summary, folder, suffix, tuned=tuned)
         chapters.append(Chapter(summary.problem.title if several else None, tuple(sections)))
     return chapters
 
@@ -133,6 +134,6 @@ def _markdown(
             cells = [cell.text if isinstance(cell, Cell) else cell for cell in summary_cells(row)]
             lines.append(markdown_row(cells))
         lines.append("")
-    if study.command:
-        lines += ["```", study.command, "```", ""]
+    if study.commands:
+        lines += ["```", *study.commands, "```", ""]
     return "\n".join(lines)

@@ -135,6 +135,8 @@ def _target(summary: ProblemSummary, folder: ReportFolder, suffix: str) -> Secti
     )
     if len(figure.labels) > MOST_ROWS:
         note += f" The picture shows the {MOST_ROWS} best of {len(figure.labels)} settings by time."
+    if summary.unlike_clocks:
+        note += f" Careful: seconds do not compare, the runs had {summary.unlike_clocks}."
     table = table_block(
         ("setting", "runs that reached it", "median epoch", "median training time"),
         rows,

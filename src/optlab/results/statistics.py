@@ -125,7 +125,7 @@ class PairedDifference:
     def verdict(self) -> str:
         """The outcome in words; a claim only where the interval carries it."""
         if self.low is None or self.high is None:
-            return "one seed: no interval" if self.num_pairs else "no seed in common"
+            return "one pair: no interval" if self.num_pairs else "no seed in common"
         if self.low <= 0 <= self.high:
             return "not separable"
         if self.num_pairs < MIN_PAIRS:
@@ -151,7 +151,8 @@ def paired_difference(
     differences = tuple(ours[key] - best[key] for key in keys)
     if len(differences) < 2:
         return PairedDifference(differences, None, None)
-    low, high = bootstrap_interval(differences)
+    # An end that is exactly 0 in whole images is not always so in floats
+    low, high = (round(end, 12) for end in bootstrap_interval(differences))
     return PairedDifference(differences, low, high)
 
 
@@ -164,7 +165,22 @@ def chance_of_a_false_separation(nums_pairs: Sequence[int]) -> float:
     return float(1 - np.prod(np.interp(nums_pairs, *_COVERAGE)))
 
 
-def adjusted_means(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[float] | None:
+def linked_sets(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[list[int]]:
+    """Indices of settings that share (seed, fold) pairs, directly or through others, together.
+
+    Args:
+        tables: (seed, fold) to value, one table a setting.
+    """
+    sets: list[tuple[list[int], set[tuple[int, int]]]] = []
+    for i, table in enumerate(tables):
+        touched = [each for each in sets if each[1] & table.keys()]
+        members = [i, *(index for indices, _ in touched for index in indices)]
+        pairs = set(table).union(*(pairs for _, pairs in touched))
+        sets = [each for each in sets if each not in touched] + [(sorted(members), pairs)]
+    return [members for members, _ in sets]
+
+
+def adjusted_means(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[float]:
     """Means of settings as if each had all (seed, fold) pairs that any of them has.
 
     Some seeds are easier than others, so plain means over different seeds do not compare. Fits
@@ -173,10 +189,10 @@ def adjusted_means(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[fl
     for all, these are the plain means.
 
     Args:
-        tables: (seed, fold) to value, one table a setting, none of them empty.
+        tables: (seed, fold) to value, one table a setting; all of them one of `linked_sets`.
 
     Returns:
-        One mean a setting; None where the settings fall apart into some that share no pair.
+        One mean a setting.
     """
     if all(table.keys() == tables[0].keys() for table in tables):
         return [math.fsum(table.values()) / len(table) for table in tables]
@@ -185,7 +201,5 @@ def adjusted_means(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[fl
     design = np.zeros((len(cells), len(tables) + len(pairs)))
     for row, (i, pair, _) in enumerate(cells):
         design[row, i] = design[row, len(tables) + pairs.index(pair)] = 1
-    fit, _, rank, _ = np.linalg.lstsq(design, np.array([value for *_, value in cells]))
-    if rank < design.shape[1] - 1:
-        return None
+    fit, *_ = np.linalg.lstsq(design, np.array([value for *_, value in cells]))
     return [float(mean) for mean in fit[: len(tables)] + fit[len(tables) :].mean()]

@@ -42,10 +42,16 @@ class Study:
         return str((self.meta or {}).get("title") or self.name)
 
     @property
-    def command(self) -> str | None:
-        """The command that made the study, where study.json says it."""
-        command = (self.meta or {}).get("command")
-        return str(command) if command else None
+    def commands(self) -> list[str]:
+        """The commands that made the study, in their order, where study.json says them."""
+        return [str(command) for command in (self.meta or {}).get("commands") or ()]
+
+    def is_tuned(self, problem: Problem) -> bool:
+        """Whether a fair sweep has chosen the settings of a problem."""
+        if self.tuning is None or not self.tuning.knows_fresh_runs:
+            return self.tuning is not None
+        tuned = {problem_key(run) for run in (*self.tuning_runs, *self.fresh_runs)}
+        return any(problem_key(run) in tuned for run in problem.runs)
 
     @cached_property
     def tuning(self) -> Tuning | None:
@@ -177,7 +183,13 @@ def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:
         return None, None
     except (OSError, ValueError) as error:
         return None, f"cannot be read ({error})"
-    return (meta, None) if isinstance(meta, dict) else (None, "holds no object")
+    if not isinstance(meta, dict):
+        return None, "holds no object"
+    try:
+        Tuning.from_meta(meta.get("tuning"))
+    except (TypeError, ValueError) as error:
+        return None, f"has a tuning that cannot be read ({error})"
+    return meta, None
 
 
 def _nearby(folder: Path) -> str:

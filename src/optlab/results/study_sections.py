@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from optlab.results.display import NOTHING, percent, percent_estimate, points
+from optlab.results.display import NOTHING, joined, percent, percent_estimate, points
 from optlab.results.figures import LRSensitivity, PerformanceProfile
 from optlab.results.page import (
     Block,
@@ -18,7 +18,7 @@ from optlab.results.page import (
     markdown_rule,
     table_block,
 )
-from optlab.results.palette import style_of
+from optlab.results.palette import display_name, style_of
 from optlab.results.published import published_rows, published_table
 from optlab.results.rates import rates_of_tuning
 from optlab.results.records import Run
@@ -63,7 +63,10 @@ def _profile(summaries: list[ProblemSummary], folder: ReportFolder) -> Section |
             by_problem = times.setdefault(row.group.optimizer, {})
             if row.time_to_target_s is not None:  # rows come by rank: the best setting stands
                 by_problem.setdefault(summary.problem.name, row.time_to_target_s)
-    tau, shares = performance_profile(times)
+    everywhere = {name: found for name, found in times.items() if len(found) == len(timed)}
+    if not everywhere:
+        return None
+    tau, shares = performance_profile(everywhere)
     ordered = dict(sorted(shares.items(), key=lambda item: (-float(item[1].mean()), item[0])))
     figure = PerformanceProfile(tau, ordered, len(timed)).plot()
     shown = folder.picture(
@@ -73,6 +76,9 @@ def _profile(summaries: list[ProblemSummary], folder: ReportFolder) -> Section |
         "How often an optimizer (at its best setting by validation) reaches a problem's target "
         "within a multiple of the fastest one's training time."
     )
+    absent = [display_name(name) for name in times if name not in everywhere]
+    if absent:
+        note += f" Without those that did not run all of them: {joined(absent)}."
     return Section("Performance profile", (shown, Text(note)))
 
 
@@ -240,7 +246,10 @@ def _environment(summaries: list[ProblemSummary], folder: ReportFolder) -> Secti
             name,
             next(iter(values))
             if len(values) == 1
-            else "; ".join(f"{value} ({number} runs)" for value, number in sorted(values.items())),
+            else "; ".join(
+                f"{value} ({number} run{'s' * (number != 1)})"
+                for value, number in sorted(values.items())
+            ),
         )
         for name, values in facts.items()
     ]
@@ -251,12 +260,13 @@ def _environment(summaries: list[ProblemSummary], folder: ReportFolder) -> Secti
 
 
 def _command(study: Study) -> Section:
-    if study.command:
-        return Section("The command", (Command(study.command),))
+    if study.commands:
+        title = "The commands" if len(study.commands) > 1 else "The command"
+        return Section(title, (Command("\n".join(study.commands)),))
     commands = sorted({str(run.record.get("command")) for run in study.counted_runs})
     shown = commands[:12]
     more = f" (12 of {len(commands)}; all are in runs.csv)" if len(commands) > 12 else ""
-    text = Text(f"The study has no study.json; its runs were made by{more}:")
+    text = Text(f"No study.json names the study's command; its runs were made by{more}:")
     return Section("The command", (text, Command("\n".join(shown))))
 
 

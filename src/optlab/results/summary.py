@@ -1,7 +1,7 @@
 """A problem in numbers: one row for each group, ranked by validation, compared on test."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -12,6 +12,7 @@ from optlab.results.statistics import (
     Estimate,
     PairedDifference,
     adjusted_means,
+    linked_sets,
     mean_interval,
     paired_difference,
 )
@@ -33,6 +34,7 @@ class GroupSummary:
     difference: PairedDifference | None  # test accuracy against the best; None for itself
     score: float | None = None  # what it is ranked by; None without a finished run
     has_few_runs: bool = False  # too few beside the others to lead
+    is_apart: bool = False  # shares no seed with the others, not even through a third: cannot lead
     targets_agree: bool = True  # with those of the other groups
 
     @property
@@ -159,13 +161,14 @@ class ProblemSummary:
             for row in self.finished
             if row.score is not None
             and math.isclose(row.score, best.score, rel_tol=1e-9)
-            and row.has_few_runs == best.has_few_runs
+            and (row.is_apart, row.has_few_runs) == (best.is_apart, best.has_few_runs)
         )
 
     @property
     def pairs_differ(self) -> bool:
-        """Whether settings have results for other seeds or folds than others."""
-        return len({frozenset(_scored(row.group, 0)) for row in self.finished}) > 1
+        """Whether settings that are ranked together have results for different seeds or folds."""
+        together = (row for row in self.finished if not row.is_apart)
+        return len({frozenset(_scored(row.group, 0)) for row in together}) > 1
 
     @property
     def unlike_clocks(self) -> str:
@@ -215,23 +218,27 @@ def _scored(group: Group, num_classes: int) -> dict[tuple[int, int], float]:
 def summarize(problem: Problem) -> ProblemSummary:
     """Rank the groups by validation and compare their test accuracy with the best one's.
 
-    Where groups have different seeds they are ranked by means adjusted for that. One with less than
-    half the runs that are usual in the study comes after the others: it may be last because it is
-    new, but cannot be what all others are compared with.
+    Where groups have different seeds they are ranked by means adjusted for that. What shares no
+    seed with the largest set of linked groups comes after it, and so does a group with less than
+    half the runs that are usual in the study: it may be last because it is new, but cannot be what
+    all others are compared with.
     """
     finished = [group for group in problem.groups if group.accuracies("validation")]
     tables = [_scored(group, problem.num_classes) for group in finished]
-    means = adjusted_means(tables) if tables else []
-    if means is None:  # no seeds in common
-        means = [validation_score(group, problem.num_classes) or 0.0 for group in finished]
-    scores = dict(zip(finished, means, strict=True))
+    scores: dict[Group, float] = {}
+    apart: set[Group] = set()
+    for members in _largest_first(tables):
+        if scores:
+            apart |= {finished[i] for i in members}
+        means = adjusted_means([tables[i] for i in members])
+        scores |= zip([finished[i] for i in members], means, strict=True)
     usual = median(map(len, tables)) if tables else 0
     few = {group for group, table in zip(finished, tables, strict=True) if len(table) < usual / 2}
     targets_agree = len({target for run in problem.runs if (target := target_of(run))}) <= 1
 
-    def order(group: Group) -> tuple[bool, float, int, str]:
-        score = scores.get(group, -math.inf)
-        return (group in few, -round(score, 12), -len(group.diverged), group.label)
+    def order(group: Group) -> tuple[bool, bool, float, int, str]:
+        score = round(scores.get(group, -math.inf), 12)
+        return (group in apart, group in few, -score, -len(group.diverged), group.label)
 
     ranked = sorted(problem.groups, key=lambda group: (group not in scores, order(group)))
     best = ranked[0] if ranked and ranked[0] in scores else None
@@ -247,10 +254,21 @@ def summarize(problem: Problem) -> ProblemSummary:
             difference=difference,
             score=scores.get(group),
             has_few_runs=group in few,
+            is_apart=group in apart,
             targets_agree=targets_agree,
         )
         rows.append(row)
     return ProblemSummary(problem, tuple(rows))
+
+
+def _largest_first(tables: Sequence[Mapping[tuple[int, int], float]]) -> list[list[int]]:
+    """The sets of linked tables, those with most runs first; of as many, the best first."""
+
+    def size(members: list[int]) -> tuple[int, float]:
+        values = [list(tables[i].values()) for i in members]
+        return sum(map(len, values)), max(math.fsum(each) / len(each) for each in values)
+
+    return sorted(linked_sets(tables), key=size, reverse=True)
 
 
 def rows_for_curves(rows: Sequence[GroupSummary], most: int = 12) -> tuple[list[GroupSummary], str]:

@@ -68,8 +68,8 @@ def performance_profile(
     """Share of problems that each optimizer solves within tau times the best one's time.
 
     Args:
-        times: for each optimizer, its time to target on each problem (infinite for a miss). A
-            problem that an optimizer did not run counts as unsolved by it.
+        times: for each optimizer, its time to target on each problem (infinite for a miss); the
+            same problems for all.
         max_ratio: the largest tau.
 
     Returns:
@@ -77,19 +77,16 @@ def performance_profile(
 
     Source: Dolan and More 2002; tau up to 4 after Dahl et al. 2023 (AlgoPerf), arXiv:2306.07179.
     """
-    problems = sorted({problem for by_problem in times.values() for problem in by_problem})
+    problems = sorted(next(iter(times.values())))
     best = {
-        problem: min(by_problem.get(problem, math.inf) for by_problem in times.values())
-        for problem in problems
+        problem: min(by_problem[problem] for by_problem in times.values()) for problem in problems
     }
     tau = np.linspace(1.0, max_ratio, num_points)
     profile = {}
     for name, by_problem in times.items():
         ratios = np.array(
             [
-                by_problem.get(problem, math.inf) / best[problem]
-                if 0 < best[problem] < math.inf
-                else math.inf
+                by_problem[problem] / best[problem] if 0 < best[problem] < math.inf else math.inf
                 for problem in problems
             ]
         )

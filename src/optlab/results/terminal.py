@@ -20,7 +20,7 @@ def print_summary(study: Study, console: Console | None = None) -> None:
         console.print()
         console.print(f"[bold]{escape(problem.title)}[/bold]")
         console.print(rich_table(summary))
-        verdict = verdict_of(summary, is_tuned=study.tuning is not None)
+        verdict = verdict_of(summary, is_tuned=study.is_tuned(problem))
         console.print(f"[bold]{escape(verdict.lead)}[/bold]")
         for remark in verdict.remarks:
             console.print(escape(remark))
@@ -49,7 +49,8 @@ def rich_table(summary: ProblemSummary) -> Table:
     )
     has_target = any(row.reached for row in summary.rows)
     numbers = {(len(row.group.runs), row.num_finished) for row in summary.rows}
-    uneven = len(numbers) > 1 and max(numbers)[0] > 1
+    missing = any(finished < total for total, finished in numbers)
+    uneven = max(numbers)[0] > 1 and (len(numbers) > 1 or missing)
     table.add_column("#", justify="right")
     table.add_column("", no_wrap=max(len(row.label) for row in summary.rows) <= 28)
     if uneven:

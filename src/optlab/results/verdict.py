@@ -106,16 +106,22 @@ def _certainty(summary: ProblemSummary, best: GroupSummary, is_tuned: bool) -> l
 
 
 def _missing_seeds(summary: ProblemSummary) -> list[str]:
-    if not summary.pairs_differ:
-        return []
-    remarks = [
-        "The settings have results for different seeds: the rank takes into account which, the "
-        "means in the table do not."
-    ]
-    rows = [row for row in summary.rows if row.has_few_runs]
-    if rows:
-        few = some([f"{display_name(row.label)} ({row.num_finished})" for row in rows])
-        remarks.append(f"With far fewer runs than the others, and so ranked after them: {few}.")
+    remarks = []
+    if summary.pairs_differ:
+        remarks.append(
+            "The settings have results for different seeds: the rank takes into account which, the "
+            "means in the table do not."
+        )
+    for why, rows in (
+        ("With far fewer runs than the others", [r for r in summary.rows if r.has_few_runs]),
+        (
+            "Without a seed in common with the others, even through a third",
+            [row for row in summary.rows if row.is_apart],
+        ),
+    ):
+        if rows:
+            listed = some([f"{display_name(row.label)} ({row.num_finished})" for row in rows])
+            remarks.append(f"{why}, and so ranked after them: {listed}.")
     return remarks
 
 
@@ -204,7 +210,8 @@ def _target(summary: ProblemSummary) -> list[str]:
         median = "in the median " if len(first.reached) > 1 else ""
         epoch = f"epoch {count(first.epochs_to_target)}"
         when = f"in {epoch}" if unlike else f"after {seconds(time)} of training {median}({epoch})"
-        remarks.append(f"First at the target of {target}: {display_name(first.label)}, {when}.")
+        names = some([display_name(row.label) for cost, row in hits if cost == time])
+        remarks.append(f"First at the target of {target}: {names}, {when}.")
     if unlike:
         remarks.append(f"Seconds do not compare: the runs had {unlike}.")
     in_part = [

@@ -72,7 +72,7 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
-    """study.json: the command, and published figures to stand beside ours."""
+    """study.json: the commands, and published figures to stand beside ours."""
     published = OmegaConf.to_container(config.published) if config.published else None
     path = study / "study.json"
     previous = records.read_json(path)
@@ -80,12 +80,13 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
         return  # it cannot be read, which the report says; written anew, nobody would know
     typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
     overrides = [str(override) for override in typed if override != "hydra.mode=MULTIRUN"]
+    former = (previous or {}).get("commands") or []
     records.write_json(
         path,
         {
             "study": study.name,
             "title": title,
-            "command": records.command(["-m", *overrides]),
+            "commands": list(dict.fromkeys([*former, records.command(["-m", *overrides])])),
             "published": published,
             "tuning": (previous or {}).get("tuning"),
         },

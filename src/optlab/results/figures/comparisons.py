@@ -84,13 +84,13 @@ class PairedDifferences(Picture):
         axis_names(ax, name)
         numbers = [d.num_pairs for d in self.differences if d.low is not None]
         if not numbers:
-            note = "one pair each (same seed): no interval"
+            note = "one pair each: no interval"
         elif max(numbers) < MIN_PAIRS:
             note = "line: range of the pairs, too few for an interval; small dots: each pair"
         else:
             few = f" (below {MIN_PAIRS} pairs: their range)" if min(numbers) < MIN_PAIRS else ""
             note = f"line: 95 % bootstrap interval of the mean{few}; "
-            note += "small dots: each pair (same seed)"
+            note += "small dots: each pair"
         if self.artists["beyond"]:
             note += "; arrow: beyond the axis"
         headline(ax, self.title, note)

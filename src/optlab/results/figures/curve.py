@@ -25,6 +25,7 @@ class Curve:
     raw: np.ndarray | None = None
     broken_off: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     num_runs: int = 1
+    is_cut: bool = False  # some of its runs went on
 
     @property
     def end(self) -> tuple[float, float] | None:
@@ -91,6 +92,11 @@ def draw_curve(ax: Axes, curve: Curve, index: int) -> list[object]:
                 x[-1], min(y[-1], top), "x", color=curve.style.color, ms=8, mew=2, clip_on=False
             )
     return lines
+
+
+def cut_note(curves: Sequence[Curve]) -> str:
+    cut = any(curve.is_cut for curve in curves)
+    return "a line ends where its first run stopped" if cut else ""
 
 
 def cross_note(curves: Sequence[Curve]) -> str:

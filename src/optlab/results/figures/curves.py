@@ -26,6 +26,7 @@ from optlab.results.figures.curve import (
     band,
     band_note,
     cross_note,
+    cut_note,
     draw_curve,
     until_broken,
 )
@@ -83,7 +84,7 @@ class LossCurves(Picture):
         notes = [f"line: mean of {self.window} steps" if self.window > 1 else "line: every step"]
         if any(curve.raw is not None for curve in drawn):
             notes.append("faint: every step")
-        notes += [note for note in (band_note(drawn), cross_note(drawn)) if note]
+        notes += [note for note in (band_note(drawn), cut_note(drawn), cross_note(drawn)) if note]
         headline(ax, self.title, "; ".join(notes))
         ends = [curve.end for curve in drawn if curve.end]
         self.artists["labels"] = name_lines(ax, ends, labels, [curve.style for curve in drawn])
@@ -133,7 +134,9 @@ def _loss_curve(group: Group, window: int) -> Curve:
     x = raws[0][0][:length][index]
     mean = stack.mean(axis=0)
     return Curve(
-        group.label, group.style, x, mean, low, high, raw_x, raw, broken, num_runs=len(smooth)
+        *(group.label, group.style, x, mean, low, high, raw_x, raw, broken),
+        num_runs=len(smooth),
+        is_cut=max(map(len, smooth)) > length,
     )
 
 
@@ -190,7 +193,7 @@ class AccuracyCurves(Picture):
             ax.axhline(100 * self.target, color=INK, lw=1, ls=(0, (1, 2)), zorder=1.5)
         grid(ax)
         axis_names(ax, "epoch", "validation accuracy (%)")
-        notes = [band_note(drawn), cross_note(drawn), stretched]
+        notes = [band_note(drawn), cut_note(drawn), cross_note(drawn), stretched]
         if self.target is not None:
             notes.insert(0, f"dotted line: target {100 * self.target:g} %")
         headline(ax, self.title, "; ".join(note for note in notes if note))
@@ -228,4 +231,5 @@ def _accuracy_curve(group: Group) -> Curve:
         *band(stack),
         broken_off=broken,
         num_runs=len(whole),
+        is_cut=max(map(len, whole)) > length,
     )

@@ -71,20 +71,6 @@ class LRSensitivity(Picture):
         self.artists["lines"] = [
             self._draw(ax, name, rates, styles[name]) for name, rates in lines.items()
         ]
-        self.artists["counts"] = [
-            ax.annotate(
-                f"{len(values)} of {len(values) + num_diverged}",
-                (rate, 100 * float(np.mean(values))),
-                xytext=(0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=SIZE_SMALL,
-                color=styles[name].color,
-            )
-            for name, rates in lines.items()
-            for rate, values, num_diverged in rates
-            if values and num_diverged
-        ]
         ticks = sorted({point.rate for point in self.points})
         if len(ticks) <= 7 and self.knob == "lr_scale":
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -94,15 +80,17 @@ class LRSensitivity(Picture):
         name = "lr_scale (factor on each optimizer's rate)" if self.knob == "lr_scale" else "lr"
         axis_names(ax, f"learning rate: {name}", "best validation accuracy (%)")
         crossed = any(number for rates in lines.values() for _, _, number in rates)
+        in_part = any(number and found for rates in lines.values() for _, found, number in rates)
         notes = ["filled: best rate"]
         if any(len(finished) > 1 for rates in lines.values() for _, finished, _ in rates):
             notes.append("mean over seeds" if self.joined else "mean over trials")
-        if self.artists["counts"]:  # the mean is of those that finished, the choice is not
+        if in_part:  # the mean is of those that finished, the choice is not
             notes[0] += ", diverged runs counted"
-            notes.append("numbers: runs that finished")
         if any(point.num_settings > 1 for point in self.points):
             notes.append("each point: the best of its rate's settings")
-        notes += ["cross below: diverged"] * crossed + [stretched] * bool(stretched)
+        if crossed:
+            notes.append("cross below: diverged" + ", and how many did" * in_part)
+        notes += [stretched] * bool(stretched)
         headline(ax, self.title, "; ".join(notes))
         if crossed:
             self._mark_diverged(ax, lines, styles)
@@ -150,7 +138,7 @@ class LRSensitivity(Picture):
         ax.set_yticks(kept, [f"{tick:g}" for tick in kept])
         blended = ax.get_xaxis_transform()
         ax.axhspan(new_bottom, bottom, color="#F1F2F4", lw=0, zorder=0)
-        self.artists["crosses"] = {}
+        self.artists["crosses"], self.artists["counts"] = {}, []
         for index, name in enumerate(crossing):
             rates = [rate for rate, _, number in lines[name] if number]
             height = depth - step * (index + 0.8)
@@ -164,6 +152,20 @@ class LRSensitivity(Picture):
                 mew=2,
                 clip_on=False,
             )[0]
+            self.artists["counts"] += [
+                ax.annotate(
+                    f"{number} of {number + len(found)}",
+                    (rate, height),
+                    xycoords=blended,
+                    xytext=(6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=min(SIZE_SMALL, 72 * step_in),
+                    color=styles[name].color,
+                )
+                for rate, found, number in lines[name]
+                if found and number
+            ]
         ax.annotate(
             "diverged",
             (0, depth),
