@@ -79,7 +79,7 @@ def test_study_has_a_row_and_a_curve_for_each_optimizer(client: Any) -> None:
     accuracies = [row["val_accuracy"] for row in rows]
     assert accuracies == sorted(accuracies, reverse=True)
     (sgd,) = [row for row in rows if row["optimizer"] == "sgd"]
-    assert (sgd["num_runs"], sgd["num_diverged"]) == (1, 1)
+    assert (sgd["num_runs"], sgd["num_diverged"], sgd["num_other_runs"]) == (1, 0, 1)
     assert len(sgd["curve"]["val_loss"]) == 20
 
 

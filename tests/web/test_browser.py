@@ -29,14 +29,15 @@ STROKES = {  # in fractions of the canvas
 }  # fmt: skip
 
 
-def serve(outputs: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
+def serve(outputs: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    """A server and its address, on a free port by default."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = port or free.getsockname()[1]
     python = os.environ.get("OPTLAB_SERVER_PYTHON", sys.executable)
     command = [python, "scripts/serve.py", "--outputs", str(outputs), "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen([*command, *options], cwd=ROOT, env=environment)
+    server = subprocess.Popen(command, cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:
@@ -201,7 +202,7 @@ def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
     names = page.locator("#chart .name").all_text_contents()
     assert sorted(names) == ["Adagrad", "Adam", "AdamW", "RMSprop", "SGD with momentum"]
     assert page.locator("#table tbody tr").count() == 5
-    assert "1 diverged" in page.inner_text("#table")
+    assert "1 other" in page.inner_text("#table")  # the one that diverged, at another rate
     page.locator("#metrics label").filter(has_text="Validation accuracy").click()
     assert "validation accuracy" in page.inner_text("#chart")
     with page.context.expect_page() as opened:
@@ -238,6 +239,16 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
         shutil.copytree(trained_outputs / "digits-mlp", tmp_path / "digits-mlp")
         page.wait_for_selector("#optimizer-chips label", timeout=15_000)
         assert page.locator("#empty").is_hidden()
+        chosen = "document.activeElement.name"
+        page.focus("#optimizer-chips input:checked")
+        shutil.rmtree(next((tmp_path / "digits-mlp").glob("adam*")))
+        wait_until(page, "document.querySelectorAll('#optimizer-chips input').length === 5")
+        assert page.evaluate(chosen) == "optimizer"  # the keyboard stays where it was
+        server.terminate()
+        server.wait(timeout=10)
+        page.wait_for_selector("#toast:visible", timeout=30_000)
+        server, _ = serve(tmp_path, port=int(url.rpartition(":")[2].strip("/")))
+        page.wait_for_selector("#toast", state="hidden", timeout=30_000)
         page.close()
     finally:
         server.terminate()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from optlab.web.catalogue import Catalogue
+from optlab.web.summary import describe_study
 
 MakeRun = Callable[..., Path]
 
@@ -124,6 +125,45 @@ def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_pat
         (0.01, 0),
         (0.01, 1),
     ]
+
+
+def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run(lr=0.1, seed=0, accuracy=0.97)  # two of three seeds were lost at this rate
+    for seed in (1, 2):
+        make_run(lr=0.1, seed=seed, status="diverged")
+    for seed in (0, 1, 2):
+        make_run(lr=0.01, seed=seed, accuracy=0.9)
+    make_run(optimizer="sgd", seed=0, accuracy=0.95)
+    for seed in (1, 2):
+        make_run(optimizer="sgd", seed=seed, status="diverged")
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    assert {run.record.optimizer.lr for run in study.answering["adam"]} == {0.01}
+    adam, sgd = describe_study(study).rows
+    assert adam.optimizer == "adam"
+    assert (adam.num_runs, adam.num_diverged, adam.num_other_runs) == (3, 0, 3)
+    assert (sgd.num_runs, sgd.num_diverged) == (1, 2)
+
+
+def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_path: Path) -> None:
+    change(make_run(lr=0.1, seed=7, accuracy=0.99), protocol_version=0)
+    make_run(lr=0.1, accuracy=0.9)
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    assert [run.record.seed for run in study.answering["adam"]] == [0]
+    assert len(study.finished) == 2  # it can still be asked by its name
+
+
+def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    change(make_run(lr=0.03, accuracy=0.99), hash="a" * 16)  # at a rate that nobody chose for it
+    change(make_run(lr=0.01, seed=1, accuracy=0.9), hash="b" * 16)
+    winner = {"optimizer": "adam", "hash": "c" * 16, "params": {"lr": 0.01}, "seeds": [1]}
+    tuning = {"rows": [winner], "winners": [winner | {"runs": ["b" * 16]}]}
+    (tmp_path / "digits-mlp" / "study.json").write_text(json.dumps({"tuning": tuning}))
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    assert [run.record.optimizer.lr for run in study.answering["adam"]] == [0.01]
 
 
 def test_study_that_cannot_be_read_hides_no_other(

@@ -41,6 +41,7 @@ class Study:
     title: str
     runs: tuple[Run, ...]
     failures: tuple[Failure, ...] = ()
+    outside: frozenset[str] = frozenset()  # ids of runs that the report does not compare
 
     @property
     def dataset(self) -> Dataset:
@@ -64,20 +65,31 @@ class Study:
         return files if REPORT in files else {}
 
     @cached_property
-    def answering(self) -> dict[str, tuple[Run, ...]]:
-        """For each optimizer the runs that speak for it, by optimizer name.
+    def best(self) -> dict[str, tuple[Run, ...]]:
+        """For each optimizer that has a model its best configuration: all seeds, diverged ones too.
 
-        An optimizer may have been run at many learning rates; the configuration with the best
-        mean validation accuracy speaks, with all of its seeds.
+        An optimizer may have been run at many learning rates; as in the report, the one with the
+        best mean validation accuracy stands for it.
         """
         configurations: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-        for run in self.finished:
-            configurations[run.optimizer][run.configuration].append(run)
-        return {
-            optimizer: tuple(
-                max(alike.values(), key=lambda runs: fmean(run.val_accuracy for run in runs))
-            )
+        for run in self.runs:
+            if run.id not in self.outside:
+                configurations[run.optimizer][run.configuration].append(run)
+        trained = {
+            optimizer: [runs for runs in alike.values() if any(run.finished for run in runs)]
             for optimizer, alike in configurations.items()
+        }
+        return {
+            optimizer: tuple(max(alike, key=lambda runs: fmean(run.score for run in runs)))
+            for optimizer, alike in trained.items()
+            if alike
+        }
+
+    @cached_property
+    def answering(self) -> dict[str, tuple[Run, ...]]:
+        """For each optimizer the runs that speak for it: the models of its best configuration."""
+        return {
+            name: tuple(run for run in runs if run.finished) for name, runs in self.best.items()
         }
 
 
@@ -186,7 +198,8 @@ def _table_of(found: Mapping[Path, Run | Failure | str]) -> Table:
         inside = {path: one for path, one in entries if not _is_trial(one, tuning)}
         trained = [one for one in inside.values() if isinstance(one, Run)]
         failed = [one for one in inside.values() if isinstance(one, Failure)]
-        here = _studies_of(folder, meta.get("title"), trained, failed)
+        outside = _outside(trained, tuning)
+        here = _studies_of(folder, meta.get("title"), trained, failed, outside)
         counted = {failure.folder for study in here for failure in study.failures}
         runs += trained
         studies += here
@@ -230,8 +243,33 @@ def _is_trial(found: Run | Failure | str, tuning: Tuning | None) -> bool:
     return tuning.is_trial(found.record.hash)
 
 
+def _outside(runs: Sequence[Run], tuning: Tuning | None) -> frozenset[str]:
+    """Runs that the report leaves out of a comparison.
+
+    Those of an older protocol, and beside a tuning's winners those that nobody chose a rate for.
+    """
+    newest: dict[tuple[str, str], int] = {}
+    tuned: set[tuple[str, str]] = set()
+    for run in runs:
+        newest[run.problem] = max(newest.get(run.problem, 0), run.record.protocol_version)
+    fresh: set[str] = set()
+    if tuning is not None and tuning.knows_fresh_runs:
+        fresh = {run.id for run in runs if tuning.is_fresh(run.record.hash)}
+        tuned = {run.problem for run in runs if run.id in fresh}
+    return frozenset(
+        run.id
+        for run in runs
+        if run.record.protocol_version != newest[run.problem]
+        or (run.problem in tuned and run.id not in fresh)
+    )
+
+
 def _studies_of(
-    folder: Path, title: Any, runs: Sequence[Run], failures: Sequence[Failure]
+    folder: Path,
+    title: Any,
+    runs: Sequence[Run],
+    failures: Sequence[Failure],
+    outside: frozenset[str],
 ) -> list[Study]:
     """One for each dataset, where a folder mixes datasets, which never compare.
 
@@ -253,5 +291,5 @@ def _studies_of(
             failure for failure in failures if first_of_name.get(failure.record.dataset.name) == key
         )
         shown = title if isinstance(title, str) and title else name
-        studies.append(Study(name, folder, shown, tuple(members), failed))
+        studies.append(Study(name, folder, shown, tuple(members), failed, outside))
     return studies

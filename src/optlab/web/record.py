@@ -45,6 +45,7 @@ class Record(_Part):
     status: Literal["finished", "diverged"]
     run_name: str
     hash: str = ""
+    protocol_version: int = 0
     seed: int = 0
     config: dict[str, Any] = {}
     dataset: Dataset

@@ -51,6 +51,11 @@ class Run:
         return self.record.status == "finished"
 
     @property
+    def problem(self) -> tuple[str, str]:
+        """Dataset and network: what runs are compared on."""
+        return self.record.dataset.name, self.record.model.name
+
+    @property
     def configuration(self) -> str:
         """Everything but seed and fold: runs that differ in nothing else are repetitions."""
         config = {key: value for key, value in self.record.config.items() if key != "seed"}
@@ -59,7 +64,10 @@ class Run:
         return json.dumps(config, sort_keys=True, default=str)
 
     @property
-    def val_accuracy(self) -> float:
+    def score(self) -> float:
+        """Validation accuracy; a run that diverged counts as guessing, as in the report."""
+        if not self.finished:
+            return 1 / len(self.record.dataset.class_names)
         best = self.record.validation.best if self.record.validation else None
         return best.accuracy if best and best.accuracy is not None else 0.0
 

@@ -98,7 +98,7 @@ class StudyRow(_Reply):
 
     optimizer: str
     num_runs: int
-    num_other_runs: int = Field(description="finished runs of other configurations")
+    num_other_runs: int = Field(description="runs of other configurations, finished or diverged")
     num_diverged: int
     num_failed: int
     reasons: list[str] = Field(description="why runs failed, one line each")

@@ -41,9 +41,10 @@ def describe_model(table: Table, networks: Networks, run: Run) -> schemas.ModelD
 
 
 def describe_study(study: Study) -> schemas.StudyDetail:
-    """A row for each optimizer that was run, best validation accuracy first."""
-    rows = [_row(study, optimizer) for optimizer in _optimizers(study)]
-    rows.sort(key=lambda row: -(row.val_accuracy or 0))  # choices see validation alone
+    """A row for each optimizer that was run, best by validation first."""
+    scores = {name: fmean(run.score for run in runs) for name, runs in study.best.items()}
+    names = sorted(_optimizers(study), key=lambda name: -scores.get(name, 0))
+    rows = [_row(study, optimizer) for optimizer in names]
     return schemas.StudyDetail(**_entry(study).model_dump(), rows=rows)
 
 
@@ -98,7 +99,8 @@ def _model(run: Run, study: Study, networks: Networks) -> schemas.Model:
 
 def _row(study: Study, optimizer: str) -> schemas.StudyRow:
     speaking = study.answering.get(optimizer, ())
-    every = [run for run in study.runs if run.optimizer == optimizer]
+    every = tuple(run for run in study.runs if run.optimizer == optimizer)
+    best = study.best.get(optimizer, every)
     failed = [failure for failure in study.failures if failure.optimizer == optimizer]
     records = [run.record for run in speaking]
     tests = [a for record in records if (a := _accuracy(record.test)) is not None]
@@ -106,8 +108,8 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
     return schemas.StudyRow(
         optimizer=optimizer,
         num_runs=len(speaking),
-        num_other_runs=sum(run.finished for run in every) - len(speaking),
-        num_diverged=sum(run.record.status == "diverged" for run in every),
+        num_other_runs=len(every) - len(best),
+        num_diverged=len(best) - len(speaking),
         num_failed=len(failed),
         reasons=list(dict.fromkeys(failure.reason for failure in failed)),
         lr=rates.pop() if len(rates) == 1 else None,

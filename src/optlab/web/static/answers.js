@@ -125,7 +125,7 @@ export class Answers {
     if (model) {
       const fact = (term, value) => make("div", "", make("dt", "", term), make("dd", "", value));
       const facts = make("dl", "facts",
-        fact("test accuracy", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
+        fact(voice.runs > 1 ? "test accuracy, best run" : "test accuracy", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
         fact("learning rate", model.lr === null ? "–" : String(+model.lr.toPrecision(3))));
       const detail = details.get(model.id);
       if (detail) {
@@ -138,6 +138,7 @@ export class Answers {
       card.append(facts);
       if (detail?.confusion_matrix) card.append(make("div", "confusion", cells, make("p")));
       card.title = voice.subtitle;
+      card.setAttribute("aria-label", voice.title);
     }
     return card;
   }

@@ -1,11 +1,13 @@
 // Talking to the server. Errors become sentences that can be shown as they are.
 
+export const NO_ANSWER = "The server does not answer. Is scripts/serve.py still running?";
+
 async function answerOf(request) {
   let response;
   try {
     response = await request;
   } catch {
-    throw new Error("The server does not answer. Is scripts/serve.py still running?");
+    throw new Error(NO_ANSWER);
   }
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new Error(body?.detail ?? `The server says ${response.status}.`);

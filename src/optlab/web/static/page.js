@@ -1,7 +1,7 @@
 // The page: what is chosen, what is drawn, and who is asked. One question is under way at a time;
 // whatever was drawn in the meantime is asked next, so answers never queue up.
 
-import { listModels, predict, readModel, readStudy } from "./api.js";
+import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
 import { Answers, make, paintSeen, percent } from "./answers.js";
 import { lineChart } from "./charts.js";
 import { Pad } from "./drawing.js";
@@ -50,6 +50,7 @@ async function ask() {
   } finally {
     asking = false;
   }
+  if (askAgain) ask(); // drawn on while the question failed
 }
 
 function drawn() {
@@ -163,10 +164,12 @@ function showOptimizers() {
     if (colour) text.style.setProperty("--voice", colour);
     return make("label", "", input, text);
   };
+  const hadFocus = $("optimizer-chips").contains(document.activeElement);
   $("optimizer-chips").replaceChildren(
     chip("", "All optimizers", null),
     ...state.study.optimizers.map((name) => chip(name, state.models.styles[name].title, state.models.styles[name].colour)),
   );
+  if (hadFocus) $("optimizer-chips").querySelector("input:checked").focus();
   showRuns();
 }
 
@@ -208,9 +211,8 @@ function showStudy() {
   $("report").hidden = !detail.report_url;
   if (detail.report_url) $("report").href = detail.report_url;
   showChart();
-  const best = Math.max(...detail.rows.map((row) => row.val_accuracy ?? 0));
   $("table").tBodies[0].replaceChildren(
-    ...detail.rows.map((row) => {
+    ...detail.rows.map((row, rank) => {
       const style = models.styles[row.optimizer];
       const dot = make("i");
       dot.style.setProperty("--voice", style.colour);
@@ -218,7 +220,7 @@ function showStudy() {
       name.scope = "row";
       const number = (value, text) => make("td", "", value === null ? "–" : text(value));
       const chosenBy = number(row.val_accuracy, (value) => percent(value, 2));
-      if (row.val_accuracy === best && best > 0) chosenBy.classList.add("best");
+      if (rank === 0 && row.num_runs) chosenBy.classList.add("best");
       const accuracy = number(row.test_accuracy, (value) => percent(value, 2));
       if (row.num_runs > 1) accuracy.append(make("small", "", `${percent(row.test_accuracy_min, 2)} to ${percent(row.test_accuracy_max, 2)}`));
       const runs = make("td", "", String(row.num_runs));
@@ -256,6 +258,7 @@ async function refresh() {
     toast(error.message);
     return;
   }
+  if ($("toast").textContent === NO_ANSWER) toast("");
   const now = JSON.stringify(models);
   if (now === known) return;
   known = now;
