@@ -1,44 +1,39 @@
 """Which runs belong to a command, and what is told of them."""
 
 import json
-import os
-import time
 
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from optlab.studies.multirun_end import _as_expected, touched_runs, write_study
+from optlab.studies.multirun_end import _as_expected, runs_of_command, write_study
+from optlab.training.record import mark
 
 
-def mark(folder, age_s=0.0, name="record.json"):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{}")
-    then = time.time() - age_s
-    os.utime(path, (then, then))
-
-
-def test_runs_of_this_command_are_known_by_their_marks(tmp_path):
-    mark(tmp_path / "study" / "new")
-    mark(tmp_path / "study" / "started", name=".hydra/hydra.yaml")
-    mark(tmp_path / "study" / "old", age_s=100)
-    mark(tmp_path / "study" / "skipped", age_s=100)
-    mark(tmp_path / "study" / "skipped", name=".hydra/hydra.yaml")
-    found = touched_runs(tmp_path, since_s=time.time() - 10)
-    assert [folder.name for folder in found] == ["new", "skipped", "started"]
+def test_runs_are_known_by_the_commands_that_asked_for_them(tmp_path):
+    for name, commands in {
+        "new": ["ours"],
+        "shared": ["theirs", "ours"],
+        "old": ["theirs"],
+    }.items():
+        for command in commands:
+            mark(tmp_path / "study" / name, command)
+    (tmp_path / "study" / "report").mkdir()
+    found = runs_of_command(tmp_path, "ours")
+    assert [folder.name for folder in found] == ["new", "shared"]
 
 
 def test_run_that_another_command_is_training_is_left_to_it(tmp_path):
-    mark(tmp_path / "study" / "ours")
-    mark(tmp_path / "study" / "theirs", name=".hydra/hydra.yaml")
+    for name in ("ours", "theirs"):
+        mark(tmp_path / "study" / name, "ours")
     with FileLock(tmp_path / "study" / "theirs" / ".lock"):
-        found = touched_runs(tmp_path, since_s=time.time() - 10)
+        found = runs_of_command(tmp_path, "ours")
     assert [folder.name for folder in found] == ["ours"]
 
 
-def test_report_folder_is_no_run(tmp_path):
-    (tmp_path / "study" / "report").mkdir(parents=True)
-    assert touched_runs(tmp_path, since_s=0.0) == []
+def test_run_is_marked_once_by_a_command(tmp_path):
+    for _ in range(2):
+        mark(tmp_path / "run", "ours")
+    assert (tmp_path / "run" / ".commands").read_text() == "ours\n"
 
 
 def test_study_file_keeps_what_tuning_wrote(tmp_path):

@@ -79,12 +79,12 @@ def launch(
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     _refuse_shared_seeds(unique)
     todo = [job for job in unique if not job.done]
-    for job in unique:
-        if job not in todo:
-            _touch(job)
     if any(job.config.plan for job in jobs):
         _plan(unique).print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]
+    for job in unique:
+        if job not in todo:
+            _mark(job)
     if len(todo) < len(unique):
         print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
         _tell_changes([job for job in unique if job.done])
@@ -136,12 +136,10 @@ def _tell_changes(done: list[Job]) -> None:
         )
 
 
-def _touch(job: Job) -> None:
-    """Marks finished runs as part of this command, as Hydra marks one that it runs."""
+def _mark(job: Job) -> None:
+    """Notes that the command asked for the run, which the report at its end goes by."""
     for replica in replicas(job.config):
-        folder = run_dir(replica)
-        written_by_hydra = folder / ".hydra" / "hydra.yaml"  # the first replica's alone
-        os.utime(written_by_hydra if written_by_hydra.is_file() else folder / "record.json")
+        records.mark(run_dir(replica), job.config.hydra.job.env_set.get(records.COMMAND_ID))
 
 
 def _refuse_shared_seeds(jobs: list[Job]) -> None:
@@ -230,6 +228,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
     job.folder.mkdir(parents=True, exist_ok=True)
+    _mark(job)
     for folder in map(run_dir, replicas(job.config)):
         if job.config.rerun or not records.has_result(records.read_record(folder)):
             (folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it

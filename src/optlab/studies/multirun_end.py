@@ -1,30 +1,35 @@
 """The end of a multirun: the ranked table, the report, and an exit code that tells the truth."""
 
 import sys
-import time
 import traceback
+import uuid
 from itertools import groupby
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from optlab.training import record as records
+
+_NAME_OF_COMMAND = f"+hydra.job.env_set.{records.COMMAND_ID}"
 
 
 class StudyReport(Callback):
     """A Hydra callback, so it comes after every launcher and sweeper alike."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.start_s = time.time()
+        """Gives the command a name that reaches its runs, in whatever process or machine."""
+        self.command_id = f"command-{uuid.uuid4().hex}"
+        with open_dict(config):
+            config.hydra.overrides.hydra.append(f"{_NAME_OF_COMMAND}={self.command_id}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Reports every study that the command touched. Exits with 1 if one of its runs failed."""
         if config.plan:
             return
-        folders = touched_runs(Path(config.outputs), since_s=self.start_s)
+        folders = runs_of_command(Path(config.outputs), self.command_id)
         reported = True
         for study, runs in groupby(folders, key=lambda folder: folder.parent):
             try:
@@ -40,15 +45,9 @@ class StudyReport(Callback):
             sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
 
 
-def touched_runs(outputs: Path, since_s: float) -> list[Path]:
-    """Folders of the runs that a command trained or found done.
-
-    Hydra writes `.hydra/hydra.yaml` whenever it starts a run, in whatever process or on whatever
-    machine; its time is how a run is known to belong to the command.
-    """
-    marks = [*outputs.glob("*/*/.hydra/hydra.yaml"), *outputs.glob("*/*/record.json")]
-    recent = [mark for mark in marks if mark.stat().st_mtime >= since_s - 1.0]
-    folders = {m.parent.parent if m.parent.name == ".hydra" else m.parent for m in recent}
+def runs_of_command(outputs: Path, command_id: str) -> list[Path]:
+    """Folders of the runs that a command trained or found done."""
+    folders = records.marked_with(outputs, command_id)
     # Of this command none is left in training, so a run that is held is another's
     return sorted(folder for folder in folders if not records.in_training(folder))
 
@@ -79,7 +78,8 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     if previous is None and path.exists():
         return  # it cannot be read, which the report says; written anew, nobody would know
     typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-    overrides = [str(override) for override in typed if override != "hydra.mode=MULTIRUN"]
+    ours = ("hydra.mode=MULTIRUN", _NAME_OF_COMMAND)
+    overrides = [str(override) for override in typed if not str(override).startswith(ours)]
     former = (previous or {}).get("commands") or []
     records.write_json(
         path,

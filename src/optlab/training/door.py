@@ -78,6 +78,9 @@ def start(config: DictConfig) -> float:
     if config.plan:
         Plan.of([(*run, "") for run in runs]).print(num_processes=1)
         return math.nan
+    if _in_study():  # of another launcher than ours
+        for _, folder in runs:
+            records.mark(folder, HydraConfig.get().job.env_set.get(records.COMMAND_ID))
     found = [records.read_record(folder) for _, folder in runs]
     if config.rerun or not all(records.has_result(record) for record in found):
         if not _run(config):

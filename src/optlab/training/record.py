@@ -19,6 +19,8 @@ from typing import Any
 from optlab.files import whole_file
 
 RECORD_FORMAT = 1
+COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
+MARKS = ".commands"  # in a run's folder: the ids of the commands that asked for it
 RESULTS = ("finished", "diverged")  # outcomes that training again would only repeat
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
 
@@ -104,6 +106,21 @@ def is_main_process() -> bool:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def mark(folder: Path, command_id: str | None) -> None:
+    """Notes in a run's folder that a command asked for it; several may."""
+    marks = folder / MARKS
+    if command_id and not (marks.is_file() and command_id in marks.read_text().split()):
+        folder.mkdir(parents=True, exist_ok=True)
+        with marks.open("a") as file:
+            file.write(f"{command_id}\n")
+
+
+def marked_with(outputs: Path, command_id: str) -> list[Path]:
+    """The run folders that a command asked for."""
+    marks = outputs.glob(f"*/*/{MARKS}")
+    return [each.parent for each in marks if command_id in each.read_text().split()]
 
 
 def command(overrides: list[str]) -> str:
