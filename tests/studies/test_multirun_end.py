@@ -49,6 +49,7 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
             },
         }
     )
+    config.published = {"rows": []}
     write_study(tmp_path, config, title="Mine")
     written = json.loads((tmp_path / "study.json").read_text())
     assert written["tuning"] == {"trials": 3}
@@ -56,9 +57,12 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
     (command,) = written["commands"]
     assert command.startswith("python train.py -m hydra/sweeper=fair optimizer=sgd,adam ")
     config.hydra.overrides.task = ["optimizer=muon"]
+    config.published = None
     for _ in range(2):  # given again, a command is told once
         write_study(tmp_path, config, title="Mine")
-    commands = json.loads((tmp_path / "study.json").read_text())["commands"]
+    written = json.loads((tmp_path / "study.json").read_text())
+    assert written["published"] == {"rows": []}
+    commands = written["commands"]
     assert commands == [command, "python train.py -m hydra/sweeper=fair optimizer=muon"]
 
 

@@ -1,4 +1,4 @@
-"""What a process is set to before it trains."""
+"""What a process is set to before it trains, and the parts of a run."""
 
 import ctypes
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from optlab.training.build import prepare_process
+from optlab.training.build import build_data, build_net, prepare_process
 
 
 @pytest.mark.skipif(
@@ -27,3 +27,12 @@ def test_memory_that_a_step_frees_is_there_for_the_next(make_config):
         step()
     cleared = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert cleared < 80 * 2**20 / resource.getpagesize()  # less than one step's pages
+
+
+def test_last_batch_of_one_image_is_refused_where_it_has_no_variance(make_config):
+    one_is_left = ("model.batch_norm=true", "data.batch_size=68")  # of 1,293 images
+    config = make_config(*one_is_left)
+    with pytest.raises(ValueError, match="the last batch of 1293 images has a single one"):
+        build_net(config, build_data(config, [0]))
+    config = make_config("model=cnn", *one_is_left)  # each image has many pixels
+    build_net(config, build_data(config, [0]))

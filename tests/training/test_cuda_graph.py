@@ -90,6 +90,25 @@ def test_interrupted_run_goes_on_with_graphs(
     train_there(*overrides, graphs=True).assert_equals(train_there(*overrides))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adadelta", "rmsprop"])
+def test_interrupted_run_ends_in_the_numbers_of_one_that_was_not(
+    optimizer, train, train_there, on_stand_in, interrupted, tmp_path
+):
+    overrides = (f"optimizer={optimizer}", "optimizer.lr=0.001", "trainer.max_epochs=3")
+    with on_stand_in(graphs=True):
+        interrupted(4, *overrides, f"outputs={tmp_path / 'cut'}")
+        cut = train(*overrides, f"outputs={tmp_path / 'cut'}")
+    cut.assert_equals(train_there(*overrides, graphs=True))
+
+
+def test_run_begun_with_graphs_goes_on_on_the_cpu(train, on_stand_in, interrupted, tmp_path):
+    overrides = ("optimizer=rmsprop", LR, "trainer.max_epochs=3")
+    with on_stand_in(graphs=True):
+        interrupted(4, *overrides, f"outputs={tmp_path / 'cut'}")
+    cut = train(*overrides, f"outputs={tmp_path / 'cut'}")
+    cut.assert_equals(train(*overrides), but_for=("device",))
+
+
 def test_replayed_replicas_equal_launched_ones(train_there):
     overrides = ("num_replicas=2", LR, "model.batch_norm=true", "trainer.max_epochs=2")
     replayed, launched = train_there(*overrides, graphs=True), train_there(*overrides)

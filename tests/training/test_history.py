@@ -1,6 +1,8 @@
 """The CSV files under cuts of every kind, and a clock that stops where training stops."""
 
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +56,22 @@ def test_training_clock_excludes_evaluation(train, look_on):
     record = train("trainer.max_epochs=3").record
     assert record["wall_time_s"] > 2.0
     assert 0 < record["train_time_s"] < record["wall_time_s"] - 2.0
+
+
+def test_training_clock_stands_still_while_torch_compiles(train, look_on, monkeypatch):
+    spent = {"total_wall_time": 0.0}
+    dynamo = SimpleNamespace(calculate_time_spent=lambda: spent)
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", dynamo)
+
+    class Compile(Callback):
+        def on_train_batch_start(self, *args):
+            time.sleep(0.2)
+            spent["total_wall_time"] += 0.2
+
+    look_on(Compile())
+    record = train("trainer.max_epochs=2", "trainer.steps_per_call=8").record
+    assert spent["total_wall_time"] == pytest.approx(2 * 3 * 0.2)
+    assert 0 < record["train_time_s"] < 1.0
 
 
 def test_training_clock_includes_every_step_and_grows(train, look_on):

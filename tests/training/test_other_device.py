@@ -49,6 +49,14 @@ def test_interrupted_run_goes_on_there(train, train_there, on_stand_in, interrup
     train_there(*overrides).assert_equals(train(*overrides), but_for=("device",))
 
 
+def test_run_that_diverges_leaves_what_it_leaves_on_the_cpu(train, train_there):
+    overrides = ("optimizer=sgd", "optimizer.lr=1e6", "trainer.max_epochs=2")
+    for trained in (train_there(*overrides), train(*overrides)):
+        assert trained.record["status"] == "diverged"
+        assert (trained.record["validation"], trained.record["num_epochs"]) == (None, 0)
+        assert trained.epochs.empty
+
+
 def test_pictures_are_drawn_of_what_lies_there(train, train_there):
     overrides = ("callbacks=full", "logger=tensorboard", "trainer.max_epochs=1")
     there, here = (run(*overrides).folder / "figures" for run in (train_there, train))

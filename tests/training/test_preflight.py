@@ -176,3 +176,15 @@ def test_wrong_value_of_a_part_is_a_value_error_before_the_first_step(
         run(make_config(*overrides))
     causes = (refused.value, refused.value.__cause__)
     assert any(isinstance(cause, ValueError) for cause in causes), type(refused.value)
+
+
+def test_gpu_that_emulates_bf16_is_told(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    config = make_config("trainer=gpu")
+    for supported in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **options: supported)  # noqa: B023
+        if supported:
+            preflight(config)
+        else:
+            with pytest.raises(ValueError, match="bf16-mixed, which this GPU only emulates"):
+                preflight(config)

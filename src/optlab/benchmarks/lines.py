@@ -315,8 +315,8 @@ def _speedrun(settings: Settings) -> Measured:
             label += f", reached by {len(reached_s)} of {len(found)} seeds"
         quantities.append(Quantity(label, "s", reached_s))
     conditions = (
-        f"{settings.images_title('cifar10')}, a seed each repeat, start-up once each; training "
-        "includes compiling, which later seeds find in a cache"
+        f"{settings.images_title('cifar10')}, a seed each repeat; the whole command includes "
+        "start-up and compiling, which later seeds find in a cache"
     )
     return conditions, quantities
 

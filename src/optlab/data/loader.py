@@ -197,11 +197,6 @@ class EvalLoader:
         self._rank = rank
         self._world_size = world_size
 
-    @property
-    def num_images(self) -> int:
-        """Images of a pass over all ranks."""
-        return len(self._indices)
-
     def __len__(self) -> int:
         return -(-len(self._indices) // self._batch_size)
 

@@ -19,8 +19,8 @@ EPOCH_COLUMNS = (
     "epoch",
     "step",
     "lr",
-    "train/loss",
-    "train/accuracy",
+    "train/loss",  # mean over the epoch's steps
+    "train/accuracy",  # share of the epoch's images, as they came: augmented, weights moving
     "val/loss",
     "val/accuracy",
     "train_time_s",

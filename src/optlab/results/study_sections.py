@@ -282,7 +282,7 @@ def _judged(study: Study) -> Section:
         "called separable, and one run has no interval.",
         "A diverged run is counted, never dropped: it misses the target, and for the rank it "
         "counts as guessing. A run that failed for another reason is counted as failed.",
-        "The clock of all training times stands still during evaluation and logging.",
+        "The clock of all training times stands still during evaluation, logging and compiling.",
     ]
     if folds:
         items.append(

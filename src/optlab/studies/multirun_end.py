@@ -72,7 +72,6 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """study.json: the commands, and published figures to stand beside ours."""
-    published = OmegaConf.to_container(config.published) if config.published else None
     path = study / "study.json"
     previous = records.read_json(path)
     if previous is None and path.exists():
@@ -81,6 +80,9 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     ours = ("hydra.mode=MULTIRUN", _NAME_OF_COMMAND)
     overrides = [str(override) for override in typed if not str(override).startswith(ours)]
     former = (previous or {}).get("commands") or []
+    published = (previous or {}).get("published")
+    if config.published:
+        published = OmegaConf.to_container(config.published)
     records.write_json(
         path,
         {

@@ -1,5 +1,6 @@
 """From config to parts: data, network, LightningModule and Trainer of one run."""
 
+import copy
 import ctypes
 import gc
 import logging
@@ -51,7 +52,7 @@ def prepare_process(config: DictConfig) -> None:
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU
+        torch.set_float32_matmul_precision("high")  # TF32, on GPUs that have it
     # Lightning's own lines advertise products and repeat what is known; its warnings stay.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
@@ -103,7 +104,8 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
             "share of the batch alone, and torch joins them on CUDA devices only.\n\n"
             "hint: trainer=cpu trainer.num_threads=2 uses two cores for one run"
         )
-    if has_batch_norm and datamodule.num_train % datamodule.batch_size == 1:
+    one_is_last = datamodule.num_train % datamodule.batch_size == 1
+    if has_batch_norm and one_is_last and not _trains_on_one_image(net, datamodule):
         raise ValueError(
             f"data.batch_size is {datamodule.batch_size}: the last batch of {datamodule.num_train} "
             "images has a single one, of which batch normalisation has no variance.\n\n"
@@ -115,6 +117,17 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
     if config.trainer.channels_last and convolves and not is_lbfgs:
         net = net.to(memory_format=torch.channels_last)
     return net
+
+
+def _trains_on_one_image(net: nn.Module, datamodule: Any) -> bool:
+    """Whether batch normalisation has more than one value a channel of a single image."""
+    sides = (datamodule.in_channels, datamodule.image_size, datamodule.image_size)
+    try:
+        with torch.no_grad():
+            copy.deepcopy(net).train()(torch.zeros(1, *sides))
+    except ValueError:
+        return False
+    return True
 
 
 def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> ImageClassifier:

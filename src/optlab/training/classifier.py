@@ -93,6 +93,8 @@ class ImageClassifier(L.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.compiled:  # evaluation is not: its other batch sizes would each be compiled anew
+            # Each run of a process has networks of its own; torch gives up after eight
+            torch._dynamo.config.recompile_limit = 1024
             self.train_net = torch.compile(self.net.forward, dynamic=False)
 
     def on_train_start(self) -> None:
@@ -101,6 +103,10 @@ class ImageClassifier(L.LightningModule):
             self.replayed_step = Replayed(self._optimizer_step, self.net, optimizer)
         elif self.graphed:
             self.replayed_pass = Replayed(self._pass, self.net)
+        elif self.device.type == "cpu":
+            for group in optimizer.param_groups:
+                if "capturable" in group:  # set where a run was begun on a GPU, with graphs
+                    group["capturable"] = False
 
     # --- training ------------------------------------------------------------------------------
 

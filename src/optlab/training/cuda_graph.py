@@ -4,7 +4,8 @@ A small network on a GPU waits for launches: each of its dozens of kernels takes
 than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -57,9 +58,11 @@ class Replayed:
         self._num_trained = 0  # weights that the calls so far have trained
 
     def __call__(self, batches: Sequence[Any]) -> LossAndLogits:
+        self._set_rates()
         if not self._num_trained:
             self._num_trained = self._count_trained()
-            return self._compute(batches)
+            with self._rates_on_device():  # as in every later step, in whichever process it is made
+                return self._compute(batches)
         shapes = tuple(batch.images.shape for batch in batches)
         if shapes not in self._recorded:
             self._recorded[shapes] = self._record(batches)
@@ -67,7 +70,6 @@ class Replayed:
         for own, batch in zip(recorded.batches, batches, strict=True):
             own.images.copy_(batch.images)
             own.labels.copy_(batch.labels)
-        self._set_rates()
         recorded.replay()
         for weight, gradient in recorded.gradients:
             weight.grad = gradient
@@ -90,6 +92,14 @@ class Replayed:
             for on_device, rate in zip(self._rates, rates, strict=True):
                 on_device.fill_(rate)
 
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        for group, on_device in zip(self._groups, self._rates, strict=True):
+            group["lr"] = on_device
+        yield
+        for group, rate in zip(self._groups, self._rates_set, strict=True):
+            group["lr"] = rate
+
     def _record(self, batches: Sequence[Any]) -> _Recorded:
         """Records without a trace: weights, statistics and random numbers are as they were."""
         own = [
@@ -104,14 +114,10 @@ class Replayed:
             if isinstance(value, Tensor)
         ]
         before = [tensor.detach().clone() for tensor in changed]
-        rates = [group["lr"] for group in self._groups]
         device = own[0].images.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for group, on_device in zip(self._groups, self._rates, strict=True):
-                group["lr"] = on_device
+        random_numbers = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        with random_numbers, self._rates_on_device():
             replay, (loss, logits) = record(lambda: self._compute(own))
-            for group, rate in zip(self._groups, rates, strict=True):
-                group["lr"] = rate
         with torch.no_grad():
             for tensor, value in zip(changed, before, strict=True):
                 tensor.copy_(value)
@@ -121,7 +127,7 @@ class Replayed:
 
 
 def can_be_recorded(optimizer: Optimizer) -> bool:
-    """Whether its update can be, to the numbers that it has when it is launched.
+    """Whether its update can be, to the numbers of launching it, but for the rate in float32.
 
     Such an optimizer is made ready for it; one whose state was just loaded, too.
     """

@@ -6,6 +6,7 @@ after it. So the files of a resumed run equal those of a run that was never cut 
 """
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ class History(Callback):
         self.run_dirs = run_dirs
         self.origin = origin or {}
         self.loss_limit = DIVERGENCE_FACTOR * math.log(num_classes)
-        self.train_time_s = 0.0  # training alone: no evaluation, no logging
+        self.train_time_s = 0.0  # training alone: no evaluation, no logging, no compiling
         self.num_images = 0  # images trained on within that time
         self.diverged: dict[int, str] = {}  # replica -> reason
         self.epoch_rows: list[list[float]] = []  # of the last epoch, one a replica
@@ -90,7 +91,7 @@ class History(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._outputs.clear()
         synchronize(pl_module.device)
-        self._start_s = time.perf_counter()
+        self._start_s = time.perf_counter() - compiling_s()
 
     def on_train_batch_end(
         self,
@@ -120,6 +121,8 @@ class History(Callback):
         self.num_images += images
         lr = self._outputs[-1]["learning_rates"][-1]
         losses = self._flush_steps(trainer)  # (steps of the epoch, R)
+        if not losses.isfinite().all(dim=0).any():  # on a CPU they would have ended within it
+            self._see_divergence(losses, trainer.global_step)
         assert isinstance(pl_module, ImageClassifier)
         validation = pl_module.validation
         self.epoch_rows = [
@@ -144,7 +147,7 @@ class History(Callback):
     def _stop_clock(self, pl_module: L.LightningModule) -> None:
         if self._start_s is not None:
             synchronize(pl_module.device)
-            self.train_time_s += time.perf_counter() - self._start_s
+            self.train_time_s += time.perf_counter() - compiling_s() - self._start_s
             self._start_s = None
 
     def _flush_steps(self, trainer: L.Trainer) -> Tensor:
@@ -211,6 +214,13 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def compiling_s() -> float:
+    """Seconds that this process has spent in torch.compile, which its first run pays for all."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    spent = dynamo.calculate_time_spent() if dynamo else {}
+    return float(spent.get("total_wall_time", 0.0))
 
 
 def across_devices(trainer: L.Trainer, values: Tensor, operation: str) -> Tensor:

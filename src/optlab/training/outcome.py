@@ -209,7 +209,7 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     best = config.callbacks.best
     values = epochs[best.monitor].dropna()
     if values.empty:
-        return {"validation": None, "num_epochs": 0, "num_steps": 0}
+        return {"validation": None, "num_epochs": 0}
     at = {
         "best": values.idxmax() if best.mode == "max" else values.idxmin(),
         "last": epochs.index[-1],
@@ -229,7 +229,7 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
 
 
 def training_cost(trainer: L.Trainer, history: History) -> dict[str, Any]:
-    """Time of training alone (no evaluation, no logging), speed and memory."""
+    """Time of training alone (no evaluation, logging, compiling), speed and memory."""
     memory_gib = records.peak_memory_gib()
     if trainer.strategy.root_device.type == "cuda":
         memory_gib = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**30

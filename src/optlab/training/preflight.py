@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from optlab.optim import param_groups
-from optlab.training.build import graphed, maker
+from optlab.training.build import graphed, maker, on_cuda
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
@@ -259,7 +259,13 @@ def _device(config: DictConfig) -> Iterator[str]:
     trainer = config.trainer
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         yield "trainer.accelerator is gpu, but torch sees none; use trainer=auto or trainer=cpu"
+    if trainer.precision == "bf16-mixed" and on_cuda(config) and not _has_bf16():
+        yield "trainer.precision is bf16-mixed, which this GPU only emulates; use 32-true"
     if trainer.devices == 0:
         yield "trainer.devices is 0; a run needs one or more"
     if trainer.devices not in (0, 1) and trainer.strategy != "ddp":
         yield f"trainer.devices is {trainer.devices}; that needs trainer.strategy=ddp (trainer=ddp)"
+
+
+def _has_bf16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
