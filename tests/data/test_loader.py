@@ -181,37 +181,6 @@ def test_single_replica_keeps_its_dimension():
     assert batch.labels.shape == (1, 16)
 
 
-def test_interrupted_epoch_goes_on_where_it_stopped():
-    whole = list(make_loader(augmentation=ALL_CHANGES, steps_per_call=2, epoch=3))
-    interrupted = make_loader(augmentation=ALL_CHANGES, steps_per_call=2, epoch=3)
-    iterator = iter(interrupted)
-    next(iterator)
-    next(iterator)
-    resumed = make_loader(augmentation=ALL_CHANGES, steps_per_call=2, epoch=3)
-    resumed.load_state_dict(interrupted.state_dict())
-    iter(resumed)  # an iterator that nobody uses loses nothing
-    rest = list(resumed)
-    for chunk, expected in zip(rest, whole[2:], strict=True):
-        assert_same(chunk, expected)
-    assert len(list(resumed)) == len(whole)  # the next epoch is whole again
-
-
-def test_finished_epoch_resumes_at_the_start_of_the_next():
-    loader = make_loader(steps_per_call=2)
-    list(loader)
-    assert loader.state_dict() == {"steps_done": 0}
-
-
-def test_resuming_with_another_chunk_size_needs_a_common_step():
-    loader = make_loader(steps_per_call=2)
-    loader.load_state_dict({"steps_done": 4})
-    assert len(list(loader)) == 2
-    with pytest.raises(
-        ValueError, match=r"^trainer\.steps_per_call makes chunks of 2 .* after 3 of"
-    ):
-        loader.load_state_dict({"steps_done": 3})
-
-
 def test_eval_loader_is_in_fixed_order_and_complete():
     data = make_data(channels=1)
     loader = EvalLoader(data, torch.arange(5, 50), batch_size=20)

@@ -69,8 +69,6 @@ class TrainLoader:
         self._get_epoch = get_epoch
         self._augmentation = augmentation
         self._steps_per_call = steps_per_call
-        self._next_chunk = 0  # where the next iteration starts, 0 unless resumed
-        self._chunks_done = 0
 
         num_images, num_seeds = len(indices), len(seeds)
         full_steps, num_last = divmod(num_images, batch_size)
@@ -98,34 +96,17 @@ class TrainLoader:
         """Chunks of an epoch; its optimizer steps are `num_steps`."""
         return -(-self.num_steps // self._steps_per_call)
 
-    def state_dict(self) -> dict[str, int]:
-        """Place within the epoch, in optimizer steps, so that Lightning resumes inside one."""
-        return {"steps_done": self._chunks_done % len(self) * self._steps_per_call}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        chunk, remainder = divmod(state["steps_done"], self._steps_per_call)
-        if remainder:
-            raise ValueError(
-                f"trainer.steps_per_call makes chunks of {self._steps_per_call} batches, but the "
-                f"checkpoint was written after {state['steps_done']} of an epoch, which is no "
-                "multiple of it.\n\n"
-                "hint: resume with the trainer.steps_per_call of the interrupted run"
-            )
-        self._next_chunk = self._chunks_done = chunk
-
     def __iter__(self) -> Iterator[list[Batch]]:
         # A generator: nothing happens, and no epoch is asked for, before the first chunk is.
-        first, self._next_chunk = self._next_chunk, 0
         index, draws = self._epoch(self._get_epoch())
         data, rows_per_chunk = self._data, self._full_rows * self._steps_per_call
-        for chunk in range(first, len(self)):
+        for chunk in range(len(self)):
             start = chunk * rows_per_chunk
             rows = slice(start, start + rows_per_chunk)
             taken = index[rows]
             pixels = data.take(taken)
             if self._augmentation is not None:
                 pixels = self._augmentation.apply(pixels, draws.select(rows), data.mean_pixel)
-            self._chunks_done = chunk + 1
             step = chunk * self._steps_per_call
             yield self._cut(
                 data.normalise(pixels),
