@@ -8,7 +8,7 @@ import pytest
 from optlab.results import make_report
 from optlab.results.figures import LRSensitivity
 from optlab.results.rates import rates_of_tuning
-from optlab.results.study import read_study
+from optlab.results.study import OUTSIDE_THE_TUNING, read_study
 from optlab.results.tuning import Tuning
 
 
@@ -126,9 +126,7 @@ def test_only_fresh_runs_of_winners_count_beside_a_tuning(tuned):
     (problem,) = study.problems
     assert [group.label for group in problem.groups] == ["adam", "sgd"]
     assert folders(run for run, _ in problem.left_out) == sorted(ordinary)
-    assert {reason for _, reason in problem.left_out} == {
-        "beside a tuning only its winners on their fresh seeds count"
-    }
+    assert {reason for _, reason in problem.left_out} == {OUTSIDE_THE_TUNING}
 
 
 def test_report_lists_what_a_tuning_left_out(tuned):

@@ -266,3 +266,15 @@ def test_values_of_a_setting_are_read_by_hydra_as_they_are_meant():
     parser = OverridesParser.create()
     overrides = parser.parse_overrides(_as_overrides(params))
     assert {o.key_or_group.removeprefix("optimizer."): o.value() for o in overrides} == params
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["optimizer.lr=0.1"], "optimizer.lr is what hydra/sweeper=fair tunes"),
+        (["data.num_folds=3", "data.fold=0,1"], "would tune on each data.fold by itself"),
+    ],
+)
+def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, told, study):
+    said = study(*SWEEP, "optimizer=sgd", *typed, report=False)
+    assert told in str(said.exit_code)

@@ -252,3 +252,9 @@ def test_study_that_is_no_folder_name_is_refused(name, study, tmp_path):
     assert isinstance(said.exit_code, str)
     assert "study is " in said.exit_code
     assert not list(tmp_path.rglob("steps.csv"))
+
+
+@pytest.mark.parametrize("knob", ["num_processes=-1", "num_processes=all", "memory_per_run_gib=0"])
+def test_launcher_knob_that_makes_no_sense_is_refused(knob, study):
+    said = study("optimizer=sgd", f"hydra.launcher.{knob}", report=False)
+    assert f"hydra.launcher.{knob.replace('=', ' is ')}" in str(said.exit_code)

@@ -57,16 +57,28 @@ def test_diverged_run_exits_with_1_every_time(make_config, capsys):
     assert "already diverged: the training loss was" in capsys.readouterr().out
 
 
-def test_failure_is_recorded_and_told_first(make_config, capsys):
+def test_config_that_is_refused_is_told_and_leaves_no_record(make_config, capsys):
     config = make_config("trainer.max_epochs=0")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        door.start(config)
+    assert capsys.readouterr().err.startswith("\nadam-seed0 failed: the config has 1 problem:")
+    assert read_record(run_dir(config)) is None
+
+
+def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise ValueError("the images are upside down")
+
+    monkeypatch.setattr("optlab.training.build.build_net", refuse)
+    config = make_config()
     with pytest.raises(SystemExit, match=r"^1$"):
         door.start(config)
     record = read_record(run_dir(config))
     assert record["status"] == "failed"
-    assert "trainer.max_epochs is 0" in record["reason"]
+    assert record["reason"] == "ValueError: the images are upside down"
     assert read_run(run_dir(config)).optimizer == "adam"  # reports can count it where it belongs
     told = capsys.readouterr().err
-    assert told.startswith("\nadam-seed0 failed: ValueError: the config has 1 problem:")
+    assert told.startswith("\nadam-seed0 failed: ValueError: the images are upside down")
     assert f"again: {record['command']}" in told
     assert "Traceback" not in told  # a ValueError says all that a user can act on
 

@@ -433,3 +433,11 @@ def test_batch_larger_than_the_data_is_one_step_an_epoch(train):
 def test_single_epoch_of_a_single_step_is_a_run(train):
     trained = train("trainer.max_steps=1", "callbacks=default")
     assert trained.record["num_steps"] == 1
+
+
+@pytest.mark.parametrize("lost", ["checkpoints/best.ckpt", "steps.csv"])
+def test_run_that_lost_a_part_of_itself_does_not_go_on(lost, interrupted, make_config):
+    folder = interrupted(7, "trainer.max_epochs=3")
+    (folder / lost).unlink()
+    with pytest.raises(ValueError, match=r"hint: rerun=true starts"):
+        run(make_config("trainer.max_epochs=3"))

@@ -12,7 +12,9 @@ from optlab.results.published import rows_without_a_figure
 from optlab.results.records import DamagedRecord, Run, read_run
 from optlab.results.tuning import Tuning
 
-OUTSIDE_THE_TUNING = "beside a tuning only its winners on their fresh seeds count"
+OUTSIDE_THE_TUNING = (
+    "beside a tuning only its winners on their fresh seeds count; study=NAME keeps others apart"
+)
 
 # What training leaves behind before the record is written; Hydra's own files plan=true leaves too.
 _TRACES_OF_A_RUN = ("checkpoints", "epochs.csv", "steps.csv")

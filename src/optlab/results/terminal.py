@@ -52,7 +52,8 @@ def rich_table(summary: ProblemSummary) -> Table:
     missing = any(finished < total for total, finished in numbers)
     uneven = max(numbers)[0] > 1 and (len(numbers) > 1 or missing)
     table.add_column("#", justify="right")
-    table.add_column("", no_wrap=max(len(row.label) for row in summary.rows) <= 28)
+    short = max(len(row.label) for row in summary.rows) <= 14
+    table.add_column("", no_wrap=short, overflow="fold")
     if uneven:
         table.add_column("runs", justify="right")
     table.add_column("val %", justify="right", no_wrap=True)
@@ -60,7 +61,7 @@ def rich_table(summary: ProblemSummary) -> Table:
     if has_target:
         table.add_column("epochs to\ntarget", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("test against best")
+    table.add_column("test against best", overflow="fold")
     for row in summary.rows:
         total = len(row.group.runs)
         cells = [

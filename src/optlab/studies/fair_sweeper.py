@@ -110,7 +110,7 @@ def sweep(
         for params in one.settings
     ]
     print(
-        f"fair sweep: {len(contestants)} optimizers x {trials} trials on seed {tuning_seed}, "
+        f"fair sweep: {len(contestants)} contestants x {trials} trials on seed {tuning_seed}, "
         f"then each winner on {seeds} fresh seeds",
         flush=True,
     )
@@ -158,12 +158,23 @@ def _check(arguments: Sequence[str], trials: int, seeds: int, space: str) -> Non
         raise ValueError(f"hydra.sweeper.seeds is {seeds}; each winner needs 1 fresh seed or more")
     if space not in ("auto", "lr", "all"):
         raise ValueError(f"hydra.sweeper.space is {space}; allowed: auto, lr, all")
-    if any(argument.split("=")[0].strip("+~") == "seed" for argument in arguments):
+    chosen = [each for overrides in _combinations(arguments) for each in overrides]
+    if len({each for each in chosen if _key_of(each) == "data.fold"}) > 1:
+        raise ValueError(
+            "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
+            "optimizers.\n\n"
+            "hint: tune without folds; then run the winners' settings over data.fold=..."
+        )
+    if any(_key_of(argument) == "seed" for argument in arguments):
         raise ValueError(
             "hydra/sweeper=fair chooses the seeds itself.\n\n"
             "hint: leave seed=... out; hydra.sweeper.seeds says how many, "
             "hydra.sweeper.tuning_seed which one tunes"
         )
+
+
+def _key_of(override: str) -> str:
+    return override.split("=")[0].strip("+~")
 
 
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:
@@ -192,6 +203,13 @@ def _contestant(
         settings = grid(knobs[0], trials)
     else:
         settings = quasi_random(knobs, trials, seed=tuning_seed)
+    typed = {_key_of(override) for override in overrides}
+    for knob in knobs:
+        if f"optimizer.{knob.name}" in typed:
+            raise ValueError(
+                f"optimizer.{knob.name} is what hydra/sweeper=fair tunes.\n\n"
+                f"hint: leave it out; conf/search/{optimizer}.yaml has the values that are tried"
+            )
     study = run_dir(composed).parent
     return Contestant(overrides, run_hash(composed), optimizer, study, knobs, settings)
 

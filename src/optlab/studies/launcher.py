@@ -69,6 +69,7 @@ def launch(
         ValueError: if a config contradicts itself; nothing has been started then.
     """
     setup_globals()
+    _check_knobs(num_processes, memory_per_run_gib)
     jobs: list[Job] = []
     for index, overrides in enumerate(job_overrides, start=first_index):
         job = _compose(hydra_context, config, list(overrides), index)
@@ -98,6 +99,18 @@ def launch(
     if todo:
         _run_all(todo, hydra_context, num_processes or _affordable(todo, memory_per_run_gib))
     return [_returned(job) for job in jobs]
+
+
+def _check_knobs(num_processes: Any, memory_per_run_gib: Any) -> None:
+    if num_processes is not None and not (isinstance(num_processes, int) and num_processes >= 1):
+        raise ValueError(
+            f"hydra.launcher.num_processes is {num_processes}; allowed: a whole number >= 1, or "
+            "null for as many as the machine has cores and memory for"
+        )
+    if not (isinstance(memory_per_run_gib, int | float) and memory_per_run_gib > 0):
+        raise ValueError(
+            f"hydra.launcher.memory_per_run_gib is {memory_per_run_gib}; it must be a number > 0"
+        )
 
 
 def _compose(

@@ -174,26 +174,24 @@ class ImageClassifier(L.LightningModule):
     def _optimizer_step(self, batches: Sequence[Any]) -> LossAndLogits:
         """One update. Returns its loss () and the logits of its batches, before the update."""
         optimizer = self.trainer.optimizers[0]
-        first_logits: list[Tensor] = []
+        passes: list[LossAndLogits] = []
 
         def closure() -> Tensor:  # LBFGS calls it several times in one step, the others once
-            loss, logits = (self.replayed_pass or self._pass)(batches)
-            if not first_logits:
-                first_logits.extend(logits)
-            return loss
+            passes.append((self.replayed_pass or self._pass)(batches))
+            return passes[-1][0]
 
         # Lightning's autocast covers all of training_step; the update's own arithmetic is no part
         # of the network and stays in the precision of the weights.
         device = self.device.type
         mixed = torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
-            loss = optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting
-        if not first_logits:
+            optimizer.step(closure)  # type: ignore[arg-type]  # a tensor: no waiting
+        if not passes:
             raise ValueError(
                 f"{type(optimizer).__name__}.step did not call the closure that it was given, so "
                 "nothing was trained.\n\nhint: docs/adding_an_optimizer.md, section 1"
             )
-        return torch.as_tensor(loss), first_logits
+        return passes[0]
 
     def _pass(self, batches: Sequence[Any]) -> LossAndLogits:
         """Forward and backward through the batches of one optimizer step.

@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
@@ -42,7 +43,7 @@ def open_for(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
-    except (ValueError, OSError) as error:  # OSError: a folder that cannot be written, mostly
+    except (ValueError, YAMLError, OSError) as error:  # OSError: mostly, no right to write
         # logging tells of a log that it cannot open in a cause alone
         hidden = isinstance(error.__cause__, OSError)
         sys.exit(f"error: {_whole_message(error) if hidden else error}")
@@ -132,6 +133,9 @@ def _run(config: DictConfig) -> bool:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         raise
+    except records.Refused as error:
+        tell_failure(config, str(error))
+        return False
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}"

@@ -77,14 +77,14 @@ class History(Callback):
         if not trainer.is_global_zero:
             return
         for run_dir in self.run_dirs:
-            keep_rows(run_dir / "steps.csv", STEP_COLUMNS, "step", trainer.global_step)
-            last = keep_rows(run_dir / "epochs.csv", EPOCH_COLUMNS, "step", trainer.global_step)
-            if last != trainer.global_step:
-                raise ValueError(
-                    f"{run_dir / 'epochs.csv'} ends at step {last}, the checkpoint at step "
-                    f"{trainer.global_step}: the run was trained in another way in between.\n\n"
-                    "hint: rerun=true starts it anew"
-                )
+            for name, columns in (("steps.csv", STEP_COLUMNS), ("epochs.csv", EPOCH_COLUMNS)):
+                last = keep_rows(run_dir / name, columns, "step", trainer.global_step)
+                if last != trainer.global_step:
+                    raise ValueError(
+                        f"{run_dir / name} ends at step {last}, the checkpoint at step "
+                        f"{trainer.global_step}: the run was trained in another way in between.\n\n"
+                        "hint: rerun=true starts it anew"
+                    )
 
     # --- one epoch -----------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def test(
     results["best"] = results["last"]
     seen = [record["validation"] for record in new if record["validation"]]
     if any(validation["best"]["step"] != validation["last"]["step"] for validation in seen):
-        _load_best(classifier, folders)
+        _load_best(classifier, folders, [record["status"] for record in new])
         results["best"] = _evaluate(trainer, classifier, datamodule)
     for index, record in enumerate(new):
         if record["status"] != "finished":
@@ -123,11 +123,14 @@ def _evaluate(
     return dict(classifier.test_results)
 
 
-def _load_best(classifier: ImageClassifier, folders: Sequence[Path]) -> None:
+def _load_best(
+    classifier: ImageClassifier, folders: Sequence[Path], statuses: Sequence[str]
+) -> None:
     states = []
-    for folder in folders:  # a replica that diverged in its first epoch has no best weights
+    for folder, status in zip(folders, statuses, strict=True):
         best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
-        path = best if best.is_file() else last
+        # A replica that diverged in its first epoch has no best weights
+        path = last if status == "diverged" and not best.is_file() else best
         states.append(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
     if isinstance(classifier.net, StackedNet):
         classifier.net.load_states(states)
@@ -251,7 +254,7 @@ def _log_hparams(logger: Logger, record: dict[str, Any]) -> None:
         "best/val_accuracy": record["validation"]["best"]["accuracy"],
         "best/test_accuracy": record["test"]["best"]["accuracy"],
         "best/test_loss": record["test"]["best"]["loss"],
-        "train_time_s": record["train_time_s"],
+        "best/train_time_s": record["train_time_s"],
     }
     if isinstance(logger, TensorBoardLogger):
         logger.log_hyperparams(settings, metrics)

@@ -1,7 +1,7 @@
 """Preflight: what contradicts itself in a config, found before data is read or a GPU is touched.
 
-A constructor checks its own values; here is what spans components, and then the optimizer's own
-check on a tiny network. Everything that is wrong is collected and raised once.
+A constructor checks its own values; here is what spans components, and then what the constructors
+of optimizer, schedule, data module and network say. All that is wrong is collected and raised once.
 """
 
 import difflib
@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from optlab.optim import param_groups
 from optlab.training.build import graphed, maker, on_cuda
+from optlab.training.record import Refused
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
@@ -39,7 +40,7 @@ def preflight(config: DictConfig) -> None:
     """Checks a run's config as a whole.
 
     Raises:
-        ValueError: with every problem that was found, each naming its knob.
+        Refused: with every problem that was found, each naming its knob.
     """
     problems = [
         *_ranges(config),
@@ -50,11 +51,11 @@ def preflight(config: DictConfig) -> None:
         *_device_limits(config),
         *_device(config),
         *_numpy_limits(config),
-    ] or [*_refused_values(config)]
+    ] or [*_refused_values(config), *_refused_parts(config)]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise ValueError(f"the config has {count}:\n{listed}")
+        raise Refused(f"the config has {count}:\n{listed}")
 
 
 def _ranges(config: DictConfig) -> Iterator[str]:
@@ -205,10 +206,38 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
             if group == "optimizer":
                 inspect.signature(made.step).bind(lambda: None)
         except Exception as error:
-            yield (
-                f"{part._target_} refuses its knobs: {error} ({type(error).__name__}); "
-                f"python train.py {group}={part.name} --cfg job -p {group} shows them"
-            )
+            yield _refusal(group, part, error)
+
+
+def _refused_parts(config: DictConfig) -> Iterator[str]:
+    """What data module and network say against their values, built without data or memory.
+
+    Of our own classes alone: another's may rightly want images of one size.
+    """
+    shape = {"in_channels": 1, "image_size": 224, "num_classes": 10}
+    for group, make in (
+        ("data", lambda: instantiate(config.data)),
+        ("model", lambda: maker(config.model)(**shape)),
+    ):
+        target = config[group]._target_
+        if not target.startswith("optlab.") or target.endswith(".FineTuned"):  # it reads weights
+            continue
+        try:
+            with torch.device("meta"):
+                make()
+        except Exception as error:
+            cause = error.__cause__ or error  # Hydra's words hide it
+            if isinstance(cause, ValueError):  # which says all that a user can act on
+                yield str(cause).replace(".\n\nhint: ", "; ")
+            else:
+                yield _refusal(group, config[group], cause)
+
+
+def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
+    return (
+        f"{part._target_} refuses its knobs: {error} ({type(error).__name__}); "
+        f"python train.py {group}={part.name} --cfg job -p {group} shows them"
+    )
 
 
 def _replica_limits(config: DictConfig) -> Iterator[str]:

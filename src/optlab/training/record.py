@@ -25,6 +25,10 @@ RESULTS = ("finished", "diverged")  # outcomes that training again would only re
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
 
 
+class Refused(ValueError):
+    """A config that contradicts itself: told, and nothing is recorded, for nothing was begun."""
+
+
 def write_record(run_dir: Path, record: dict[str, Any]) -> None:
     """Writes record.json in one atomic step; a crash leaves the old one or none, never half."""
     write_json(run_dir / "record.json", {"format": RECORD_FORMAT, **record})

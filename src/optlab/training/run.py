@@ -169,6 +169,11 @@ def _can_go_on(resume_point: Path, config: DictConfig, checksum: str) -> bool:
         ) from error
     if "loops" not in state:  # a replica's own: its weights alone, good to look at
         return False
+    if resume_point.name == "last.ckpt" and not resume_point.with_name("best.ckpt").is_file():
+        raise ValueError(
+            f"{resume_point.with_name('best.ckpt')} is not there any more: the weights of the best "
+            "epoch so far are lost.\n\nhint: rerun=true starts this run anew"
+        )
     if "stopped" not in state:
         raise ValueError(
             f"{resume_point} was written by an older version, which this one cannot go on from."
