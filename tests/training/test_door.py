@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from filelock import FileLock
 
 from optlab.results import read_run
@@ -259,3 +260,24 @@ door.leave()
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "main, thread\nat exit\n", "")
+
+
+def test_yaml_that_cannot_be_parsed_is_told_with_its_line(capsys):
+    def main():
+        yaml.safe_load("name: mine\n\tlr: 3")
+
+    with pytest.raises(SystemExit, match=r"(?s)^error: .*line 2, column 1"):
+        door.open_for(main)
+
+
+def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monkeypatch):
+    (tmp_path / "mine_silent.py").write_text(
+        "import torch\n"
+        "class Silent(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        super().step(closure)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = make_config("optimizer=sgd", "trainer.max_epochs=1")
+    config.optimizer._target_ = "mine_silent.Silent"
+    assert door.start(config) > 0.2  # guessing is 0.1
