@@ -308,6 +308,7 @@ def _check_all(context: Any, jobs: list[Job]) -> None:
 def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
     from optlab.training.preflight import preflight
 
+    Plugins.instance()  # registers the resolvers that the configs still hold
     problems = []
     for config in configs:
         try:
