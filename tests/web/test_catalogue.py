@@ -152,6 +152,11 @@ def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_pat
     (study,) = Catalogue(tmp_path).table().studies.values()
     assert [run.record.seed for run in study.answering["adam"]] == [0]
     assert len(study.finished) == 2  # it can still be asked by its name
+    change(make_run(optimizer="sgd"), protocol_version=0)  # of this one no other run
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    adam, sgd = describe_study(study).rows
+    assert (adam.num_runs, adam.num_diverged, adam.num_other_runs) == (1, 0, 1)
+    assert (sgd.num_runs, sgd.num_diverged) == (0, 0)
 
 
 def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(

@@ -99,8 +99,8 @@ def _model(run: Run, study: Study, networks: Networks) -> schemas.Model:
 
 def _row(study: Study, optimizer: str) -> schemas.StudyRow:
     speaking = study.answering.get(optimizer, ())
-    every = tuple(run for run in study.runs if run.optimizer == optimizer)
-    best = study.best.get(optimizer, every)
+    every = [run for run in study.runs if run.optimizer == optimizer]
+    best = study.best.get(optimizer) or [run for run in every if not run.finished]
     failed = [failure for failure in study.failures if failure.optimizer == optimizer]
     records = [run.record for run in speaking]
     tests = [a for record in records if (a := _accuracy(record.test)) is not None]
