@@ -209,18 +209,17 @@ def _target(summary: ProblemSummary) -> list[str]:
         time, first = hits[0]
         # Their seconds differ from command to command: who is first among them is no finding
         alike = [row for _, row in hits if row.epochs_to_target == first.epochs_to_target]
-        each = [display_name(row.label) for row in alike]
         median = "in the median " if len(first.reached) > 1 else ""
         epoch = f"epoch {count(first.epochs_to_target)}"
-        when = f"after {seconds(time)} of training {median}({epoch})"
-        if unlike or len(alike) > 1:
-            when = f"in {epoch}"
-        if not unlike and len(alike) > 1:
-            each = [
-                f"{name} ({seconds(row.time_to_target_s)})"
-                for name, row in zip(each, alike, strict=True)
+        names = [display_name(row.label) for row in alike]
+        when = f"in {epoch}"
+        if not unlike and len(alike) == 1:
+            when = f"after {seconds(time)} of training {median}({epoch})"
+        elif not unlike:
+            names = [
+                f"{display_name(row.label)} ({seconds(row.time_to_target_s)})" for row in alike
             ]
-        remarks.append(f"First at the target of {target}: {some(each)}, {when}.")
+        remarks.append(f"First at the target of {target}: {some(names)}, {when}.")
     if unlike:
         remarks.append(f"Seconds do not compare: the runs had {unlike}.")
     in_part = [

@@ -17,6 +17,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -158,14 +159,14 @@ def _check(arguments: Sequence[str], trials: int, seeds: int, space: str) -> Non
         raise ValueError(f"hydra.sweeper.seeds is {seeds}; each winner needs 1 fresh seed or more")
     if space not in ("auto", "lr", "all"):
         raise ValueError(f"hydra.sweeper.space is {space}; allowed: auto, lr, all")
-    chosen = [each for overrides in _combinations(arguments) for each in overrides]
-    if len({each for each in chosen if _key_of(each) == "data.fold"}) > 1:
+    typed = {override.key_or_group: override for override in _parsed(arguments)}
+    if "data.fold" in typed and typed["data.fold"].is_sweep_override():
         raise ValueError(
             "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
             "optimizers.\n\n"
             "hint: tune without folds; then run the winners' settings over data.fold=..."
         )
-    if any(_key_of(argument) == "seed" for argument in arguments):
+    if "seed" in typed:
         raise ValueError(
             "hydra/sweeper=fair chooses the seeds itself.\n\n"
             "hint: leave seed=... out; hydra.sweeper.seeds says how many, "
@@ -173,13 +174,12 @@ def _check(arguments: Sequence[str], trials: int, seeds: int, space: str) -> Non
         )
 
 
-def _key_of(override: str) -> str:
-    return override.split("=")[0].strip("+~")
+def _parsed(arguments: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(arguments))
 
 
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:
-    overrides = OverridesParser.create().parse_overrides(list(arguments))
-    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    return BasicSweeper.split_arguments(_parsed(arguments), max_batch_size=None)[0]
 
 
 def _contestant(
@@ -203,7 +203,7 @@ def _contestant(
         settings = grid(knobs[0], trials)
     else:
         settings = quasi_random(knobs, trials, seed=tuning_seed)
-    typed = {_key_of(override) for override in overrides}
+    typed = {override.key_or_group for override in _parsed(overrides)}
     for knob in knobs:
         if f"optimizer.{knob.name}" in typed:
             raise ValueError(
