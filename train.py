@@ -1,13 +1,13 @@
 """Train one network, or a study of many: `python train.py -m optimizer=sgd,adam`.
 
-The way in: Hydra composes the config from conf/, `door.start` sees whether there is anything to
-train, and `optlab.training.run` trains it. Nothing here imports torch, so --help answers at once.
+Hydra composes the config from conf/, `door.start` sees whether there is anything to train, and
+`optlab.training.run` trains it. Nothing here imports torch, so --help answers at once.
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from optlab.training import door
+from optlab.training import door, process
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -17,4 +17,4 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     door.open_for(main)
-    door.leave()
+    process.leave()

@@ -1,4 +1,4 @@
-"""How fast OptLab is: beside a bare PyTorch loop and the usual pipeline, in one run.
+"""How fast OptLab is, next to a bare PyTorch loop and the usual pipeline, in one run.
 
 python scripts/benchmark.py                                  all that a CPU can show
 python scripts/benchmark.py --lines epoch-mnist-mlp startup  some of it

@@ -14,10 +14,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from optlab.results import make_report, print_summary, read_study
+    from optlab.studies.mean_curves import write_mean_curves
 
     try:
-        print_summary(read_study(options.study_dir), Console())
+        study = read_study(options.study_dir)
+        print_summary(study, Console())
         page = make_report(options.study_dir)
+        write_mean_curves(study)
     except (ValueError, OSError) as error:  # OSError: a folder that cannot be written, mostly
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,7 +22,6 @@ SMALL = {
     "trainer": "cpu",
     "logger": "none",
     "callbacks": "none",
-    "trainer.steps_per_call": "8",  # three calls an epoch, which tests of interruptions count
 }
 # What two trainings of one run may differ in: clocks, and how much memory the process had.
 CLOCKS = ("started_at", "finished_at", "wall_time_s", "train_time_s", "images_per_s")
@@ -96,8 +95,12 @@ def make_config(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
     """Composes a run's config: `make_config("optimizer=sgd", "seed=1")`; later overrides win."""
 
     def make(*overrides: str) -> DictConfig:
-        chosen = SMALL | dict(override.split("=", 1) for override in overrides)
-        config = copy.deepcopy(composed(tuple(f"{key}={chosen[key]}" for key in chosen)))
+        chosen = {key: f"{key}={value}" for key, value in SMALL.items()}
+        for override in overrides:
+            key = override.partition("=")[0]
+            chosen.pop(key.lstrip("~+"), None)  # ~group takes the place of a choice
+            chosen[key] = override
+        config = copy.deepcopy(composed(tuple(chosen.values())))
         if "outputs" not in chosen:
             config.outputs = str(tmp_path / "outputs")
         return config
@@ -124,11 +127,15 @@ def train(make_config: Callable[..., DictConfig]) -> Callable[..., Trained]:
 
 @pytest.fixture
 def look_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Adds Lightning callbacks to the runs of a test."""
+    """Adds Lightning callbacks to the runs of a test, in place of those it added before."""
+    from optlab.training import build
+
+    original = build.build_callbacks
 
     def add(*callbacks: Any) -> None:
-        from optlab.training import build
+        def build_callbacks(*arguments: Any) -> list[Any]:
+            return [*original(*arguments), *callbacks]
 
-        monkeypatch.setattr(build, "observers", lambda config: list(callbacks))
+        monkeypatch.setattr(build, "build_callbacks", build_callbacks)
 
     return add

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from optlab.results.groups import flatten
 from optlab.training.identity import identity, run_dir
-from optlab.training.preflight import preflight
+from optlab.training.option_names import unknown_top_level
+from optlab.training.validate import validate_config
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -64,7 +65,8 @@ def runs_of(name):
     typed = [f"experiment={name}", "seed=0"]
     if name == "mnist_transfer":
         typed.append("weights=outputs/a/run")
-    return [composed(*run) for run in overrides_of_runs(*typed)]
+    # With the node of Hydra: the rows of a table refer to helper values of its file
+    return [composed(*run, with_hydra=True) for run in overrides_of_runs(*typed)]
 
 
 def flat(config):
@@ -78,6 +80,25 @@ def header(name):
     return [line.removeprefix("#").strip() for line in lines[1:] if line.startswith("#")]
 
 
+def is_sweep(name):
+    sweeper = composed(f"experiment={name}", with_hydra=True).hydra.sweeper
+    return bool(sweeper.rows or sweeper.params)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_that_is_a_sweep_needs_no_flag(name):
+    mode = composed(f"experiment={name}", with_hydra=True).hydra.mode
+    assert (mode is not None and mode.name == "MULTIRUN") == is_sweep(name)
+    run_lines = [line for line in header(name) if f"train.py experiment={name}" in line]
+    assert run_lines
+    assert not any("train.py -m experiment" in line for line in header(name))
+
+
+def test_helper_value_of_an_experiment_is_known_to_every_row():
+    for config in runs_of("mnist_transfer"):
+        assert list(unknown_top_level(config)) == []
+
+
 def test_every_table_asked_for_has_a_file():
     assert set(EXPERIMENTS) >= ASKED_FOR
 
@@ -88,7 +109,7 @@ def test_runs_differ_and_contradict_nothing(name):
     assert len({run_dir(config) for config in runs}) == len(runs)
     for config in runs:
         config.trainer.accelerator = "cpu"  # a table that wants a GPU is right without one
-        preflight(config)
+        validate_config(config)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -108,7 +129,7 @@ def test_header_says_command_and_cost(name):
 def commands():
     for name in EXPERIMENTS:
         for line in header(name):
-            found = re.search(r"python train\.py (-m .*)", line.replace("<hash>", "0123abcd"))
+            found = re.search(r"python train\.py (.*)", line.replace("<hash>", "0123abcd"))
             if found:
                 yield pytest.param(found[1], id=f"{name}: {found[1][:60]}")
 

@@ -45,10 +45,14 @@ def test_help_lists_groups_options_and_examples(command):
         ("callbacks", "early_stopping"),
         ("trainer", "ddp"),
         ("logger", "tensorboard"),
+        ("module", "classifier"),
+        ("debug", "fast_dev_run"),
     ):
         (line,) = [line for line in text.splitlines() if line.startswith(f"{group}:")]
         assert option in line
     assert "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw" in text
+    groups = {line.partition(":")[0] for line in text.splitlines() if ": " in line[:20]}
+    assert not groups & {"search_space", "data/shared", "experiment/shared"}
 
 
 def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path):
@@ -80,10 +84,41 @@ def test_fair_sweep_without_a_study_is_refused(command, tmp_path):
 def test_typo_ends_in_one_explanation(command, tmp_path):
     done = command("data=digits", "trainer.max_epoch=1")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: trainer.max_epoch: there is no such knob.")
+    assert done.stderr.startswith("error: unknown option trainer.max_epoch")
     assert "did you mean trainer.max_epochs" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("+lable_smoothing=0.3", "module.label_smoothing"),
+        ("lr_scale=0.1", "lr_multiplier"),
+        ("trainer.limit_train_batches=10", "+trainer.limit_train_batches=10"),
+    ],
+)
+def test_option_that_nothing_reads_ends_in_one_explanation_and_no_folder(
+    typed, meant, command, tmp_path
+):
+    done = command("data=digits", typed)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert meant in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_null_for_a_group_is_taken(command):
+    arguments = ("scheduler=null", "callbacks=null", "logger=null")
+    done = command("data=digits", *arguments, "plan=true")
+    assert done.returncode == 0, done.stderr
+    assert "1 to train" in done.stdout
+
+
+def test_experiment_that_is_a_sweep_needs_no_flag_to_be_one(command):
+    planned = command("experiment=cifar10_callbacks", "seed=0", "plan=true").stdout
+    assert "5 to train" in planned
 
 
 @pytest.mark.slow

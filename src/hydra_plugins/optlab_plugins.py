@@ -5,6 +5,8 @@ process of every launcher, so the resolvers that conf/ uses are registered here.
 import os
 from collections.abc import Sequence
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -14,9 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from optlab.data.availability import settle_auto
 from optlab.training.identity import run_folder_name
+from optlab.training.option_names import check_top_level
 
 
 def _run_folder(_root_: DictConfig) -> str:
+    check_top_level(_root_)  # before Hydra writes into the folder
     return run_folder_name(_root_)
 
 
@@ -24,7 +28,21 @@ def _available_data(_root_: DictConfig) -> str:
     return settle_auto(os.path.expanduser(str(_root_.data.root)))
 
 
+def _config_groups(_root_: DictConfig) -> str:
+    """The groups of the defaults list with their options, a line each, for --help.
+
+    Hydra's own list has every folder of conf/, also those that no option of a run can choose.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    groups = (str(group) for group in _root_.hydra.runtime.choices)
+    return "\n".join(
+        f"{group}: {', '.join(sorted(loader.get_group_options(group, ObjectType.CONFIG)))}"
+        for group in sorted(group for group in groups if not group.startswith("hydra/"))
+    )
+
+
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+OmegaConf.register_new_resolver("config_groups", _config_groups, replace=True)
 OmegaConf.register_new_resolver("available_data", _available_data, replace=True)
 
 
@@ -75,7 +93,9 @@ class FairSweeper(Sweeper):
                 "hydra/sweeper=fair compares optimizers, but this experiment is a table of other "
                 "rows.\n\nhint: leave hydra/sweeper out, or choose an experiment over optimizers"
             )
-        self.params = {knob: values for knob, values in (params or {}).items() if knob != "seed"}
+        self.params = {
+            option: values for option, values in (params or {}).items() if option != "seed"
+        }
         self.trials = trials
         self.seeds = seeds
         self.tuning_seed = tuning_seed
@@ -95,7 +115,7 @@ class FairSweeper(Sweeper):
 
         assert self.launcher and self.hydra_context and self.config is not None
         return sweep(
-            [*(f"{knob}={values}" for knob, values in self.params.items()), *arguments],
+            [*(f"{option}={values}" for option, values in self.params.items()), *arguments],
             launcher=self.launcher,
             hydra_context=self.hydra_context,
             config=self.config,

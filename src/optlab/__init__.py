@@ -3,5 +3,5 @@
 __version__ = "0.1.0"
 
 # Runs compare only within one protocol version. Raise it with every change that alters numbers
-# (initialisation, batch order, splits, update rules) and say so in CHANGELOG.md.
-PROTOCOL_VERSION = 1
+# (initialization, batch order, splits, update rules) and say so in CHANGELOG.md.
+PROTOCOL_VERSION = 2

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from optlab.benchmarks import bare_loop
 from optlab.benchmarks.optlab_run import compose_run, train
+from optlab.optim import param_groups
 from optlab.training import build
+from optlab.training.instantiate import instantiate_partial
 
 
 def test_bare_loop_takes_the_same_steps_as_optlab(tmp_path: Path) -> None:
@@ -16,16 +18,16 @@ def test_bare_loop_takes_the_same_steps_as_optlab(tmp_path: Path) -> None:
     (path,) = tmp_path.rglob("steps.csv")
     expected = pd.read_csv(path)["train/loss"].tolist()
 
-    datamodule = build.build_data(config, [3])
+    datamodule = build.build_data(config)
     source = datamodule._loaded_source()
     kept = datamodule.train_indices
     net = build.build_net(config, datamodule)
-    optimizer = build.maker(config.optimizer)(build.groups_of(net, "all"))
+    optimizer = instantiate_partial(config.optimizer)(param_groups(net))
     losses: list[Tensor] = []
     bare_loop.train_epoch(
         net,
         optimizer,
-        bare_loop.normalised(
+        bare_loop.normalized(
             source.train_images[kept], source.mean, source.std, torch.device("cpu")
         ),
         source.train_labels[kept],
@@ -34,5 +36,5 @@ def test_bare_loop_takes_the_same_steps_as_optlab(tmp_path: Path) -> None:
         see_loss=losses.append,
     )
     assert len(losses) == 21  # 1,293 training images
-    # Not to the last digit: normalising by hand rounds elsewhere
+    # Not to the last digit: normalizing by hand rounds elsewhere
     assert torch.stack(losses).tolist() == pytest.approx(expected, rel=1e-3)

@@ -22,13 +22,13 @@ def test_epochs_of_all_contenders_are_measured(tmp_path: Path) -> None:
         tmp_path,
         measure="epoch",
         overrides=[*QUICK, *PROBLEMS["mnist-mlp"].overrides],
-        variants={"OptLab": [], "OptLab, one step a call": ["trainer.steps_per_call=1"]},
+        variants={"OptLab": [], "Lightning's own loop": ["lean_loop=false"]},
         workers=[0],
         epochs=1,
         threads=1,
         repeats=2,
     )
-    names = ["bare loop", "OptLab", "OptLab, one step a call", "usual pipeline, 0 workers"]
+    names = ["bare loop", "OptLab", "Lightning's own loop", "usual pipeline, 0 workers"]
     assert list(samples) == names
     assert all(len(values) == 2 and min(values) > 0 for values in samples.values())
 

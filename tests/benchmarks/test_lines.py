@@ -1,12 +1,14 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from optlab.benchmarks import lines
 from optlab.benchmarks.contenders import Settings
 from optlab.benchmarks.lines import LINES, default_lines, measure_line
+from optlab.benchmarks.optlab_run import compose_run
 from optlab.benchmarks.process import ProgramFailed
-from optlab.benchmarks.results import RATIO
+from optlab.benchmarks.results import RATIO, LineResult
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 
@@ -25,32 +27,62 @@ def test_contender_that_fails_is_an_error_of_its_line(monkeypatch: pytest.Monkey
     assert line.quantities == []
 
 
-def test_epoch_line_has_target_on_cpu_and_graphs_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks: list[dict[str, object]] = []
+@pytest.fixture
+def epoch_tasks(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is asked of the measuring process, which answers with made-up seconds."""
+    tasks: list[dict[str, Any]] = []
 
-    def measured(**task: object) -> dict[str, list[float]]:
+    def measured(**task: Any) -> dict[str, list[float]]:
         tasks.append(task)
-        graphs = ["OptLab, graphs", "OptLab, compiled"]
-        names = ["bare loop", "OptLab", *graphs, "usual pipeline, 0 workers"]
-        seconds = {name: [2.0, 3.0] for name in names}
+        usual = [f"usual pipeline, {num_workers} workers" for num_workers in task["workers"]]
+        seconds = {name: [2.0, 3.0] for name in ("bare loop", *task["variants"], *usual)}
         return seconds | {"OptLab": [2.2, 3.15]}
 
     monkeypatch.setattr(lines, "in_process", measured)
-    line = measure_line("epoch-mnist-mlp", Settings(TRAIN, quick=True, workers=(0,)))
+    return tasks
+
+
+def targets(line: LineResult) -> dict[str, float]:
+    return {q.label: q.target for q in line.quantities if q.target is not None}
+
+
+@pytest.mark.parametrize(
+    ("problem", "target"), [("mnist-mlp", 1.05), ("mnist-cnn", 1.02), ("cifar10-mlp", 1.05)]
+)
+def test_epoch_line_on_cpu_has_one_target(
+    problem: str, target: float, epoch_tasks: list[dict[str, Any]]
+) -> None:
+    line = measure_line(f"epoch-{problem}", Settings(TRAIN, quick=True, workers=(0,)))
+    assert epoch_tasks[0]["variants"] == {
+        "OptLab": [],
+        "Lightning's own loop": ["lean_loop=false"],
+    }
+    assert targets(line) == {"OptLab / bare loop": target}
     (ratio,) = [q for q in line.quantities if q.label == "OptLab / bare loop"]
     assert ratio.unit == RATIO
     assert ratio.values == pytest.approx([1.1, 1.05])
-    assert ratio.target == 1.10
+    labels = [q.label for q in line.quantities]
+    assert "Lightning's own loop / bare loop" in labels
+    assert "OptLab / usual pipeline, 0 workers" in labels
 
+
+def test_epoch_line_on_gpu_has_graphs_and_compiling(epoch_tasks: list[dict[str, Any]]) -> None:
     line = measure_line("epoch-mnist-mlp", Settings(TRAIN, device="cuda", quick=True))
-    assert tasks[1]["variants"] == {
+    assert epoch_tasks[0]["variants"] == {
         "OptLab": [],
-        "OptLab, graphs": ["trainer.steps_per_call=32", "trainer.compile=graph"],
-        "OptLab, compiled": ["trainer.steps_per_call=32", "trainer.compile=true"],
+        "Lightning's own loop": ["lean_loop=false"],
+        "OptLab, graphs": ["cuda_graphs=true"],
+        "OptLab, compiled": ["compile=true"],
     }
-    assert {q.label: q.target for q in line.quantities if q.target is not None} == {
-        "OptLab, graphs, an epoch": 0.15
-    }
+    assert targets(line) == {"OptLab / bare loop": 1.10, "OptLab, graphs, an epoch": 0.15}
+
+
+def test_options_of_the_variants_exist(epoch_tasks: list[dict[str, Any]], tmp_path: Path) -> None:
+    measure_line("epoch-mnist-mlp", Settings(TRAIN, device="cuda", quick=True))
+    (task,) = epoch_tasks
+    assert len(task["variants"]) == 4
+    for further in task["variants"].values():
+        compose_run([*task["overrides"], *further], tmp_path)  # refuses an unknown option
 
 
 def test_replicas_line_has_its_target_at_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:

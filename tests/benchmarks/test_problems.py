@@ -42,5 +42,5 @@ def test_every_problem_builds_its_network(name: str, num_parameters: int, tmp_pa
     problem = PROBLEMS[name]
     images = find_images(problem.images, quick=True)
     config = compose_run([*images.overrides, *problem.overrides], tmp_path)
-    net: nn.Module = build.build_net(config, build.build_data(config, [0]))
+    net: nn.Module = build.build_net(config, build.build_data(config))
     assert sum(p.numel() for p in net.parameters()) == num_parameters

@@ -10,8 +10,8 @@ def test_pixels_have_the_shape_of_the_set(name: str, shape: tuple[int, int]) -> 
     datamodule.setup()
     assert (datamodule.in_channels, datamodule.image_size) == shape
     assert datamodule.num_train == 90
-    (batch,) = [b for chunk in datamodule.train_dataloader() for b in chunk][:1]
-    assert batch.images.shape == (64, shape[0], shape[1], shape[1])
+    images, _ = next(iter(datamodule.train_dataloader()))
+    assert images.shape == (64, shape[0], shape[1], shape[1])
 
 
 def test_pixels_are_the_same_every_time_and_say_what_they_are() -> None:

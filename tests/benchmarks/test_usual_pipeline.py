@@ -29,7 +29,7 @@ def test_first_step_is_marked_and_ends_the_run(tmp_path: Path) -> None:
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 1
 
 
-def test_pictures_are_normalised_as_torchvision_does() -> None:
+def test_pictures_are_normalized_as_torchvision_does() -> None:
     source = synthetic_source("cifar10", 90)
     image, label = usual_pipeline.pictures_of(source)[7]
     by_hand = (source.train_images[7] / 255 - 0.5) / 0.2887

@@ -16,24 +16,21 @@ OPTIONS = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 
 def compose_data(option, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides=[f"+data={option}", *overrides]).data
+        return compose(overrides=[f"+data={option}", "+seed=7", *overrides]).data
 
 
 def test_every_data_set_has_its_option():
     assert set(OPTIONS) == {*SOURCE_NAMES, "auto"}
 
 
-def test_shared_knobs_are_those_of_the_data_module_with_its_defaults():
-    knobs = OmegaConf.load(CONF / "data" / "shared" / "knobs.yaml")
+def test_shared_options_are_those_of_the_data_module_with_its_defaults():
+    options = OmegaConf.load(CONF / "data" / "shared" / "common.yaml")
     parameters = inspect.signature(ImageDataModule).parameters
-    given_by_the_run = {"seed", "seeds", "steps_per_call"}
     of_image_folders = {"title", "image_size"}
-    assert set(knobs) - {"_target_", "_convert_"} == (
-        set(parameters) - of_image_folders - given_by_the_run
-    )
-    for name in set(parameters) & set(knobs) - {"name", "root", "augment"}:
-        assert knobs[name] == parameters[name].default, name
-    assert dict(knobs.augment) == {field.name: field.default for field in fields(Augmentation)}
+    assert set(options) - {"_target_", "_convert_"} == set(parameters) - of_image_folders
+    for name in set(parameters) & set(options) - {"name", "root", "augment", "seed"}:
+        assert options[name] == parameters[name].default, name
+    assert dict(options.augment) == {field.name: field.default for field in fields(Augmentation)}
 
 
 @pytest.mark.parametrize("option", sorted({*OPTIONS} - {"auto", "image_folder"}))
@@ -42,6 +39,7 @@ def test_option_builds_the_set_that_it_names(option):
     assert isinstance(module, ImageDataModule)
     assert (module.name, module.batch_size) == (option, 32)
     assert module.augmentation is None
+    assert list(module.seeds) == [7]  # the run's
 
 
 def test_image_folder_takes_root_title_and_size(tmp_path):

@@ -9,8 +9,8 @@ from optlab.data.device_images import device_images
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 
 
-def make_module(**knobs):
-    module = ImageDataModule("digits", **knobs)
+def make_module(**options):
+    module = ImageDataModule("digits", **options)
     module.setup()
     return module
 
@@ -24,40 +24,40 @@ class Recorder(L.LightningModule):
         self.layer = torch.nn.Linear(1, 1)
         self.epochs = {}
         self.evaluated = {}
-        self.stop_after = stop_after  # chunks
+        self.stop_after = stop_after  # batches
 
-    def training_step(self, batches, batch_idx):
-        for batch in batches:
-            self.epochs.setdefault(self.current_epoch, []).append(batch.labels.clone())
+    def training_step(self, batch, batch_idx):
+        _, labels = batch
+        self.epochs.setdefault(self.current_epoch, []).append(labels.clone())
         if self.stop_after == self.trainer.fit_loop.epoch_loop.total_batch_idx + 1:
             raise KeyboardInterrupt
 
     def validation_step(self, batch, batch_idx):
-        self.evaluated.setdefault("val", []).append(batch.labels)
+        self.evaluated.setdefault("val", []).append(batch[1])
 
     def test_step(self, batch, batch_idx):
-        self.evaluated.setdefault("test", []).append(batch.labels)
+        self.evaluated.setdefault("test", []).append(batch[1])
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def make_trainer(tmp_path, **knobs):
+def make_trainer(tmp_path, **flags):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    knobs = {"enable_checkpointing": False, "num_sanity_val_steps": 0, **quiet, **knobs}
+    flags = {"enable_checkpointing": False, "num_sanity_val_steps": 0, **quiet, **flags}
     return L.Trainer(
         accelerator="cpu",
         devices=1,
         default_root_dir=tmp_path,
         use_distributed_sampler=False,
-        **knobs,
+        **flags,
     )
 
 
 def labels_of(module, epoch):
     loader = module.train_dataloader()
     loader._get_epoch = lambda: epoch
-    return [batch.labels for chunk in loader for batch in chunk]
+    return [labels for _, labels in loader]
 
 
 def assert_same(first, second):
@@ -81,32 +81,29 @@ def test_setup_tells_the_facts_of_the_set():
 def test_train_and_validation_are_disjoint_and_test_is_the_official_part():
     module = make_module()
     assert not set(module.train_indices.tolist()) & set(module.val_indices.tolist())
-    labels = torch.cat([batch.labels for batch in module.test_dataloader()])
+    labels = torch.cat([labels for _, labels in module.test_dataloader()])
     assert torch.equal(labels, load_source("digits").test_labels)
 
 
 def test_validation_images_are_those_of_its_indices_and_not_augmented():
     module = make_module(augment={"crop_padding": 4, "rotation_degrees": 30.0})
     pixels = load_source("digits").train_images[module.val_indices].double() / 255
-    images = torch.cat([batch.images for batch in module.val_dataloader()])
+    images = torch.cat([images for images, _ in module.val_dataloader()])
     assert (images - (pixels - module.mean[0]) / module.std[0]).abs().max() < 1e-5
 
 
 def test_train_eval_shows_the_training_images_in_fixed_order_without_augmentation():
     module = make_module(augment={"crop_padding": 4})
     source = load_source("digits")
-    batches = list(module.train_eval_dataloader())
-    assert torch.equal(
-        torch.cat([b.labels for b in batches]), source.train_labels[module.train_indices]
-    )
+    images, labels = map(torch.cat, zip(*module.train_eval_dataloader(), strict=True))
+    assert torch.equal(labels, source.train_labels[module.train_indices])
     pixels = source.train_images[module.train_indices].double() / 255
-    images = torch.cat([b.images for b in batches])
     assert (images - (pixels - module.mean[0]) / module.std[0]).abs().max() < 1e-5
 
 
 def test_train_eval_can_be_a_stratified_part():
     loader = make_module().train_eval_dataloader(max_images=100)
-    labels = torch.cat([batch.labels for batch in loader])
+    labels = torch.cat([labels for _, labels in loader])
     assert len(labels) == 100
     assert set(labels.bincount().tolist()) <= {9, 10, 11}
 
@@ -125,16 +122,24 @@ def test_images_are_on_a_device_once_per_process():
     assert on_cpu.images.data_ptr() == source.train_images.data_ptr()  # no copy on the CPU
 
 
-def test_seeds_make_replica_batches_equal_to_each_seed_alone():
-    together = make_module(seeds=[3, 1], steps_per_call=2).train_dataloader()
-    batch = next(iter(together))[0]
+def test_several_seeds_make_batches_equal_to_each_seed_alone():
+    together = make_module()
+    together.seeds = [3, 1]
+    images, _ = next(iter(together.train_dataloader()))
     for row, seed in enumerate([3, 1]):
-        alone = next(iter(make_module(seed=seed).train_dataloader()))[0]
-        assert torch.equal(batch.images[row], alone.images)
+        alone, _ = next(iter(make_module(seed=seed).train_dataloader()))
+        assert torch.equal(images[row], alone)
+
+
+def test_overfitting_some_batches_sees_the_same_ones_in_every_epoch(tmp_path):
+    recorder, module = Recorder(), make_module()
+    make_trainer(tmp_path, max_epochs=2, overfit_batches=3).fit(recorder, datamodule=module)
+    assert [len(recorder.epochs[epoch]) for epoch in (0, 1)] == [3, 3]
+    assert_same(recorder.epochs[1], recorder.epochs[0])
 
 
 def test_fit_validate_and_test_see_the_right_images_without_a_warning(tmp_path):
-    module, recorder = make_module(seed=7, steps_per_call=4), Recorder()
+    module, recorder = make_module(seed=7), Recorder()
     trainer = make_trainer(tmp_path, max_epochs=3)
     trainer.fit(recorder, datamodule=module)
     trainer.test(recorder, datamodule=module)
@@ -164,12 +169,12 @@ class SaveLast(L.Callback):
 
 
 def test_resumed_fit_sees_the_batches_that_it_would_have_seen(tmp_path):
-    # 21 steps in chunks of 4 are 6 chunks an epoch; the run dies in the third of epoch 1
+    # an epoch has 21 batches; the run dies in the second
     path = tmp_path / "last.ckpt"
     trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[SaveLast(path)])
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        trainer.fit(Recorder(stop_after=6 + 3), datamodule=make_module(steps_per_call=4))
-    resumed, module = Recorder(), make_module(steps_per_call=4)
+        trainer.fit(Recorder(stop_after=21 + 9), datamodule=make_module())
+    resumed, module = Recorder(), make_module()
     trainer = make_trainer(tmp_path, max_epochs=3)
     trainer.fit(resumed, datamodule=module, ckpt_path=path, weights_only=True)
     assert sorted(resumed.epochs) == [1, 2]
@@ -178,11 +183,10 @@ def test_resumed_fit_sees_the_batches_that_it_would_have_seen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, r"data\.batch_size is 0, but must be at least 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size is 0"),
-        ({"steps_per_call": 0}, r"(?s)^trainer\.steps_per_call is 0.*leave trainer\.steps"),
         (
             {"augment": {"crop_pading": 4}},
             r"(?s)augment\.crop_pading is no .*did you mean data\.augment\.crop_padding",
@@ -196,12 +200,12 @@ def test_resumed_fit_sees_the_batches_that_it_would_have_seen(tmp_path):
         ({"image_size": 32}, r"data\.image_size is 32, but data=digits would ignore it"),
     ],
 )
-def test_knob_out_of_range_is_named(knobs, message):
+def test_option_out_of_range_is_named(options, message):
     with pytest.raises(ValueError, match=message):
-        make_module(**knobs)
+        make_module(**options)
 
 
-def test_augment_knobs_that_change_nothing_cost_nothing():
-    knobs = {"crop_padding": 0, "crop_fill": "zero", "rotation_degrees": 0.0}
-    assert make_module(augment=knobs).augmentation is None
+def test_augment_options_that_change_nothing_cost_nothing():
+    options = {"crop_padding": 0, "crop_fill": "zero", "rotation_degrees": 0.0}
+    assert make_module(augment=options).augmentation is None
     assert make_module(augment=None).augmentation is None

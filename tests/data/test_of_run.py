@@ -6,7 +6,7 @@ from PIL import Image
 from optlab.data import DataUnavailableError, ImageDataModule, of_run, sources
 from optlab.data.of_run import data_of_run
 
-DEFAULT_ROOT = "${oc.env:OPTLAB_DATA,data}"  # as conf/data/shared/knobs.yaml has it
+DEFAULT_ROOT = "${oc.env:OPTLAB_DATA,data}"  # as conf/data/shared/common.yaml has it
 
 
 @pytest.fixture(autouse=True)

@@ -1,19 +1,15 @@
-from collections import namedtuple
-
 import numpy as np
 import torch
 
 from optlab.models import MLP
 from optlab.models.probabilities import probabilities
 
-Pictures = namedtuple("Pictures", "images labels")
-
 
 def test_rows_are_softmax_of_the_logits_in_the_order_of_the_batches():
     torch.manual_seed(0)
     net = MLP(1, 4, 3, hidden_sizes=[5]).eval()
     images, labels = torch.rand(7, 1, 4, 4), torch.arange(7) % 3
-    batches = [Pictures(images[:4], labels[:4]), Pictures(images[4:], labels[4:])]
+    batches = [(images[:4], labels[:4]), (images[4:], labels[4:])]
     found, truth = probabilities(net, batches)
     assert found.shape == (7, 3) and found.dtype == np.float64
     np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)

@@ -12,7 +12,6 @@ from optlab.optim import factors
 @pytest.mark.parametrize(
     ("factor", "knobs", "table"),
     [
-        (factors.constant, {}, {0: 1, 7: 1}),
         (
             factors.step_decay,
             {"drop_every_steps": 3, "gamma": 0.1},

@@ -63,9 +63,9 @@ def test_network_without_hidden_matrices_is_left_to_adamw():
     assert set(uses.values()) == {"adamw"}
 
 
-def test_kernels_choice_of_weight_decay_is_kept_when_groups_are_split():
+def test_decay_of_kernels_only_is_kept_when_groups_are_split():
     net = MLP(1, 4, 3, hidden_sizes=[6, 5])
-    optimizer = Muon(param_groups(net, "kernels"), weight_decay=0.3)
+    optimizer = Muon(param_groups(net, decay_norm_and_bias=False), weight_decay=0.3)
     decay = {group["uses"]: [] for group in optimizer.param_groups}
     for group in optimizer.param_groups:
         decay[group["uses"]].append(group["weight_decay"])

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parents[2] / "conf"
-NAMES = sorted(path.stem for path in (CONF / "search").glob("*.yaml"))
+NAMES = sorted(path.stem for path in (CONF / "search_space").glob("*.yaml"))
 
 
 def load(group: str, name: str) -> dict:
@@ -30,13 +30,13 @@ def test_every_optimizer_has_a_search_space():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_key_is_a_knob_of_the_optimizer(name):
     optimizer = load("optimizer", name)
-    for path in load("search", name):
+    for path in load("search_space", name):
         assert isinstance(knob(optimizer, path), int | float), path
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learning_rate_comes_first_over_three_decades_around_the_default(name):
-    path, space = next(iter(load("search", name).items()))
+    path, space = next(iter(load("search_space", name).items()))
     assert path == "lr"
     low, high = space["log"]
     assert high / low == pytest.approx(1000)  # the same width for all, so that grids are as fine
@@ -45,7 +45,7 @@ def test_learning_rate_comes_first_over_three_decades_around_the_default(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_space_is_written_in_the_format(name):
-    for path, space in load("search", name).items():
+    for path, space in load("search_space", name).items():
         ((kind, values),) = space.items()
         if kind == "choice":
             assert len(values) > 1, path

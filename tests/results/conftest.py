@@ -70,7 +70,7 @@ class StudyWriter:
             "scheduler": {"name": "constant"},
             "trainer": {"max_epochs": self.num_epochs, "precision": "32-true"},
             "seed": seed,
-            "lr_scale": 1.0,
+            "lr_multiplier": 1.0,
         }
         for key, value in (config or {}).items():
             _set(identity, key.split("."), value)
@@ -89,7 +89,7 @@ class StudyWriter:
             tail = np.arange(min(12, num_steps))
             loss[-len(tail) :] = loss[-len(tail)] * 4.0**tail
             loss[-1] = np.inf if num_steps > 1 else loss[-1]
-        rate = identity["optimizer"].get("lr", 0.001) * identity["lr_scale"]
+        rate = identity["optimizer"].get("lr", 0.001) * identity["lr_multiplier"]
         done = num_steps // self.steps_per_epoch
         epoch = np.arange(1, done + 1)
         progress = 1 - np.exp(-epoch * self.steps_per_epoch / (tau * tau_factor) / 1.3)

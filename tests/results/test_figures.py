@@ -360,14 +360,14 @@ def test_lr_sensitivity_marks_diverged_rates(new_study):
     writer = new_study()
     for optimizer in ("adam", "sgd"):
         for scale in (0.1, 1.0):
-            writer.run(optimizer, config={"lr_scale": scale}, accuracy=0.9 + scale / 20)
-        writer.run(optimizer, status="diverged", config={"lr_scale": 100.0})
+            writer.run(optimizer, config={"lr_multiplier": scale}, accuracy=0.9 + scale / 20)
+        writer.run(optimizer, status="diverged", config={"lr_multiplier": 100.0})
     points, knob = rates_of_problem(problem_of(writer))
-    assert knob == "lr_scale"
+    assert knob == "lr_multiplier"
     assert len(points) == 6
     picture = LRSensitivity(points, knob).plot()
     assert picture.ax.get_xscale() == "log"
-    assert "lr_scale" in picture.ax.get_xlabel()
+    assert "lr_multiplier" in picture.ax.get_xlabel()
     crosses = picture.artists["crosses"]
     assert {name: list(line.get_xdata()) for name, line in crosses.items()} == {
         "adam": [100.0],

@@ -32,18 +32,18 @@ def test_optimizers_are_named_by_their_name_though_their_rates_differ(five_optim
     assert labels(five_optimizers) == ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 
 
-def test_lr_scale_joins_the_label_in_numeric_order(new_study):
+def test_lr_multiplier_joins_the_label_in_numeric_order(new_study):
     writer = new_study()
     for optimizer in ("adam", "sgd"):
         for scale in (10.0, 0.1, 1.0):
-            writer.run(optimizer, config={"lr_scale": scale})
+            writer.run(optimizer, config={"lr_multiplier": scale})
     assert labels(writer) == [
-        "adam · lr_scale=0.1",
-        "adam · lr_scale=1",
-        "adam · lr_scale=10",
-        "sgd · lr_scale=0.1",
-        "sgd · lr_scale=1",
-        "sgd · lr_scale=10",
+        "adam · lr_multiplier=0.1",
+        "adam · lr_multiplier=1",
+        "adam · lr_multiplier=10",
+        "sgd · lr_multiplier=0.1",
+        "sgd · lr_multiplier=1",
+        "sgd · lr_multiplier=10",
     ]
 
 
@@ -137,11 +137,11 @@ def test_part_that_is_null_elsewhere_is_a_switch(new_study):
 
 def test_tuned_knob_is_no_part_of_the_label():
     configs = [
-        {"optimizer.name": "adam", "lr_scale": 1.0},
-        {"optimizer.name": "sgd", "lr_scale": 10.0},
+        {"optimizer.name": "adam", "lr_multiplier": 1.0},
+        {"optimizer.name": "sgd", "lr_multiplier": 10.0},
     ]
-    assert label_groups(configs) == ["adam · lr_scale=1", "sgd · lr_scale=10"]
-    assert label_groups(configs, nuisance=["lr_scale"]) == ["adam", "sgd"]
+    assert label_groups(configs) == ["adam · lr_multiplier=1", "sgd · lr_multiplier=10"]
+    assert label_groups(configs, nuisance=["lr_multiplier"]) == ["adam", "sgd"]
 
 
 def test_keys_with_one_last_part_keep_their_group():

@@ -93,5 +93,5 @@ def test_where_no_optimizer_varies_lines_take_different_colours():
 
 
 def test_display_name_keeps_what_follows_the_optimizer():
-    assert display_name("adamw · lr_scale=10") == "AdamW · lr_scale=10"
+    assert display_name("adamw · lr_multiplier=10") == "AdamW · lr_multiplier=10"
     assert display_name("mine") == "mine"

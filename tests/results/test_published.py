@@ -54,8 +54,8 @@ def test_unknown_metric_is_refused(five_optimizers):
 def test_of_several_settings_that_match_the_best_by_validation_stands_beside(new_study):
     writer = new_study()
     for seed in range(3):
-        writer.run("adam", seed, accuracy=0.97, test_accuracy=0.96, config={"lr_scale": 1.0})
-        writer.run("adam", seed, accuracy=0.98, test_accuracy=0.95, config={"lr_scale": 0.1})
+        writer.run("adam", seed, accuracy=0.97, test_accuracy=0.96, config={"lr_multiplier": 1.0})
+        writer.run("adam", seed, accuracy=0.98, test_accuracy=0.95, config={"lr_multiplier": 0.1})
     writer.meta(published={"metric": "test/accuracy", "rows": [GOOD | {"note": "their best"}]})
     study = read_study(writer.folder)
     (row,) = published_rows(study.meta, study.problems)

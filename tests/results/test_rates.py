@@ -20,19 +20,19 @@ def note_of(picture):
 
 @pytest.fixture
 def risky_rate(new_study):
-    """At lr_scale=10 one of five seeds survives, with the highest accuracy of all."""
+    """At lr_multiplier=10 one of five seeds survives, with the highest accuracy of all."""
     writer = new_study()
     for seed in range(5):
         for scale, accuracy in ((0.1, 0.97), (1.0, 0.975), (10.0, 0.98)):
             broken = {"status": "diverged", "broken_after": 70} if scale == 10 and seed else {}
-            writer.run("sgd", seed, accuracy=accuracy, config={"lr_scale": scale}, **broken)
+            writer.run("sgd", seed, accuracy=accuracy, config={"lr_multiplier": scale}, **broken)
     return problem_of(writer)
 
 
 def test_rates_are_scored_as_the_ranking_scores_their_settings(risky_rate):
     points, _ = rates_of_problem(risky_rate)
     expected = {
-        group.config["lr_scale"]: validation_score(group, risky_rate.num_classes)
+        group.config["lr_multiplier"]: validation_score(group, risky_rate.num_classes)
         for group in risky_rate.groups
     }
     assert {point.rate: point.score for point in points} == expected
@@ -48,7 +48,7 @@ def test_best_rate_is_not_the_one_that_few_seeds_survive(risky_rate):
     assert list(filled.get_xdata()) == [1.0]
     best = summarize(risky_rate).best
     assert best is not None
-    assert best.group.config["lr_scale"] == 1.0
+    assert best.group.config["lr_multiplier"] == 1.0
     (count,) = picture.artists["counts"]
     assert (count.get_text(), count.xy[0]) == ("4 of 5", 10.0)
     assert "filled: best rate, diverged runs counted" in note_of(picture)
@@ -120,9 +120,9 @@ def test_trials_become_points_by_their_rate_and_the_diverged_score_nothing():
 
 
 def test_trials_that_move_other_knobs_as_well_are_not_joined():
-    rows = [trial("adam", {"lr_scale": 0.1, "optimizer.eps": 1e-8}, 0.97)]
+    rows = [trial("adam", {"lr_multiplier": 0.1, "optimizer.eps": 1e-8}, 0.97)]
     points, knob, joined = rates_of_tuning(Tuning.from_meta({"rows": rows}))
-    assert (knob, joined) == ("lr_scale", False)
+    assert (knob, joined) == ("lr_multiplier", False)
     assert [point.rate for point in points] == [0.1]
 
 

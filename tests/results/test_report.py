@@ -139,8 +139,8 @@ def test_same_records_give_the_same_bytes(five_optimizers):
 
 def test_newer_report_removes_what_no_longer_applies_and_nothing_else(new_study):
     writer = new_study()
-    writer.run("adam", config={"lr_scale": 1.0})
-    folder = writer.run("adam", config={"lr_scale": 10.0})
+    writer.run("adam", config={"lr_multiplier": 1.0})
+    folder = writer.run("adam", config={"lr_multiplier": 10.0})
     report = make_report(writer.folder).parent
     assert (report / "lr_sensitivity.png").exists()
     (report / "my_notes.md").write_text("mine")

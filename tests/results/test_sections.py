@@ -35,7 +35,7 @@ def test_optimizers_share_weights_and_batches(five_optimizers, said):
 
 
 @pytest.mark.parametrize(
-    "knob", [{"data.batch_size": 256}, {"model.hidden": [32]}, {"label_smoothing": 0.1}]
+    "knob", [{"data.batch_size": 256}, {"model.hidden": [32]}, {"module.label_smoothing": 0.1}]
 )
 def test_settings_of_other_data_or_network_share_neither(knob, new_study, said):
     writer = new_study()

@@ -215,9 +215,12 @@ def test_many_settings_are_drawn_by_the_best_of_each_optimizer(new_study):
     writer = new_study()
     for optimizer in ("adam", "sgd"):
         for scale in (0.01, 0.1, 1.0, 10.0, 100.0):
-            writer.run(optimizer, config={"lr_scale": scale}, accuracy=0.9 + scale / 2000)
+            writer.run(optimizer, config={"lr_multiplier": scale}, accuracy=0.9 + scale / 2000)
     rows, remark = rows_for_curves(summary_of(writer).rows)
-    assert sorted(row.label for row in rows) == ["adam · lr_scale=100", "sgd · lr_scale=100"]
+    assert sorted(row.label for row in rows) == [
+        "adam · lr_multiplier=100",
+        "sgd · lr_multiplier=100",
+    ]
     assert remark == "the best setting of each optimizer by validation"
 
 
@@ -242,7 +245,7 @@ def test_many_optimizers_are_cut_with_a_word(new_study):
     writer = new_study()
     for number in range(5):
         for scale in (0.1, 1.0):
-            writer.run(f"optimizer{number}", config={"lr_scale": scale})
+            writer.run(f"optimizer{number}", config={"lr_multiplier": scale})
     rows, remark = rows_for_curves(summary_of(writer).rows, most=3)
     assert len(rows) == 3
     assert remark == "the 3 best of 5 optimizers by validation, each at its best setting"

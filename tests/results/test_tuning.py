@@ -67,7 +67,9 @@ def test_older_file_knows_contestants_by_their_optimizer():
             "seeds": [1, 2],
             "rows": [row("adam", lr) for lr in (0.1, 0.2)],
             "winners": [row("adam", 0.1) | {"edge": ["lr"]}],
-            "warnings": ["adam: the winning lr = 0.1 lies at the edge of conf/search/adam.yaml"],
+            "warnings": [
+                "adam: the winning lr = 0.1 lies at the edge of conf/search_space/adam.yaml"
+            ],
         }
     )
     assert (tuning.tuning_seeds, tuning.seeds) == ((0,), (1, 2))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from optlab.training.own_code import _fingerprint
+from optlab.training.code_fingerprint import _fingerprint
 
 
 def record_of(folder):
@@ -152,9 +152,9 @@ def test_class_that_was_edited_since_is_told(study, runs, broken_optimizer, monk
 
 
 def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
-    said = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_norm=1")
+    said = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_val=1")
     assert isinstance(said.exit_code, str)
-    assert "optimizer=lbfgs with trainer.gradient_clip_norm" in said.exit_code
+    assert "optimizer=lbfgs with trainer.gradient_clip_val" in said.exit_code
     assert runs() == {}
 
 
@@ -166,14 +166,14 @@ def test_several_devices_a_run_are_refused_in_a_study(study, runs):
 
 def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
     said = study("optimizer=sgd,adan")
-    assert "optimizer=adan: there is no such option." in said.exit_code
+    assert "optimizer=adan" in said.exit_code
     assert "did you mean optimizer=adam" in said.exit_code
     assert runs() == {}
 
 
 def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
-    arguments = ("optimizer=sgd", "lr_scale=0.1,1,100000", "trainer.max_epochs=1")
-    said = study(*arguments, "run_name=sgd-${lr_scale}")
+    arguments = ("optimizer=sgd", "lr_multiplier=0.1,1,100000", "trainer.max_epochs=1")
+    said = study(*arguments, "run_name=sgd-${lr_multiplier}")
     assert said.exit_code == 1
     statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
     assert statuses == {
@@ -182,7 +182,7 @@ def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
         "sgd-100000": "diverged",
     }
     assert "diverged" in (runs()["sgd-1"].parent / "report" / "summary.csv").read_text()
-    again = study(*arguments, "run_name=sgd-${lr_scale}")
+    again = study(*arguments, "run_name=sgd-${lr_multiplier}")
     assert "3 of 3 runs are done already" in again.out
     assert again.exit_code == 1
 

@@ -75,11 +75,11 @@ def test_random_trials_are_scipys_halton_points_of_that_seed():
     ],
 )
 def test_range_that_is_none_is_refused_by_file_and_knob(ranges, why):
-    with pytest.raises(ValueError, match=rf"conf/search/mine\.yaml: lr .*{why}"):
+    with pytest.raises(ValueError, match=rf"conf/search_space/mine\.yaml: lr .*{why}"):
         read_space("mine", {"lr": ranges})
 
 
 @pytest.mark.parametrize("space", [{}, None])
 def test_space_without_a_knob_is_refused(space):
-    with pytest.raises(ValueError, match=r"conf/search/mine\.yaml names no knob"):
+    with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml names no option"):
         read_space("mine", space)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import lightning as L
+import lightning
 import pytest
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -28,7 +27,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-from optlab.training import build, cuda_graph
+from optlab.training import build, cuda_graphs
 from optlab.training.identity import run_dir
 from optlab.training.run import run
 
@@ -105,7 +104,7 @@ class StandIn(TorchDispatchMode):
         self.waits[f"{file} {frame.f_code.co_name}"] += 1
 
     def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-        """As optlab.training.cuda_graph.record."""
+        """As optlab.training.cuda_graphs.record."""
         compute()  # a warm-up
         self.recording = []
         try:
@@ -230,21 +229,27 @@ def stand_in() -> StandIn:
 @pytest.fixture
 def on_stand_in(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs within `with on_stand_in():` train there; with `graphs=True` they record and replay."""
-    trainer = L.Trainer
+    instantiate = build.instantiate
 
-    def make_trainer(accelerator: Any, strategy: Any, devices: Any, **options: Any) -> L.Trainer:
+    def instantiate_there(node: Any, *arguments: Any, **options: Any) -> Any:
+        made = instantiate(node, *arguments, **options)
+        is_trainer = getattr(made, "func", None) is lightning.Trainer
+        return partial(make_trainer, made) if is_trainer else made
+
+    def make_trainer(make: Any, **options: Any) -> Any:
         strategy = SingleDeviceStrategy(device=stand_in.device, accelerator=Accelerator())
-        made = trainer(strategy=strategy, **options)
-        if isinstance(made.precision_plugin, MixedPrecision):
-            made.precision_plugin.device = NAME
-        return made
+        there = {"accelerator": "auto", "devices": "auto", "strategy": strategy}
+        trainer = make(**options, **there)
+        if isinstance(trainer.precision_plugin, MixedPrecision):
+            trainer.precision_plugin.device = NAME
+        return trainer
 
     @contextmanager
     def on_it(graphs: bool = False) -> Iterator[None]:
         with monkeypatch.context() as patch, stand_in:
-            patch.setattr(build, "L", SimpleNamespace(Trainer=make_trainer))
-            patch.setattr(build, "graphed", lambda config: graphs)
-            patch.setattr(cuda_graph, "record", stand_in.record)
+            patch.setattr(build, "instantiate", instantiate_there)
+            patch.setattr(build, "uses_cuda_graphs", lambda config: graphs)
+            patch.setattr(cuda_graphs, "record", stand_in.record)
             # As on CUDA, torch's optimizers update all weights in one call
             patch.setattr(
                 sys.modules["torch.optim.optimizer"], "_foreach_supported_types", [OnDevice]
@@ -272,24 +277,24 @@ def train_there(
 
 
 class Interrupt(Callback):
-    """Ctrl-C after the given number of calls of the training step, counted over the whole run."""
+    """Ctrl-C after the given number of batches, counted over the whole run."""
 
-    def __init__(self, after_calls):
-        self.calls_left = after_calls
+    def __init__(self, after_batches):
+        self.batches_left = after_batches
 
     def on_train_batch_end(self, *args):
-        self.calls_left -= 1
-        if self.calls_left == 0:
+        self.batches_left -= 1
+        if self.batches_left == 0:
             raise KeyboardInterrupt
 
 
 @pytest.fixture
 def interrupted(make_config, look_on):
-    """Starts a run and interrupts it."""
+    """Starts a run and interrupts it; an epoch of the digits has 21 batches."""
 
-    def start(after_calls, *overrides):
+    def start(after_batches, *overrides):
         on_interrupt = signal.getsignal(signal.SIGINT)
-        look_on(Interrupt(after_calls))
+        look_on(Interrupt(after_batches))
         config = make_config(*overrides)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             run(config)

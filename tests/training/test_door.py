@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from optlab.results import read_run
 from optlab.training import door
+from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
-from optlab.training.own_code import _fingerprint
 from optlab.training.record import read_record
 
 
@@ -51,7 +51,7 @@ def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypa
 
 
 def test_diverged_run_exits_with_1_every_time(make_config, capsys):
-    config = make_config("optimizer=sgd", "lr_scale=100000")
+    config = make_config("optimizer=sgd", "lr_multiplier=100000")
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"^1$"):
             door.start(config)
@@ -196,8 +196,8 @@ def test_wrong_value_of_the_data_is_told_in_its_own_words(knob, message, make_co
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("def step(self): pass", "refuses its knobs: too many positional arguments"),
-        ("def step(self, closure=None): return 0.0", "step did not call the closure"),
+        ("def step(self): pass", "refuses its options: too many positional arguments"),
+        ("def step(self, closure=None): return 0.0", "step did not call its closure"),
     ],
 )
 def test_optimizer_without_a_closure_is_told_what_it_lacks(
@@ -244,7 +244,7 @@ def test_leaving_does_what_was_left_for_the_exit_and_takes_nothing_apart():
     program = """
 import atexit, threading, time
 from optlab.results import read_run
-from optlab.training import door
+from optlab.training import process
 
 class Kept:
     def __del__(self):
@@ -254,7 +254,7 @@ kept = Kept()
 atexit.register(print, "at exit")
 threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
 print("main", end=", ")
-door.leave()
+process.leave()
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

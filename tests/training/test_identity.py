@@ -1,18 +1,38 @@
-"""Which knobs make another run, and which do not."""
+"""Which options make another run, and which do not."""
 
 import pytest
 
-from optlab.training.identity import identity, replicas, run_dir, run_folder_name, run_hash
+from optlab.training.identity import (
+    GROUPS,
+    NOT_IN_HASH,
+    OPTIONS,
+    identity,
+    replicas,
+    run_dir,
+    run_folder_name,
+    run_hash,
+)
+from optlab.training.option_names import check_top_level
 
 NEUTRAL = [
     "outputs=elsewhere",
     "logger=tensorboard",
     "logger=csv",
+    "logger=many",
+    "~logger",
+    "logger=[tensorboard,csv]",
+    "callbacks=default",
     "callbacks=figures",
     "callbacks=full",
+    "callbacks.progress=null",
+    "callbacks.best.dirpath=/elsewhere",
+    "+callbacks.lr._target_=lightning.pytorch.callbacks.LearningRateMonitor",
+    "+callbacks.device._target_=lightning.pytorch.callbacks.DeviceStatsMonitor",
+    "+callbacks.bar._target_=lightning.pytorch.callbacks.RichProgressBar",
+    "scheduler=constant",
+    "~scheduler",
     "data.root=/elsewhere",
     "data.eval_batch_size=7",
-    "trainer.steps_per_call=1",
     "trainer.devices=2",
     "trainer.strategy=ddp",
     "trainer.accelerator=auto",
@@ -24,12 +44,23 @@ NEUTRAL = [
     "plan=true",
     "on_error=stop",
     "num_replicas=3",
+    "lean_loop=false",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=true",
+    "trainer.enable_model_summary=true",
+    "+trainer.profiler=simple",
 ]
 DECISIVE = [
     "seed=1",
-    "lr_scale=0.1",
-    "weight_decay_on=kernels",
-    "label_smoothing=0.1",
+    "lr_multiplier=0.1",
+    "module.decay_norm_and_bias=false",
+    "module.label_smoothing=0.1",
+    "+module.mine=1",
+    "module._target_=mine.Module",
+    "ckpt_path=some.ckpt",
+    "compile=true",
+    "cuda_graphs=true",
+    "channels_last=false",
     "optimizer=sgd",
     "optimizer.lr=0.002",
     "optimizer.betas=[0.8,0.999]",
@@ -47,22 +78,33 @@ DECISIVE = [
     "data.augment.crop_padding=2",
     "callbacks=early_stopping",
     "callbacks.best.monitor=val/loss",
+    "callbacks.best=null",
+    "+callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging",
+    "+callbacks.timer._target_=lightning.pytorch.callbacks.Timer",
+    "+callbacks.mine._target_=mine.LearningRateMonitor",
     "trainer.max_epochs=3",
     "trainer.max_steps=30",
     "trainer.precision=64-true",
-    "trainer.num_threads=2",
+    "num_threads=2",
+    "+trainer.limit_train_batches=10",
+    "+trainer.fast_dev_run=true",
+    "+trainer.unheard_of=1",
+    "trainer._target_=mine.Trainer",
+    "trainer.use_distributed_sampler=true",
+    "data.seed=3",
+    "debug=limit",
     "trainer.accumulate_grad_batches=2",
-    "trainer.gradient_clip_norm=1.0",
+    "trainer.gradient_clip_val=1.0",
 ]
 
 
 @pytest.mark.parametrize("override", NEUTRAL)
-def test_knob_that_changes_no_number_keeps_the_hash(override, make_config):
+def test_option_that_changes_no_number_keeps_the_hash(override, make_config):
     assert run_hash(make_config(override)) == run_hash(make_config())
 
 
 @pytest.mark.parametrize("override", DECISIVE)
-def test_knob_that_changes_numbers_changes_the_hash(override, make_config):
+def test_option_that_changes_numbers_changes_the_hash(override, make_config):
     assert run_hash(make_config(override)) != run_hash(make_config())
 
 
@@ -81,18 +123,66 @@ def test_identity_holds_plain_values_without_paths(make_config):
     assert found["data"]["name"] == "digits"
     assert type(found["model"]["hidden_sizes"]) is list
     assert "root" not in found["data"]
-    assert set(found) == {
-        "data",
-        "model",
-        "optimizer",
-        "scheduler",
-        "callbacks",
-        "trainer",
-        "seed",
-        "lr_scale",
-        "weight_decay_on",
-        "label_smoothing",
-    }
+    assert set(found) == {*GROUPS, *OPTIONS}
+    assert found["callbacks"]["early_stopping"] is None  # published tables match on it
+    assert "seed" not in found["data"]  # it is the run's
+    assert "_target_" not in found["data"]
+
+
+def test_no_option_is_both_in_the_hash_and_left_out():
+    assert not NOT_IN_HASH.keys() & {*GROUPS, *OPTIONS}
+    assert all(NOT_IN_HASH.values())
+
+
+def test_with_data_of_ones_own_everything_about_it_counts(make_config):
+    mine = "data._target_=mine.Data"
+    hashes = {
+        run_hash(make_config(mine, override))
+        for override in (
+            "seed=0", "data.root=/a", "data.eval_batch_size=7", "trainer.devices=2",
+            "trainer.strategy=ddp",
+        )
+    }  # fmt: skip
+    assert len(hashes) == 5
+
+
+def test_hash_does_not_depend_on_the_folder_that_it_names(make_config):
+    inside = "+callbacks.mine={_target_: mine.Watcher, path: '${run_dir}/watched'}"
+    config = make_config(inside)
+    assert identity(config)["callbacks"]["mine"]["path"] == "${run_dir}/watched"
+    assert run_hash(config) == run_hash(make_config(inside, "outputs=elsewhere"))
+    assert config.callbacks.mine.path == f"{run_dir(config)}/watched"
+    indirect = make_config("+watched='${run_dir}/watched'", "+callbacks.mine.path='${watched}'")
+    assert indirect.run_dir == str(run_dir(indirect))
+
+
+def test_value_that_follows_the_seed_is_the_same_for_every_seed(make_config):
+    found = [
+        identity(make_config("+model.noise_seed='${seed}'", f"seed={seed}"))["model"]["noise_seed"]
+        for seed in (1, 2)
+    ]
+    assert found == ["${seed}"] * 2
+
+
+def test_helper_value_counts_where_it_is_referred_to(make_config):
+    one, two = (make_config(f"+rate={rate}", "optimizer.lr='${rate}'") for rate in (0.1, 0.2))
+    assert "rate" not in identity(one)
+    assert run_hash(one) != run_hash(two)
+
+
+def test_top_level_option_that_nothing_reads_is_refused(make_config):
+    for typed, meant in (
+        ("+lable_smoothing=0.3", "module.label_smoothing"),
+        ("+label_smoothing=0.3", "module.label_smoothing"),
+        ("+lr_scale=0.3", "lr_multiplier"),
+        ("+lr_multiplyer=0.3", "lr_multiplier"),
+        ("+ckpt_pth=x", "ckpt_path"),
+    ):
+        with pytest.raises(ValueError, match=meant) as refused:
+            check_top_level(make_config(typed))
+        assert typed[1:].partition("=")[0] in str(refused.value)
+    check_top_level(make_config("+rate=0.1", "optimizer.lr='${rate}'"))
+    check_top_level(make_config("ckpt_path=x"))
 
 
 def test_image_folders_with_other_paths_are_other_runs(make_config):

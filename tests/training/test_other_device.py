@@ -6,6 +6,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from optlab.training import csv_metrics
+
 OPTIMIZERS = Path(__file__).parents[2] / "conf" / "optimizer"
 AUGMENTED = [
     *("data.augment.crop_padding=2", "data.augment.horizontal_flip=true"),
@@ -17,8 +19,8 @@ AUGMENTED = [
     "overrides",
     [
         ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
-        ["optimizer=sgd", "trainer.gradient_clip_norm=0.1", "scheduler=plateau"],
-        ["optimizer=adamw", "trainer.precision=bf16-mixed", "label_smoothing=0.1"],
+        ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "scheduler=plateau"],
+        ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
         ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", *AUGMENTED],
         ["optimizer=adagrad", "callbacks=early_stopping", "trainer.max_steps=30"],
         ["optimizer=muon", "model=cnn", "model.filters=[2,4]", "data.num_folds=3"],
@@ -45,7 +47,7 @@ def test_replicas_equal_those_on_the_cpu(train, train_there):
 def test_interrupted_run_goes_on_there(train, train_there, on_stand_in, interrupted):
     overrides = ("optimizer=adam", "callbacks=early_stopping", "trainer.max_epochs=3")
     with on_stand_in():
-        interrupted(4, *overrides, f"outputs={train_there.outputs()}")
+        interrupted(29, *overrides, f"outputs={train_there.outputs()}")
     train_there(*overrides).assert_equals(train(*overrides), but_for=("device",))
 
 
@@ -91,13 +93,14 @@ WAITING = ("adafactor", "asgd", "lbfgs")  # torch reads a number of theirs in ev
             for path in sorted(OPTIMIZERS.glob("*.yaml"))
             if path.stem not in WAITING
         ),
-        ["trainer.gradient_clip_norm=0.1", "trainer.accumulate_grad_batches=2", *AUGMENTED],
+        ["trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2", *AUGMENTED],
         ["trainer.precision=bf16-mixed", "callbacks=early_stopping", "logger=tensorboard"],
         ["model=cnn", "model.filters=[2,4]", "model.batch_norm=true", "model.dropout=0.1"],
         ["num_replicas=2", "model.batch_norm=true"],
     ],
 )
-def test_no_step_waits_for_the_device(overrides, train_there, stand_in, look_on):
+def test_no_step_waits_for_the_device(overrides, train_there, stand_in, look_on, monkeypatch):
+    monkeypatch.setattr(csv_metrics, "WRITE_INTERVAL_S", float("inf"))  # that waits, and rarely
     steps = WaitsOfSteps(stand_in)
     look_on(steps)
     train_there("trainer.max_epochs=2", "trainer.max_steps=30", *overrides)

@@ -83,3 +83,19 @@ def test_only_the_first_process_of_a_run_writes(monkeypatch):
 
 def test_versions_name_what_numbers_depend_on():
     assert {"python", "torch", "lightning", "numpy"} <= records.versions().keys()
+
+
+def test_versions_name_the_packages_that_classes_come_from():
+    config = {
+        "optimizer": {"_target_": "schedulefree.AdamWScheduleFree"},
+        "callbacks": {"mine": {"_target_": "mine.Callback"}, "off": None},
+        "trainer": {"plugins": [{"_target_": "sklearn.Thing"}]},
+        "scheduler": {"_target_": None},
+    }
+    added = records.versions(config).keys() - records.versions().keys()
+    assert added == {"schedulefree", "scikit-learn"}
+
+
+def test_command_of_a_run_of_a_sweep_repeats_that_run():
+    command = records.command(["experiment=mnist_cnn", "seed=1"])
+    assert command == "python train.py experiment=mnist_cnn seed=1 hydra.mode=RUN"

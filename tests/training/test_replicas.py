@@ -5,8 +5,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from optlab.training import build
+from optlab.training.csv_metrics import Diverged
 from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
+from optlab.training.replicas import SharedFate
 from optlab.training.run import run
 
 SMALL_CNN = [
@@ -26,7 +28,7 @@ def outputs_variable(tmp_path, monkeypatch):
     [
         ["optimizer=sgd", "scheduler=cosine"],
         ["optimizer=adam", "data.augment.crop_padding=2"],
-        ["optimizer=adamw", "weight_decay_on=kernels", "label_smoothing=0.1"],
+        ["optimizer=adamw", "module.decay_norm_and_bias=false", "module.label_smoothing=0.1"],
         ["optimizer=sgd", *SMALL_CNN, "trainer.max_epochs=2"],  # the mode after a validation too
     ],
     ids=["sgd", "adam", "adamw", "cnn"],
@@ -74,13 +76,12 @@ def test_loaded_replica_has_its_recorded_accuracy(make_config):
 
     config = make_config("num_replicas=2", *SMALL_CNN, "trainer.max_epochs=3")
     records = run(config)
-    datamodule = build.build_data(config, [0])
-    (batch,) = datamodule.test_dataloader()
+    ((images, labels),) = build.build_data(config).test_dataloader()
     for each, record in zip(replicas(config), records, strict=True):
         for which in ("best", "last"):
             with torch.no_grad():
-                logits = load_network(run_dir(each), which)(batch.images)
-            accuracy = (logits.argmax(dim=1) == batch.labels).double().mean().item()
+                logits = load_network(run_dir(each), which)(images)
+            accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
             assert accuracy == pytest.approx(record["test"][which]["accuracy"], abs=1 / 360)
 
 
@@ -141,8 +142,18 @@ def test_replica_that_diverges_leaves_the_others(best, exploding_replica, make_c
     )
 
 
+def test_one_replica_that_diverges_is_noted_and_the_others_go_on():
+    shared = SharedFate(2)
+    shared.diverged(1, "at step 2")
+    assert shared.reasons == {1: "at step 2"}
+    shared.diverged(1, "at step 3")
+    assert shared.reasons[1] == "at step 2"  # the first reason stays
+    with pytest.raises(Diverged, match="at step 4"):
+        shared.diverged(0, "at step 4")
+
+
 def test_replicas_that_all_diverge_are_all_recorded(make_config):
-    records = run(make_config("num_replicas=2", "optimizer=sgd", "lr_scale=1.0e30"))
+    records = run(make_config("num_replicas=2", "optimizer=sgd", "lr_multiplier=1.0e30"))
     assert [record["status"] for record in records] == ["diverged", "diverged"]
 
 
@@ -156,7 +167,7 @@ def test_interrupted_replicas_end_in_the_numbers_of_those_that_were_not(
 
         def on_train_batch_end(self, *args):
             self.calls += 1
-            if self.calls == 5:
+            if self.calls == 37:  # in the second of three epochs
                 raise KeyboardInterrupt
 
     overrides = ["num_replicas=2", "trainer.max_epochs=3", "optimizer=adam"]
@@ -215,12 +226,12 @@ def test_replicas_that_are_killed_among_their_pictures_are_not_trained_again(
 def die_among_the_pictures(monkeypatch, config):
     """Ends a run of two replicas when the pictures of the second are drawn."""
 
-    def show(*args):
-        if args[-1] == 1:
+    def show(record, *args):
+        if record["seed"] == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("optlab.training.run._show", show)
+        patched.setattr("optlab.training.replicas.show", show)
         run(config)
 
 
@@ -229,7 +240,7 @@ def test_replica_without_a_record_is_trained_again_alone(make_config, train):
     folder = run_dir(make_config("seed=1", "trainer.max_epochs=2"))
     (folder / "record.json").unlink()  # killed between the first record and the second
     (again,) = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
-    assert again["seed"] == 1
+    assert (again["seed"], again["replica"]) == (1, None)
     assert again["validation"]["last"]["accuracy"] == pytest.approx(
         first[1]["validation"]["last"]["accuracy"], abs=0.05
     )

@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from optlab.data import ImageDataModule, load_source
 from optlab.training import build
 from optlab.training import run as run_module
+from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
-from optlab.training.own_code import _fingerprint
 from optlab.training.run import run
 
 # --- what a run leaves behind ------------------------------------------------------------------
@@ -26,13 +26,13 @@ def test_checkpoints_load_with_weights_only(train):
     for which in ("best", "last"):
         path = trained.folder / "checkpoints" / f"{which}.ckpt"
         checkpoint = torch.load(path, weights_only=True)
-        assert all(name.startswith(("net.", "evaluations.")) for name in checkpoint["state_dict"])
+        assert all(name.startswith("net.") for name in checkpoint["state_dict"])
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["optimizer=sgd", "lr_scale=0.2"],
+        ["optimizer=sgd", "lr_multiplier=0.2"],
         ["optimizer=schedule_free"],
         ["model=cnn", "model.batch_norm=true"],
     ],
@@ -46,18 +46,18 @@ def test_loaded_network_has_the_recorded_test_results(which, overrides, train, m
     record = train(*overrides).record
     config = make_config(*overrides)
     net = load_network(run_dir(config), which)
-    datamodule = build.build_data(config, [0])
+    datamodule = build.build_data(config)
     with torch.no_grad():
-        (batch,) = datamodule.test_dataloader()
-        logits = net(batch.images)
-    loss = torch.nn.functional.cross_entropy(logits, batch.labels).item()
-    accuracy = (logits.argmax(dim=1) == batch.labels).double().mean().item()
+        ((images, labels),) = datamodule.test_dataloader()
+        logits = net(images)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
     assert record["test"][which]["accuracy"] == accuracy
     assert record["test"][which]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_record_agrees_with_the_files_beside_it(train):
-    trained = train("trainer.max_epochs=4", "optimizer=rmsprop", "lr_scale=5.0")
+    trained = train("trainer.max_epochs=4", "optimizer=rmsprop", "lr_multiplier=5.0")
     record, epochs = trained.record, trained.epochs
     assert record["status"] == "finished"
     assert record["reason"] is None
@@ -85,7 +85,7 @@ def test_record_is_strict_json(train):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    trained = train("optimizer=sgd", "lr_scale=100000", "trainer.max_epochs=2")
+    trained = train("optimizer=sgd", "lr_multiplier=100000", "trainer.max_epochs=2")
     text = (trained.folder / "record.json").read_text()
     assert json.loads(text, parse_constant=refuse)["status"] == "diverged"
 
@@ -125,17 +125,17 @@ def test_picture_that_cannot_be_made_does_not_cost_the_result(train, monkeypatch
     def fail(*args):
         raise OSError("no space left")
 
-    monkeypatch.setattr("optlab.training.figures.draw", fail)
+    monkeypatch.setattr("optlab.training.figures.pictures_of", fail)
     trained = train("callbacks=default", "trainer.max_epochs=1")
     assert trained.record["status"] == "finished"
-    assert "pictures could not be made (no space left)" in capsys.readouterr().err
+    assert "figures could not be made (no space left)" in capsys.readouterr().err
 
 
 # --- honest splits -----------------------------------------------------------------------------
 
 
 def test_train_validation_and_test_share_no_image(make_config):
-    datamodule = build.build_data(make_config(), [0])
+    datamodule = build.build_data(make_config())
     train_part = set(datamodule.train_indices.tolist())
     val_part = set(datamodule.val_indices.tolist())
     assert (len(train_part), len(val_part)) == (datamodule.num_train, datamodule.num_val)
@@ -176,24 +176,24 @@ LONG = ("trainer.max_epochs=4", "data.augment.rotation_degrees=10", "model.dropo
 
 
 @pytest.mark.parametrize(
-    ("overrides", "after_calls"),
-    [  # an epoch is three calls
-        (["optimizer=sgd", "scheduler=cosine"], 4),
-        (["optimizer=adam"], 1),
-        (["optimizer=adam", "model=cnn", "model.batch_norm=true"], 6),
-        (["optimizer=adamw", "trainer.accumulate_grad_batches=2"], 5),
-        (["optimizer=schedule_free"], 8),
-        (["optimizer=muon", "scheduler=onecycle"], 12),
-        (["optimizer=lbfgs", "data.batch_size=512"], 2),
-        (["optimizer=asgd", "scheduler=plateau", "scheduler.patience=0"], 7),
+    ("overrides", "after_batches"),
+    [  # an epoch is 21 batches, if not said otherwise
+        (["optimizer=sgd", "scheduler=cosine"], 29),
+        (["optimizer=adam"], 8),
+        (["optimizer=adam", "model=cnn", "model.batch_norm=true"], 42),
+        (["optimizer=adamw", "trainer.accumulate_grad_batches=2"], 37),
+        (["optimizer=schedule_free"], 58),
+        (["optimizer=muon", "scheduler=onecycle"], 84),
+        (["optimizer=lbfgs", "data.batch_size=512"], 5),  # of 3 an epoch
+        (["optimizer=asgd", "scheduler=plateau", "scheduler.patience=0"], 50),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )
 def test_interrupted_run_ends_in_the_numbers_of_one_that_was_not(
-    overrides, after_calls, train, interrupted
+    overrides, after_batches, train, interrupted
 ):
     overrides = [*LONG, *overrides]
-    folder = interrupted(after_calls, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    folder = interrupted(after_batches, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
     resumed = train(*overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
     assert resumed.folder == folder
     resumed.assert_equals(train(*overrides))
@@ -204,12 +204,12 @@ def outputs_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_OUTPUTS", str(tmp_path))
 
 
-@pytest.mark.parametrize("after_calls", [4, 7])
+@pytest.mark.parametrize("after_batches", [29, 47])
 def test_run_of_so_many_steps_ends_in_the_same_numbers_if_interrupted(
-    after_calls, train, interrupted
+    after_batches, train, interrupted
 ):
     overrides = (*LONG, "trainer.max_steps=50")  # in the third epoch
-    interrupted(after_calls, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
+    interrupted(after_batches, *overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
     resumed = train(*overrides, "outputs=${oc.env:PYTEST_OUTPUTS}/cut")
     assert resumed.record["num_steps"] == 50
     resumed.assert_equals(train(*overrides))
@@ -224,7 +224,7 @@ def test_run_of_so_many_steps_ends_in_the_same_numbers_if_interrupted(
     ids=["early stopping", "max_steps"],
 )
 def test_run_that_was_stopped_and_then_killed_trains_no_further(overrides, train):
-    overrides = ("trainer.max_epochs=30", "callbacks.figures=false", *overrides)
+    overrides = ("trainer.max_epochs=30", "callbacks.figures=null", *overrides)
     trained = train(*overrides)
     assert trained.record["num_epochs"] < 30
     results, steps = trained.results, trained.steps
@@ -235,14 +235,14 @@ def test_run_that_was_stopped_and_then_killed_trains_no_further(overrides, train
 
 def test_run_that_is_interrupted_again_and_again_ends_in_the_same_numbers(train, interrupted):
     cut = "outputs=${oc.env:PYTEST_OUTPUTS}/cut"
-    for after_calls in (1, 4, 2, 5):
-        interrupted(after_calls, *LONG, cut)
+    for after_batches in (8, 29, 16, 37):
+        interrupted(after_batches, *LONG, cut)
     train(*LONG, cut).assert_equals(train(*LONG))
 
 
 def test_interrupted_run_goes_on_where_its_outputs_were_moved_to(train, interrupted, tmp_path):
     overrides = (*LONG, "optimizer=sgd", "optimizer.lr=0.3")  # best at an epoch of its own
-    folder = interrupted(10, *overrides, f"outputs='{tmp_path / 'old'}'")
+    folder = interrupted(71, *overrides, f"outputs='{tmp_path / 'old'}'")
     (tmp_path / "old").rename(tmp_path / "new")
     resumed = train(*overrides, f"outputs='{tmp_path / 'new'}'")
     assert resumed.folder.name == folder.name
@@ -250,10 +250,10 @@ def test_interrupted_run_goes_on_where_its_outputs_were_moved_to(train, interrup
 
 
 def test_curves_that_do_not_reach_the_checkpoint_are_refused(train, interrupted):
-    folder = interrupted(7, *LONG)  # in the third epoch
+    folder = interrupted(50, *LONG)  # in the third epoch
     lines = (folder / "epochs.csv").read_text().splitlines(keepends=True)
     (folder / "epochs.csv").write_text("".join(lines[:-1]))
-    with pytest.raises(ValueError, match=r"ends at step 21, the checkpoint at step 42: "):
+    with pytest.raises(ValueError, match=r"epochs\.csv ends at step 21, .* step 42"):
         train(*LONG)
 
 
@@ -262,7 +262,7 @@ def test_run_whose_own_code_was_edited_does_not_go_on(train, interrupted, tmp_pa
     code = tmp_path / "descent_test.py"
     code.write_text("from torch.optim import SGD")
     overrides = [*LONG, "optimizer=sgd", "optimizer._target_=descent_test.SGD"]
-    interrupted(8, *overrides)
+    interrupted(58, *overrides)
     code.write_text("from torch.optim import SGD  # another one")
     _fingerprint.cache_clear()
     with pytest.raises(ValueError, match=r"descent_test changed since .*last\.ckpt was written"):
@@ -273,7 +273,7 @@ def test_run_whose_own_code_was_edited_does_not_go_on(train, interrupted, tmp_pa
 
 
 def test_run_whose_images_were_changed_does_not_go_on(train, interrupted):
-    folder = interrupted(8, *LONG)
+    folder = interrupted(58, *LONG)
     path = folder / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     was = checkpoint["dataset_checksum"]
@@ -286,7 +286,7 @@ def test_run_whose_images_were_changed_does_not_go_on(train, interrupted):
 
 def test_lightnings_csv_logger_keeps_what_an_interrupted_run_wrote(train, interrupted):
     overrides = (*LONG, "logger=csv")
-    interrupted(8, *overrides)  # in the third epoch
+    interrupted(58, *overrides)  # in the third epoch
     trained = train(*overrides)
     tables = [pd.read_csv(path) for path in trained.folder.glob("lightning_csv/*/metrics.csv")]
     epochs = pd.concat(tables)["val/accuracy"].dropna()
@@ -303,7 +303,7 @@ def test_run_that_ended_before_its_record_was_written_is_completed(train):
 
 
 def test_resumed_run_goes_on_from_its_last_epoch(train, interrupted, look_on):
-    interrupted(8, *LONG)  # in the third epoch
+    interrupted(58, *LONG)  # in the third epoch
 
     seen = []
 
@@ -330,12 +330,12 @@ def test_finished_run_is_not_trained_again_unless_told_so(train, make_config, lo
     first = train("trainer.max_epochs=1")
     look_on(Count())
     again = train("trainer.max_epochs=1", "rerun=true")
-    assert len(steps) == 3
+    assert len(steps) == 21
     again.assert_equals(first)
 
 
 def test_rerun_starts_from_scratch(train, interrupted):
-    interrupted(5, *LONG)
+    interrupted(37, *LONG)
     # whatever lies there, also what is damaged
     trained = train(*LONG, "outputs=${oc.env:PYTEST_OUTPUTS}/whole")
     train(*LONG, "rerun=true").assert_equals(trained)
@@ -358,7 +358,7 @@ def test_run_that_another_process_finished_in_the_meantime_is_left_alone(train, 
     first = train("trainer.max_epochs=1")
     finished = (first.folder / "record.json").read_bytes()
     (first.folder / "record.json").unlink()
-    wait_alone = run_module._alone_in
+    wait_alone = run_module.only_process_in
 
     @contextmanager
     def finishes_while_we_wait(folder):
@@ -366,7 +366,7 @@ def test_run_that_another_process_finished_in_the_meantime_is_left_alone(train, 
             (folder / "record.json").write_bytes(finished)
             yield
 
-    monkeypatch.setattr(run_module, "_alone_in", finishes_while_we_wait)
+    monkeypatch.setattr(run_module, "only_process_in", finishes_while_we_wait)
     train("trainer.max_epochs=1")
     assert (first.folder / "record.json").read_bytes() == finished
 
@@ -374,7 +374,7 @@ def test_run_that_another_process_finished_in_the_meantime_is_left_alone(train, 
 def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently(
     train, interrupted
 ):
-    folder = interrupted(5, *LONG)
+    folder = interrupted(37, *LONG)
     path = folder / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Exception, match=r"(?s)last\.ckpt|PytorchStreamReader|archive|zip"):
@@ -387,7 +387,7 @@ def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_divergence_is_recorded_with_its_reason(optimizer, train):
-    trained = train(f"optimizer={optimizer}", "lr_scale=100000", "trainer.max_epochs=3")
+    trained = train(f"optimizer={optimizer}", "lr_multiplier=100000", "trainer.max_epochs=3")
     record = trained.record
     assert record["status"] == "diverged"
     assert "the training loss was" in record["reason"]
@@ -398,9 +398,7 @@ def test_divergence_is_recorded_with_its_reason(optimizer, train):
 
 
 def test_loss_that_is_not_finite_ends_a_cpu_run_at_once(train):
-    trained = train(
-        "optimizer=sgd", "lr_scale=1.0e30", "trainer.max_epochs=3", "trainer.steps_per_call=1"
-    )
+    trained = train("optimizer=sgd", "lr_multiplier=1.0e30", "trainer.max_epochs=3")
     record = trained.record
     assert record["status"] == "diverged"
     assert record["reason"].startswith("the training loss was not finite at step ")
@@ -414,7 +412,7 @@ def test_loss_that_is_not_finite_ends_a_cpu_run_at_once(train):
 def test_divergence_is_seen_when_validation_loss_decides(train):
     trained = train(
         "optimizer=sgd",
-        "lr_scale=1.0e30",
+        "lr_multiplier=1.0e30",
         "callbacks.best.monitor=val/loss",
         "callbacks.best.mode=min",
     )
@@ -437,7 +435,7 @@ def test_single_epoch_of_a_single_step_is_a_run(train):
 
 @pytest.mark.parametrize("lost", ["checkpoints/best.ckpt", "steps.csv"])
 def test_run_that_lost_a_part_of_itself_does_not_go_on(lost, interrupted, make_config):
-    folder = interrupted(7, "trainer.max_epochs=3")
+    folder = interrupted(50, "trainer.max_epochs=3")
     (folder / lost).unlink()
     with pytest.raises(ValueError, match=r"hint: rerun=true starts"):
         run(make_config("trainer.max_epochs=3"))

@@ -1,1 +1,1 @@
-"""How fast OptLab is, beside a bare PyTorch loop and the usual pipeline, on one machine."""
+"""How fast OptLab is, next to a bare PyTorch loop and the usual pipeline, on one machine."""

@@ -1,8 +1,8 @@
-"""The bare loop: what an expert writes by hand when nothing but speed is asked for.
+"""The bare loop: what an expert writes by hand when only speed matters.
 
-All images lie on the device as one normalised float tensor, each batch is picked out of it by
-index. Of the simple ways this is the fastest: normalising uint8 batch by batch and putting a whole
-epoch in order beforehand were both slower. It keeps no loss, counts nothing, and logs nothing.
+All images are stored on the device as one normalized float tensor, and each batch is picked out of
+it by index. Of the simple ways this is the fastest: normalizing uint8 batch by batch and putting a
+whole epoch in order beforehand were both slower. It keeps no loss, counts nothing and logs nothing.
 """
 
 import time
@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optlab.data.seeds import derive_seed
-from optlab.training.history import synchronize
+from optlab.seeds import derive_seed
+from optlab.training.clock import synchronize
 
 
-def normalised(
+def normalized(
     images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> Tensor:
-    """float32 (N, C, H, W) with zero mean and unit deviation, from uint8 (N, C, H, W)."""
+    """Return float32 (N, C, H, W) of zero mean and unit deviation, from uint8 (N, C, H, W)."""
     shift = torch.tensor(mean).view(1, -1, 1, 1)
     scale = torch.tensor(std).view(1, -1, 1, 1)
     return images.float().div_(255).sub_(shift).div_(scale).to(device)
@@ -35,7 +35,7 @@ def train_epoch(
     batch_size: int,
     see_loss: Callable[[Tensor], None] | None = None,
 ) -> None:
-    """One pass over the images.
+    """Make one pass over the images.
 
     Args:
         net: in training mode.
@@ -54,7 +54,7 @@ def train_epoch(
 
 
 def shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
-    """The order in which OptLab takes the images of an epoch, so that batches are the same."""
+    """Return the order in which OptLab takes the images of an epoch: the batches are the same."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     return torch.randperm(num_images, generator=generator)
 
@@ -69,7 +69,7 @@ def seconds_per_epoch(
     epochs: int,
     seed: int = 0,
 ) -> float:
-    """Mean seconds of an epoch, shuffling included, device synchronised."""
+    """Return the mean seconds of an epoch, shuffling included, device synchronized."""
     net.train()
     synchronize(images.device)
     start_s = time.perf_counter()

@@ -39,7 +39,7 @@ class Settings:
         return [
             *images.overrides,
             f"trainer.accelerator={self.accelerator}",
-            f"trainer.num_threads={self.threads}",
+            f"num_threads={self.threads}",
             *self.overrides,
         ]
 

@@ -34,7 +34,11 @@ from optlab.benchmarks.usual_pipeline import (
     usual_transform,
 )
 from optlab.data import Source
+from optlab.optim import param_groups
 from optlab.training import build
+from optlab.training.instantiate import instantiate_partial
+from optlab.training.process import prepare_process
+from optlab.training.validate import on_cuda
 
 Samples = dict[str, list[float]]
 LOADER_EPOCHS = 5  # of OptLab's loader in one measurement: a single one is over too soon
@@ -59,7 +63,7 @@ def seconds_per_epoch(
     threads: int,
     repeats: int,
 ) -> Samples:
-    """Train-only seconds of an epoch: bare loop, OptLab, usual pipeline.
+    """Measure the training seconds of an epoch: bare loop, OptLab, usual pipeline.
 
     Args:
         overrides: of OptLab's config: images, network, device. The bare loop takes network,
@@ -70,37 +74,31 @@ def seconds_per_epoch(
     """
     with tempfile.TemporaryDirectory() as temporary:
         outputs = Path(temporary)
-        common = [*overrides, f"trainer.num_threads={threads}", f"trainer.max_epochs={epochs}"]
+        common = [*overrides, f"num_threads={threads}", f"trainer.max_epochs={epochs}"]
         config = compose_run(common, outputs)
-        build.prepare_process(config)
-        datamodule = build.build_data(config, [config.seed])
+        prepare_process(config.num_threads, on_cuda=on_cuda(config))
+        datamodule = build.build_data(config)
         contenders = {"bare loop": _bare_loop(config, datamodule, epochs)}
-        for name, further in variants.items():
-            contenders[name] = _optlab([*common, *further], outputs / name)
+        for index, (name, further) in enumerate(variants.items()):
+            contenders[name] = _optlab([*common, *further], outputs / str(index))
         for num_workers in workers:
             contenders[usual_name(num_workers)] = _usual(config, datamodule, num_workers, outputs)
         return alternate(contenders, repeats)
 
 
 def images_per_second(overrides: list[str], workers: list[int], repeats: int) -> Samples:
-    """The data pipeline alone: batches of 64 normalised images, shuffled, and nothing else.
+    """Measure the data pipeline only: shuffled batches of 64 normalized images, no network.
 
     Workers of DataLoader are started once, in the warm-up, and stay.
     """
     with tempfile.TemporaryDirectory() as temporary:
         config = compose_run(overrides, Path(temporary))
-        build.prepare_process(config)
-        datamodule = build.build_data(config, [config.seed])
+        prepare_process(config.num_threads, on_cuda=on_cuda(config))
+        datamodule = build.build_data(config)
         own_loader = datamodule.train_dataloader()
 
         def own(repeat: int) -> float:
-            batches = (
-                batch.labels
-                for _ in range(LOADER_EPOCHS)
-                for chunk in own_loader
-                for batch in chunk
-            )
-            return _rate(batches)
+            return _rate(labels for _ in range(LOADER_EPOCHS) for _, labels in own_loader)
 
         contenders: dict[str, Callable[[int], float]] = {"OptLab": own}
         for num_workers in workers:
@@ -114,9 +112,9 @@ def images_per_second(overrides: list[str], workers: list[int], repeats: int) ->
 def seconds_of_replicas(
     overrides: list[str], counts: list[int], epochs: int, threads: int, repeats: int
 ) -> Samples:
-    """Train-only seconds of an epoch of all R replicas together, for each number R."""
+    """Measure the training seconds of an epoch of all R replicas together, for each number R."""
     with tempfile.TemporaryDirectory() as temporary:
-        common = [*overrides, f"trainer.num_threads={threads}", f"trainer.max_epochs={epochs}"]
+        common = [*overrides, f"num_threads={threads}", f"trainer.max_epochs={epochs}"]
         contenders = {
             str(count): _optlab([*common, f"num_replicas={count}"], Path(temporary) / str(count))
             for count in counts
@@ -132,14 +130,17 @@ def _bare_loop(config: DictConfig, datamodule: Any, epochs: int) -> Callable[[in
     device = _device(config)
     source: Source = datamodule._loaded_source()
     kept = datamodule.train_indices
-    images = bare_loop.normalised(source.train_images[kept], source.mean, source.std, device)
+    images = bare_loop.normalized(source.train_images[kept], source.mean, source.std, device)
     labels = source.train_labels[kept].to(device)
 
     def measure(repeat: int) -> float:
         # The initial weights, memory format and fused optimizer of OptLab's run: only loops differ
-        net = build.build_net(config, datamodule).to(device)
-        make_optimizer = build.maker(config.optimizer)
-        optimizer = make_optimizer(build.groups_of(net, config.weight_decay_on))
+        net = build.build_net(config, datamodule)
+        assert net is not None
+        net = net.to(device)
+        decay_all = config.module.decay_norm_and_bias
+        make_optimizer = instantiate_partial(config.optimizer)
+        optimizer = make_optimizer(param_groups(net, decay_norm_and_bias=decay_all))
         return bare_loop.seconds_per_epoch(
             net,
             optimizer,
@@ -182,6 +183,7 @@ def _usual(
         )
         train_loader, _ = split_loaders(dataset, config.data.batch_size, num_workers)
         net = build.build_net(config, datamodule)
+        assert net is not None
         trainer.fit(UsualClassifier(net, weight_decay=config.optimizer.weight_decay), train_loader)
         return clock.seconds[0]
 
@@ -189,7 +191,7 @@ def _usual(
 
 
 def _pictures(config: DictConfig, datamodule: Any) -> Any:
-    """torchvision's MNIST where that is what is trained on, else the same pictures in memory."""
+    """Return torchvision's MNIST where a run trains on it, else the same pictures in memory."""
     if config.data.name == "mnist" and config.data._target_ == "optlab.data.ImageDataModule":
         return MNIST(config.data.root, train=True, transform=usual_transform(*MNIST_STATISTICS))
     return pictures_of(datamodule._loaded_source())
@@ -200,7 +202,7 @@ def _loader_rate(loader: DataLoader[Any]) -> Callable[[int], float]:
 
 
 def _rate(all_labels: Iterable[torch.Tensor]) -> float:
-    """Images per second, by the labels that come with them."""
+    """Return images per second, counted by their labels."""
     start_s = time.perf_counter()
     num_images = sum(len(labels) for labels in all_labels)
     return num_images / (time.perf_counter() - start_s)

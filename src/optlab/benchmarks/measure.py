@@ -31,7 +31,7 @@ class Spread:
 def alternate(
     contenders: Mapping[str, Callable[[int], T]], repeats: int, *, warm_up: bool = True
 ) -> dict[str, list[T]]:
-    """Runs A B A B ...: what drifts on the machine meanwhile meets all contenders alike.
+    """Run A B A B ..., so that drift of the machine affects all contenders alike.
 
     Args:
         contenders: name -> what measures it once, given the number of the repeat.

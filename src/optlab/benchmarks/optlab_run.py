@@ -1,4 +1,4 @@
-"""OptLab itself, in this process: the run that the command line makes of the same overrides."""
+"""OptLab itself, in this process: the same run as the command line makes of these overrides."""
 
 import contextlib
 import os
@@ -12,20 +12,20 @@ from omegaconf import DictConfig
 from optlab.training.run import run
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
-LIGHT = ("callbacks=none", "logger=none")  # the record and the checkpoints alone
+LIGHT = ("callbacks=none", "logger=none")  # only the record and the checkpoints
 
 
 def compose_run(overrides: Sequence[str], outputs: Path) -> DictConfig:
-    """The config of one run without figures and loggers that writes below `outputs`."""
+    """Compose the config of one run without figures and loggers that writes below `outputs`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", overrides=[*LIGHT, *overrides, f"outputs='{outputs}'"])
 
 
 def train(config: DictConfig) -> list[dict[str, Any]]:
-    """The records of the run, one a replica. What it prints is of no interest here.
+    """Run a config without its output; return its records, one for each replica.
 
     Raises:
-        RuntimeError: if a replica came to no result: its time would be no measurement.
+        RuntimeError: if a replica diverged or failed: its time would be no measurement.
     """
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         found = run(config)
@@ -36,6 +36,6 @@ def train(config: DictConfig) -> list[dict[str, Any]]:
 
 
 def train_seconds_per_epoch(config: DictConfig) -> float:
-    """By the run's own clock: training alone, all replicas together."""
+    """Return the training seconds by the run's own clock, of all replicas together."""
     found = train(config)
     return sum(record["train_time_s"] for record in found) / found[0]["num_epochs"]

@@ -37,7 +37,7 @@ PROBLEMS = {
             "model.dropout=[0.3,0.3,0.2]",
             "model.init=he_normal",
             "optimizer.weight_decay=2.0e-4",
-            "weight_decay_on=kernels",
+            "module.decay_norm_and_bias=false",
         ),
         epochs=1,
     ),

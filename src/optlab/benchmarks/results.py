@@ -52,7 +52,7 @@ class Report:
         return any(line.error is not None for line in self.lines)
 
     def write(self, path: Path) -> None:
-        """benchmark.json: every repeat of every quantity, beside what the tables quote."""
+        """Write benchmark.json: every repeat of every quantity, and what the tables quote."""
         lines = []
         for line in self.lines:
             content = asdict(line)

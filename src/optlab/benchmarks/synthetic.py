@@ -12,17 +12,17 @@ NUM_CLASSES = 10
 
 
 class SyntheticImages(ImageDataModule):
-    """An ImageDataModule whose pixels are drawn instead of read; all else is as in a real run.
+    """An ImageDataModule whose pixels are drawn, not read; everything else is as in a real run.
 
     Args:
         name: the set whose shape is taken, a key of SHAPES.
         num_images: training images that remain after the validation part is taken out; None for
             as many as the set has.
-        knobs: those of ImageDataModule.
+        options: those of ImageDataModule.
     """
 
-    def __init__(self, name: str, *, num_images: int | None = None, **knobs: Any) -> None:
-        super().__init__(name, **knobs)
+    def __init__(self, name: str, *, num_images: int | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
         self.num_images = num_images
 
     def _load(self) -> Source:
@@ -31,7 +31,7 @@ class SyntheticImages(ImageDataModule):
 
 @lru_cache(maxsize=2)
 def synthetic_source(name: str, num_images: int | None = None) -> Source:
-    """Random images and labels, the same ones every time; test is a sixth of train."""
+    """Return random images and labels, the same every time; test is a sixth of train."""
     full, channels, side = SHAPES[name]
     num_train = full if num_images is None else num_images * 10 // 9
     num_test = num_train // 6

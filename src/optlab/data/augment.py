@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from optlab.data.seeds import derive_seed
+from optlab.seeds import derive_seed
 
 
 class Draws(NamedTuple):
@@ -205,5 +205,5 @@ def cut_out(images: Tensor, centres: Tensor, *, side: int, fill: Tensor) -> Tens
 def _wrong(knob: str, value: object, allowed: str) -> ValueError:
     return ValueError(
         f"data.augment.{knob} is {value!r}, but must be {allowed}.\n\n"
-        "hint: conf/data/shared/knobs.yaml says what each knob of data.augment does"
+        "hint: conf/data/shared/common.yaml says what each option of data.augment does"
     )

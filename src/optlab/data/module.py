@@ -12,7 +12,7 @@ from torch import Tensor
 
 from optlab.data.augment import Augmentation
 from optlab.data.device_images import DeviceImages, device_images
-from optlab.data.loader import Batch, EvalLoader, TrainLoader
+from optlab.data.loader import EvalLoader, TrainLoader
 from optlab.data.source import Source
 from optlab.data.sources import load_source
 from optlab.data.splits import split_train_part, stratified_subset
@@ -39,9 +39,7 @@ class ImageDataModule(L.LightningDataModule):
         fold: the fold held out.
         train_fraction: share of the training images used, stratified and nested.
         augment: knobs of Augmentation; None or empty for none.
-        steps_per_call: most batches in one chunk; changes no result.
         seed: of batch order and augmentation.
-        seeds: one per replica; then batches are (R, B, ...) and `seed` is unused.
     """
 
     name: str  # Lightning's own is optional
@@ -61,22 +59,18 @@ class ImageDataModule(L.LightningDataModule):
         fold: int = 0,
         train_fraction: float = 1.0,
         augment: Mapping[str, Any] | None = None,
-        steps_per_call: int = 8,
         seed: int = 0,
-        seeds: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         for knob, value in (
             ("data.batch_size", batch_size),
             ("data.eval_batch_size", eval_batch_size),
-            ("trainer.steps_per_call", steps_per_call),  # the trainer's knob, handed on to here
         ):
             if value < 1:
                 raise ValueError(
                     f"{knob} is {value}, but must be at least 1.\n\n"
                     f"hint: leave {knob} out for its default"
                 )
-        assert seeds is None or seeds  # preflight refuses both seed knobs: the run hands them over
         self.name = name
         self.batch_size = batch_size
         self.augmentation = _make_augmentation(augment)
@@ -91,9 +85,7 @@ class ImageDataModule(L.LightningDataModule):
             "fold": fold,
             "train_fraction": train_fraction,
         }
-        self._steps_per_call = steps_per_call
-        self._seeds = (seed,) if seeds is None else tuple(seeds)
-        self._replicas = seeds is not None
+        self.seeds: Sequence[int] = (seed,)  # several for replicas, which train together
         self._source: Source | None = None
 
     def prepare_data(self) -> None:
@@ -121,17 +113,20 @@ class ImageDataModule(L.LightningDataModule):
         self._source = source
 
     def train_dataloader(self) -> TrainLoader:
-        """Chunks, `list[Batch]`; the epoch is the trainer's, or 0 without one."""
+        """Batches (images, labels); the epoch is the trainer's, or 0 without one.
+
+        With `trainer.overfit_batches` every epoch is the first one: the same few batches again.
+        """
         rank, world_size = self._rank_and_world_size()
+        trainer: Any = self.trainer  # Lightning sets some of its attributes where mypy misses them
+        is_fixed = trainer is None or trainer.overfit_batches > 0
         return TrainLoader(
             self._on_device("train"),
             self.train_indices,
             batch_size=self.batch_size,
-            seeds=self._seeds,
-            replicas=self._replicas,
-            get_epoch=lambda: 0 if self.trainer is None else self.trainer.current_epoch,
+            seeds=self.seeds,
+            get_epoch=lambda: 0 if is_fixed else trainer.current_epoch,
             augmentation=self.augmentation,
-            steps_per_call=self._steps_per_call,
             rank=rank,
             world_size=world_size,
         )
@@ -156,11 +151,6 @@ class ImageDataModule(L.LightningDataModule):
                 stratified_subset(labels, max_images, self._split_knobs["split_seed"])
             ]
         return self._eval_loader("train", indices)
-
-    def transfer_batch_to_device(
-        self, batch: Batch | list[Batch], device: torch.device, dataloader_idx: int
-    ) -> Batch | list[Batch]:
-        return batch  # made on the device; Lightning's own walk over every field costs time
 
     def _load(self) -> Source:
         return load_source(self.name, self._root, title=self._title, image_size=self._resize_to)

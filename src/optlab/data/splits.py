@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optlab.data.seeds import derive_seed
+from optlab.seeds import derive_seed
 
 
 @dataclass(frozen=True, eq=False)

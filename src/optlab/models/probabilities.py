@@ -1,7 +1,6 @@
 """What a trained network says of many images, as probabilities."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +8,14 @@ from torch import Tensor, nn
 
 
 @torch.inference_mode()
-def probabilities(net: nn.Module, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+def probabilities(
+    net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Softmax of the logits over all batches, and the labels.
 
     Args:
         net: in eval mode, on the device of the images; see `load_network`.
-        batches: each with `images` (B, C, H, W), normalised, and `labels` (B,).
+        batches: pairs of images (B, C, H, W), normalized, and labels (B,).
 
     Returns:
         probabilities (N, num_classes) float64 and labels (N,) int64.
@@ -22,7 +23,7 @@ def probabilities(net: nn.Module, batches: Iterable[Any]) -> tuple[np.ndarray, n
     assert not net.training
     outputs: list[Tensor] = []
     labels: list[Tensor] = []
-    for batch in batches:
-        outputs.append(net(batch.images).double().softmax(dim=1).cpu())
-        labels.append(batch.labels.cpu())
+    for images, targets in batches:
+        outputs.append(net(images).double().softmax(dim=1).cpu())
+        labels.append(targets.cpu())
     return torch.cat(outputs).numpy(), torch.cat(labels).numpy()

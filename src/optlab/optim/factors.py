@@ -8,11 +8,6 @@ of `total_steps - 1`; the factor of `total_steps` is where a decay ends. Counts 
 import math
 
 
-def constant(step: int) -> float:
-    """1 at every step."""
-    return 1.0
-
-
 def step_decay(step: int, *, drop_every_steps: float, gamma: float) -> float:
     """A drop by `gamma` after every `drop_every_steps`: gamma^floor(step / drop_every_steps)."""
     num_drops = math.floor(step / drop_every_steps + 1e-9)  # 0.34 * 700 is a little above 238

@@ -3,7 +3,7 @@
 Runs whose configs differ in nothing but seed and fold are one group. Groups on the same dataset
 and network are one problem, and only they are compared; every image folder is a dataset of its own.
 A group has the name that its study gave it, or else is called by its optimizer and by whatever else
-varies: `adam · lr_scale=10`.
+varies: `adam · lr_multiplier=10`.
 """
 
 from collections.abc import Iterable, Sequence

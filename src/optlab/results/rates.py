@@ -41,7 +41,9 @@ def rates_of_tuning(tuning: Tuning) -> tuple[list[RatePoint], str, bool]:
     """
     knobs = tuning.knobs
     knob = next((name for name in knobs if name.rpartition(".")[2] == "lr"), None)
-    knob = knob or next((name for name in knobs if name.rpartition(".")[2] == "lr_scale"), None)
+    knob = knob or next(
+        (name for name in knobs if name.rpartition(".")[2] == "lr_multiplier"), None
+    )
     if knob is None:
         return [], "lr", True
     points = []
@@ -66,19 +68,19 @@ def rates_of_tuning(tuning: Tuning) -> tuple[list[RatePoint], str, bool]:
 def rates_of_problem(problem: Problem) -> tuple[list[RatePoint], str]:
     """The points of a study that swept the rate; empty when no optimizer has two rates.
 
-    Where all optimizers were run over the same `lr_scale` values that is the common axis;
+    Where all optimizers were run over the same `lr_multiplier` values that is the common axis;
     otherwise the rate itself is. Seeds of one rate are separate points. Where other knobs vary as
     well, the configuration with the best validation stands for its rate.
     """
     scales: dict[str, set[Any]] = {}
     for group in problem.groups:
-        scales.setdefault(group.optimizer, set()).add(group.config.get("lr_scale"))
+        scales.setdefault(group.optimizer, set()).add(group.config.get("lr_multiplier"))
     shared = set.union(*scales.values()) if scales else set()
     by_scale = len(shared) > 1 and all(isinstance(s, int | float) and s > 0 for s in shared)
     by_scale = by_scale and all(values == shared for values in scales.values())
     at_rate: dict[tuple[str, float], list[Group]] = {}
     for group in problem.groups:
-        rate = group.config["lr_scale"] if by_scale else group.runs[0].lr
+        rate = group.config["lr_multiplier"] if by_scale else group.runs[0].lr
         if rate is not None and rate > 0:
             at_rate.setdefault((group.optimizer, float(rate)), []).append(group)
     points = []
@@ -94,7 +96,7 @@ def rates_of_problem(problem: Problem) -> tuple[list[RatePoint], str]:
         rates.setdefault(point.optimizer, set()).add(point.rate)
     if all(len(values) < 2 for values in rates.values()):
         return [], "lr"
-    return points, "lr_scale" if by_scale else "lr"
+    return points, "lr_multiplier" if by_scale else "lr"
 
 
 def _point(run: Run, rate: float, score: float, num_settings: int) -> RatePoint:

@@ -82,7 +82,7 @@ class Run:
 
     @property
     def lr(self) -> float | None:
-        """The learning rate that was used, `lr_scale` included; None for one without."""
+        """The learning rate that was used, `lr_multiplier` included; None for one without."""
         value = self.record["optimizer"].get("lr")
         return float(value) if isinstance(value, int | float) else None
 

@@ -234,7 +234,7 @@ def _best_rows(summary: ProblemSummary) -> tuple[ProblemSummary, list[Block]]:
 
 def _pairing(rows: Sequence[GroupSummary]) -> str:
     """What the runs of a pair share: one seed gives two networks different weights."""
-    parts = ("data.", "model.", "label_smoothing")
+    parts = ("data.", "model.", "module.label_smoothing")
     settings = {
         key_of({key: value for key, value in row.group.config.items() if key.startswith(parts)})
         for row in rows

@@ -208,7 +208,7 @@ def _contestant(
         if f"optimizer.{knob.name}" in typed:
             raise ValueError(
                 f"optimizer.{knob.name} is what hydra/sweeper=fair tunes.\n\n"
-                f"hint: leave it out; conf/search/{optimizer}.yaml has the values that are tried"
+                f"hint: leave it out; the values to try are in conf/search_space/{optimizer}.yaml"
             )
     study = run_dir(composed).parent
     return Contestant(overrides, run_hash(composed), optimizer, study, knobs, settings)
@@ -216,12 +216,12 @@ def _contestant(
 
 def _space_of(optimizer: str, config: DictConfig) -> list[Knob]:
     for source in config.hydra.runtime.config_sources:
-        path = Path(source.path) / "search" / f"{optimizer}.yaml"
+        path = Path(source.path) / "search_space" / f"{optimizer}.yaml"
         if source.schema == "file" and path.is_file():
             return read_space(optimizer, OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     raise ValueError(
-        f"optimizer={optimizer} has no search space: conf/search/{optimizer}.yaml is not there.\n\n"
-        "hint: copy conf/search/adam.yaml, which explains the format, and set its ranges"
+        f"optimizer={optimizer} has no search space, conf/search_space/{optimizer}.yaml.\n\n"
+        "hint: copy conf/search_space/adam.yaml, which explains the format, and set its ranges"
     )
 
 

@@ -2,7 +2,7 @@
 
 Why not in this process: a run that is killed for memory must not take the others with it, and no
 state may leak from run to run. The processes are forked from a server that has imported torch
-once, so a run starts in milliseconds. Every run has `trainer.num_threads` threads (1 by default),
+once, so a run starts in milliseconds. Every run has `num_threads` threads (1 by default),
 and there are never more runs at a time than cores, memory or work allow.
 """
 
@@ -30,8 +30,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optlab.training import door
 from optlab.training import record as records
+from optlab.training.code_fingerprint import changed_since
 from optlab.training.identity import replicas, run_dir
-from optlab.training.own_code import changed_since
 from optlab.training.plan import Plan
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
@@ -172,7 +172,7 @@ def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
     """Runs at a time: as many as there are, as cores carry, as free memory holds; one on a GPU."""
     if any(_on_gpu(job.config) for job in jobs):
         return 1
-    threads = max((job.config.trainer.num_threads for job in jobs), default=1)
+    threads = max((job.config.num_threads for job in jobs), default=1)
     by_memory = int(psutil.virtual_memory().available / 2**30 / memory_per_run_gib)
     return max(1, min(len(jobs), _num_cores() // threads, by_memory))
 
@@ -188,7 +188,10 @@ def _on_gpu(config: DictConfig) -> bool:
     if config.trainer.accelerator == "cpu":
         return False
     if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
-        return config.trainer.accelerator == "gpu"  # preflight will say that there is none
+        return config.trainer.accelerator in (
+            "gpu",
+            "cuda",
+        )  # validate_config says that there is none
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -306,13 +309,13 @@ def _check_all(context: Any, jobs: list[Job]) -> None:
 
 
 def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
-    from optlab.training.preflight import preflight
+    from optlab.training.validate import validate_config
 
     Plugins.instance()  # registers the resolvers that the configs still hold
     problems = []
     for config in configs:
         try:
-            preflight(config)
+            validate_config(config)
             problems.append("")
         except ValueError as error:
             problems.append(str(error))

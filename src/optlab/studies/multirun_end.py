@@ -97,9 +97,12 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
 
 def _report(study: Path) -> None:
     from optlab.results import make_report, print_summary, read_study
+    from optlab.studies.mean_curves import write_mean_curves
 
-    print_summary(read_study(study))
+    found = read_study(study)
+    print_summary(found)
     page = make_report(study)
+    write_mean_curves(found)
     print(
         f"\nreport       {page}\n"
         f"again        python scripts/report.py {quote(str(study))}\n"

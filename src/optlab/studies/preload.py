@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from optlab.training.frozen_imports import frozen_imports
+from optlab.training.process import frozen_imports
 
 # Ctrl-C is the study's to answer; the server ignores it by itself only when it is set up
 interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Search spaces as data (conf/search), and the settings that a number of trials draws from them."""
+"""Search spaces as data (conf/search_space), and the settings that trials draw from them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -56,10 +56,11 @@ def read_space(optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]])
     knobs = []
     if not isinstance(space, Mapping) or not space:
         raise ValueError(
-            f"conf/search/{optimizer}.yaml names no knob.\n\nhint: conf/search/adam.yaml shows how"
+            f"conf/search_space/{optimizer}.yaml names no option.\n\n"
+            "hint: conf/search_space/adam.yaml shows how"
         )
     for name, ranges in space.items():
-        where = f"conf/search/{optimizer}.yaml: {name}"
+        where = f"conf/search_space/{optimizer}.yaml: {name}"
         if not isinstance(ranges, Mapping):
             raise ValueError(f"{where} is {ranges}; it must be a range such as {{log: [0.1, 1]}}")
         if len(ranges) != 1:

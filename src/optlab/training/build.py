@@ -1,126 +1,220 @@
 """From config to parts: data, network, LightningModule and Trainer of one run."""
 
 import copy
-import ctypes
-import gc
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig
+from hydra.utils import get_object, instantiate
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from optlab.optim import param_groups
+from optlab.seeds import weights_seed
+from optlab.training.callbacks import OptimizerModes, SeedEpochs, StopAtMaxSteps, UnfreezeBody
 from optlab.training.checkpoints import AtomicCheckpointIO
-from optlab.training.classifier import ImageClassifier
-from optlab.training.progress import RunProgress
-from optlab.training.replicas import StackedNet
-from optlab.training.seeds import derive_seed
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-
-QUIET = (
-    ".*GPU available but not used.*",  # trainer=cpu says so
-    ".*does not have many workers.*",  # by design: the images lie on the device already
-    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 with torch 2.15
-    ".*number of training batches.*is smaller than the logging interval.*",  # of calls, not steps
-    ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed up already
-    ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
-)
+from optlab.training.instantiate import instantiate_partial
+from optlab.training.lean_loop import use_lean_loop
+from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 
 
-def prepare_process(config: DictConfig) -> None:
-    """Threads, memory and noise of this process."""
-    torch.set_num_threads(config.trainer.num_threads)
-    if sys.platform == "linux":
-        _keep_freed_memory()
-    if not torch.cuda.is_available():
-        # torch's optimizers ask for a GPU at every step; without this the answer takes a library
-        # search each time, a twentieth of a small network's step
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    if on_cuda(config):
-        # What runs before in this process left: their graphs lie in reference cycles
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        torch.set_float32_matmul_precision("high")  # TF32, on GPUs that have it
-    # Lightning's own lines advertise products and repeat what is known; its warnings stay.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).handlers.clear()  # else each line comes out twice
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
-
-
-def _keep_freed_memory() -> None:
-    """Lets the C library keep what a step frees for the next step.
-
-    glibc gives large blocks back to the system at once, which clears every page of them when the
-    next step asks for them again: a tenth of a CNN's step, a fifth of RAdam's.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # musl has none
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        libc.mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
-
-
-def build_data(config: DictConfig, seeds: Sequence[int]) -> Any:
-    """The data module, loaded and split; batches of each seed where there are several."""
-    options = config.trainer
+def build_data(config: DictConfig) -> Any:
+    """Build the data module, and load and split its images."""
+    node = config.data
+    if "name" in node and not _takes(node._target_, "name"):  # a label, which OptLab's own reads
+        node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
-        datamodule = instantiate(
-            config.data,
-            seed=seeds[0],
-            seeds=list(seeds) if len(seeds) > 1 else None,
-            steps_per_call=options.steps_per_call * options.accumulate_grad_batches,
-        )
+        datamodule = instantiate(node)
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError):  # which says all that a user can act on
             raise error.__cause__ from None
         raise
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if not is_overridden(loader, datamodule):
+            raise ValueError(
+                f"{config.data._target_} has no {loader}, which a run needs.\n\n"
+                "hint: a part of the images is held out for validation, another for the test"
+            )
     datamodule.prepare_data()
     datamodule.setup("fit")
+    image_shape(datamodule)  # says what it lacks
     return datamodule
 
 
-def build_net(config: DictConfig, datamodule: Any) -> nn.Module:
-    """The network, its initial weights drawn from (seed, model, data) and nothing else."""
-    torch.manual_seed(derive_seed(config.seed, "weights"))
-    net: nn.Module = maker(config.model)(**shape_of(datamodule))
-    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
-    if has_batch_norm and config.trainer.strategy == "ddp" and not on_cuda(config):
-        raise ValueError(
-            "trainer.strategy=ddp with batch normalisation: each process would normalise by its "
-            "share of the batch alone, and torch joins them on CUDA devices only.\n\n"
-            "hint: trainer=cpu trainer.num_threads=2 uses two cores for one run"
-        )
-    one_is_last = datamodule.num_train % datamodule.batch_size == 1
-    if has_batch_norm and one_is_last and not _trains_on_one_image(net, datamodule):
-        raise ValueError(
-            f"data.batch_size is {datamodule.batch_size}: the last batch of {datamodule.num_train} "
-            "images has a single one, of which batch normalisation has no variance.\n\n"
-            f"hint: data.batch_size={datamodule.batch_size + 1}"
-        )
+def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
+    """Build the network; its initial weights depend on (seed, model, data) and nothing else.
+
+    Returns:
+        None for model=null: the module has a network of its own.
+    """
+    torch.manual_seed(weights_seed(config.seed))
+    make_net = instantiate_partial(config.model)
+    if make_net is None:
+        return None
+    net: nn.Module = make_net(**image_shape(datamodule))
+    _check_batch_norm(config, net, datamodule)
     convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
-    is_lbfgs = config.optimizer._target_.endswith(".LBFGS")
+    is_lbfgs = str((config.optimizer or {}).get("_target_")).endswith(".LBFGS")
     # torch's LBFGS reads gradients as flat views, which this layout does not have
-    if config.trainer.channels_last and convolves and not is_lbfgs:
+    if config.channels_last and convolves and not is_lbfgs:
         net = net.to(memory_format=torch.channels_last)
+    if config.compile:
+        # Each run of a process has networks of its own; torch gives up after eight
+        torch._dynamo.config.recompile_limit = 1024
+        net.compile(dynamic=False)
     return net
 
 
+def build_module(
+    config: DictConfig, net: nn.Module | None, datamodule: Any, target: str | None = None
+) -> L.LightningModule:
+    """Build the LightningModule, from those of net, optimizer, scheduler, num_classes it takes.
+
+    Args:
+        config: of the run.
+        net: the network; None for a module with its own.
+        datamodule: knows the number of classes.
+        target: the class to build instead of `module._target_`.
+
+    Raises:
+        ValueError: if it lacks a step that a run needs, or takes no part that the config chose.
+    """
+    lr = (config.optimizer or {}).get("lr")
+    values = {} if lr is None else {"lr": lr * config.lr_multiplier}
+    parts: dict[str, Any] = {
+        "net": net,
+        "optimizer": instantiate_partial(config.optimizer, **values),
+        "scheduler": instantiate_partial(config.scheduler),
+        "num_classes": datamodule.num_classes,
+    }
+    if (config.model or {}).get("name") == "mlp_numpy":
+        from optlab.training import numpy_run
+
+        target = f"{numpy_run.__name__}.NumpyClassifier"
+        parts["optimizer"] = numpy_run.make_optimizer(config)
+        parts["activation"] = config.model.activation
+    if target is None:
+        target = config.module._target_
+        _check_takes_choices(config, target)
+    make_module = instantiate(config.module, _partial_=True, _target_=target)
+    module = make_module(
+        **{name: parts[name] for name in parts if _takes(target, name, with_kwargs=True)}
+    )
+    for method in ("forward", "training_step", "validation_step", "test_step"):
+        if not is_overridden(method, module):
+            raise ValueError(
+                f"{config.module._target_} has no {method}, which a run needs.\n\n"
+                "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
+            )
+    return module
+
+
+def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
+    """Build the callbacks of the config, and those that OptLab's numbers depend on."""
+    callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes()]
+    if config.trainer.max_steps and config.trainer.max_steps > 0:
+        callbacks.append(StopAtMaxSteps())
+    net = getattr(module, "net", None)
+    if callable(getattr(net, "set_epoch", None)):
+        callbacks.append(UnfreezeBody(net))
+    return [
+        *callbacks,
+        *(instantiate(node, _convert_="all") for node in (config.callbacks or {}).values() if node),
+    ]
+
+
+def build_loggers(config: DictConfig) -> list[Any]:
+    """Build every logger of the config."""
+    return [instantiate(node, _convert_="all") for node in (config.logger or {}).values() if node]
+
+
+def build_trainer(
+    config: DictConfig, callbacks: Sequence[Callback], loggers: Sequence[Any]
+) -> L.Trainer:
+    """Build Lightning's Trainer, with the lean loop unless `lean_loop=false`."""
+    trainer: L.Trainer = instantiate(
+        config.trainer,
+        _partial_=True,
+        _convert_="all",  # plain lists and dicts, which Lightning asks for
+    )(
+        callbacks=list(callbacks),
+        logger=list(loggers) or False,
+        plugins=[AtomicCheckpointIO()],
+        sync_batchnorm=uses_ddp(config) and on_cuda(config),
+        default_root_dir=config.run_dir,
+        # Lightning refuses a bar of the callbacks with this flag off, which it is unless set
+        enable_progress_bar=config.trainer.get("enable_progress_bar", True)
+        or any(isinstance(each, ProgressBar) for each in callbacks),
+    )
+    if uses_cuda_graphs(config):
+        from optlab.training.cuda_graphs import use_cuda_graphs
+
+        use_cuda_graphs(trainer)
+    elif config.lean_loop:
+        use_lean_loop(trainer)
+    return trainer
+
+
+def image_shape(datamodule: Any) -> dict[str, int]:
+    """What a network has to know of the data.
+
+    Raises:
+        ValueError: if the data module does not say it.
+    """
+    names = ("in_channels", "image_size", "num_classes")
+    missing = [name for name in names if not isinstance(getattr(datamodule, name, None), int)]
+    if missing:
+        raise ValueError(
+            f"{type(datamodule).__name__} has no {' and no '.join(missing)} (a whole number) after "
+            "setup(), by which networks are built.\n\n"
+            f"hint: set self.{missing[0]} in its __init__ or setup()"
+        )
+    return {name: getattr(datamodule, name) for name in names}
+
+
+def _takes(target: str, name: str, with_kwargs: bool = False) -> bool:
+    """Whether a class or function has a parameter, or with `with_kwargs` takes any."""
+    taken = inspect.signature(get_object(target)).parameters
+    return name in taken or (with_kwargs and any(p.kind is p.VAR_KEYWORD for p in taken.values()))
+
+
+def _check_takes_choices(config: DictConfig, target: str) -> None:
+    """Refuse a network, optimizer or scheduler that the module would not use."""
+    for group, name in (("model", "net"), ("optimizer", "optimizer"), ("scheduler", "scheduler")):
+        node = config[group] or {}
+        if node.get("_target_") and not _takes(target, name, with_kwargs=True):
+            chosen = node.get("name") or node["_target_"]
+            raise ValueError(
+                f"{target} has no parameter {name}, so {group}={chosen} would have no effect.\n\n"
+                f"hint: {group}=null, or take {name} in its __init__"
+            )
+
+
+def _check_batch_norm(config: DictConfig, net: nn.Module, datamodule: Any) -> None:
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+        return
+    if uses_ddp(config) and not on_cuda(config):
+        raise ValueError(
+            "trainer.strategy=ddp with batch normalization: each process would normalize by its "
+            "share of the batch, and torch joins them on CUDA devices only.\n\n"
+            "hint: trainer=cpu num_threads=2 uses two cores for one run"
+        )
+    num_train, batch_size = (getattr(datamodule, name, 0) for name in ("num_train", "batch_size"))
+    one_is_last = batch_size and num_train % batch_size == 1
+    if one_is_last and not _trains_on_one_image(net, datamodule):
+        raise ValueError(
+            f"data.batch_size is {batch_size}: the last batch of {num_train} images has a single "
+            "one, of which batch normalization has no variance.\n\n"
+            f"hint: data.batch_size={batch_size + 1}"
+        )
+
+
 def _trains_on_one_image(net: nn.Module, datamodule: Any) -> bool:
-    """Whether batch normalisation has more than one value a channel of a single image."""
+    """Whether batch normalization has more than one value a channel of a single image."""
     sides = (datamodule.in_channels, datamodule.image_size, datamodule.image_size)
     try:
         with torch.no_grad():
@@ -128,108 +222,3 @@ def _trains_on_one_image(net: nn.Module, datamodule: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def build_classifier(config: DictConfig, net: nn.Module, datamodule: Any) -> ImageClassifier:
-    """The LightningModule, its optimizer and schedule still to be made."""
-    make_schedule = maker(config.scheduler)
-    make_optimizer = maker(config.optimizer, lr=config.optimizer.lr * config.lr_scale)
-    make_classifier: Callable[..., ImageClassifier] = ImageClassifier
-    if config.model.name == "mlp_numpy":
-        from optlab.training import numpy_run
-
-        make_optimizer = numpy_run.make_optimizer(config)
-        make_classifier = partial(numpy_run.NumpyClassifier, activation=config.model.activation)
-    return make_classifier(
-        net,
-        make_optimizer=lambda: make_optimizer(groups_of(net, config.weight_decay_on)),
-        schedule=make_schedule(total_steps=num_steps(config, datamodule)),
-        num_classes=datamodule.num_classes,
-        seed=config.seed,
-        num_replicas=getattr(net, "num_replicas", 1),
-        accumulate=config.trainer.accumulate_grad_batches,
-        max_steps=config.trainer.max_steps,
-        clip_norm=config.trainer.gradient_clip_norm,
-        label_smoothing=config.label_smoothing,
-        compiled=config.trainer.compile is True,
-        graphed=graphed(config),
-    )
-
-
-def num_steps(config: DictConfig, datamodule: Any) -> int:
-    """Optimizer steps of the whole run at most."""
-    per_epoch = -(-datamodule.batches_per_epoch // config.trainer.accumulate_grad_batches)
-    total, bound = per_epoch * config.trainer.max_epochs, config.trainer.max_steps
-    return min(total, bound) if bound > 0 else total
-
-
-def groups_of(net: nn.Module, weight_decay_on: str) -> list[dict[str, Any]]:
-    """Parameter groups of a network or of a stack of them."""
-    if isinstance(net, StackedNet):
-        return net.param_groups(weight_decay_on)
-    return param_groups(net, weight_decay_on)
-
-
-def build_trainer(
-    configs: Sequence[DictConfig], callbacks: Sequence[Callback], datamodule: Any
-) -> L.Trainer:
-    """Lightning's Trainer with what the config asks for; a logger for each replica."""
-    config = configs[0]
-    options = config.trainer
-    added = [
-        instantiate(node)
-        for node in config.callbacks.values()
-        if isinstance(node, DictConfig) and "_target_" in node
-    ]
-    progress = RunProgress(config.run_name, num_steps(config, datamodule))
-    loggers = [instantiate(each.logger) for each in configs if each.logger._target_]
-    return L.Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        strategy=options.strategy,
-        precision=options.precision,
-        max_epochs=options.max_epochs,
-        max_steps=-1,  # the classifier's: Lightning's would not resume at the end of an epoch
-        logger=loggers or False,
-        log_every_n_steps=10,
-        callbacks=[*callbacks, progress, *added, *observers(config)],
-        plugins=[AtomicCheckpointIO()],
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        sync_batchnorm=options.strategy == "ddp" and on_cuda(config),
-        use_distributed_sampler=False,  # the data module gives each device its share
-    )
-
-
-def on_cuda(config: DictConfig) -> bool:
-    """Whether the run will train on CUDA devices."""
-    return config.trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-
-
-def graphed(config: DictConfig) -> bool:
-    """Whether the kernels of a training step are recorded once and replayed."""
-    return bool(config.trainer.compile) and on_cuda(config) and config.trainer.strategy != "ddp"
-
-
-def observers(config: DictConfig) -> list[Callback]:
-    """Callbacks that look on: they change no number."""
-    callbacks: list[Callback] = []
-    if config.callbacks.histograms:
-        from optlab.training.histograms import Histograms
-
-        callbacks.append(Histograms())
-    return callbacks
-
-
-def maker(node: DictConfig, **values: Any) -> Any:
-    """Instantiates a `_partial_` config without its label `name`, with some values replaced."""
-    plain = {key: value for key, value in node.items() if key != "name"}
-    return instantiate({**plain, **values})
-
-
-def shape_of(datamodule: Any) -> dict[str, int]:
-    """What a network has to know of the data."""
-    return {
-        name: getattr(datamodule, name) for name in ("in_channels", "image_size", "num_classes")
-    }

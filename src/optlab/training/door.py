@@ -5,16 +5,14 @@
 study does not cross.
 """
 
-import atexit
 import logging
 import math
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -25,11 +23,12 @@ from yaml import YAMLError
 
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
-from optlab.training.frozen_imports import frozen_imports
+from optlab.training.code_fingerprint import changed_since
 from optlab.training.identity import identity, replicas, run_dir, run_hash, task_overrides
-from optlab.training.own_code import changed_since
+from optlab.training.option_names import check_top_level, without_null
 from optlab.training.plan import Plan
-from optlab.training.typos import explain_overrides
+from optlab.training.process import frozen_imports
+from optlab.training.suggestions import explain_overrides
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +38,7 @@ ON_ERROR = ("continue", "stop")
 def open_for(main: Callable[[], Any]) -> None:
     """Runs a Hydra main; a command line that cannot be understood ends with an explanation."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
+    sys.argv[1:] = [without_null(argument) for argument in sys.argv[1:]]
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
@@ -50,20 +50,6 @@ def open_for(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         without = ", without rerun=true," if "rerun=true" in sys.argv else ""
         sys.exit(f"\ninterrupted: the same command{without} goes on from the last checkpoint")
-
-
-def leave() -> NoReturn:
-    """Ends a program that did its work, without taking torch's modules apart first.
-
-    That would cost 0.6 s and 0.1 GiB and do nothing for anybody. What was registered to happen at
-    exit does happen (loggers finish by it), in Python's own order, and the output is flushed;
-    `multiprocessing` ends its processes the same way.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def start(config: DictConfig) -> float:
@@ -103,10 +89,11 @@ def start(config: DictConfig) -> float:
 
 
 def check_command(config: DictConfig) -> None:
-    """Raises ValueError for switches of the command that are neither on nor off."""
-    for knob in ("rerun", "plan"):
-        if not isinstance(config[knob], bool):
-            raise ValueError(f"{knob} is {config[knob]}; allowed: false, true")
+    """Raise ValueError for options that nothing reads, and switches that are neither on nor off."""
+    check_top_level(config)
+    for option in ("rerun", "plan"):
+        if not isinstance(config[option], bool):
+            raise ValueError(f"{option} is {config[option]}; allowed: false, true")
     if config.on_error not in ON_ERROR:
         raise ValueError(f"on_error is {config.on_error}; allowed: {', '.join(ON_ERROR)}")
 
@@ -133,7 +120,7 @@ def _run(config: DictConfig) -> bool:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         raise
-    except records.Refused as error:
+    except records.ConfigError as error:
         tell_failure(config, str(error))
         return False
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
@@ -169,8 +156,9 @@ def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
 
 def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str, Any]:
     """The record of a run that came to no result, with enough to count it where it belongs."""
-    lr, scale = config.optimizer.get("lr"), config.lr_scale
-    numbers = all(isinstance(value, int | float) for value in (lr, scale))
+    data, model, optimizer = (config.get(group) or {} for group in ("data", "model", "optimizer"))
+    lr, multiplier = optimizer.get("lr"), config.lr_multiplier
+    numbers = all(isinstance(value, int | float) for value in (lr, multiplier))
     return {
         "protocol_version": PROTOCOL_VERSION,
         "status": "failed",
@@ -182,14 +170,14 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str,
         "command": records.command(task_overrides()),
         "seed": config.seed,
         "config": identity(config),
-        "dataset": {"name": config.data.name, "title": config.data.get("title")},
-        "model": {"name": config.model.name, "target": config.model._target_},
+        "dataset": {"name": data.get("name"), "title": data.get("title")},
+        "model": {"name": model.get("name"), "target": model.get("_target_")},
         "optimizer": {
-            "name": config.optimizer.name,
-            "target": config.optimizer._target_,
-            "lr": lr * scale if numbers else None,
+            "name": optimizer.get("name"),
+            "target": optimizer.get("_target_"),
+            "lr": lr * multiplier if numbers else None,
         },
-        "versions": records.versions(),
+        "versions": records.versions(identity(config)),
         "git_commit": records.git_commit(),
         "started_at": started_at,
         "finished_at": records.now(),
@@ -211,6 +199,9 @@ def _in_study() -> bool:
 
 
 def _whole_message(error: BaseException) -> str:
-    """An error's text with that of its cause, which OmegaConf puts the knob's name into."""
+    """An error's text with that of its cause, which OmegaConf puts the option's name into."""
+    of_resolver = "ValueError raised while resolving interpolation: "
+    if str(error).startswith(of_resolver):  # of ours, which says all that a user can act on
+        return str(error).removeprefix(of_resolver).partition("\n    full_key:")[0]
     cause = f"\n{error.__cause__}" if error.__cause__ is not None else ""
     return f"{error}{cause}"

@@ -1,15 +1,13 @@
-"""The pictures of one run: curves, confusion matrix, sample predictions, first-layer filters."""
+"""The figures of one run: curves, confusion matrix, sample predictions, first-layer filters."""
 
 import gc
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from optlab.results.figures import (
@@ -19,29 +17,60 @@ from optlab.results.figures import (
     SamplePredictions,
 )
 from optlab.results.figures.canvas import Picture
-from optlab.training.outcome import TestPredictions
+from optlab.training.evaluate import TestPredictions
+from optlab.training.loggers import log_figure, log_graph
 
 
-def draw(
-    pictures: Iterable[tuple[str, Picture]],
-    folder: Path,
-    board: TensorBoardLogger | None,
-    step: int,
-) -> None:
-    """Saves each picture as folder/name.png, and shows it at `step` of TensorBoard where given."""
-    for name, picture in pictures:
-        picture.plot().save(folder / f"{name}.png")
-        if board is not None:
-            board.experiment.add_figure(name, picture.figure, step)
-        del picture  # its texts keep its pixels, 5 MB, and lie in reference cycles
-        gc.collect()
+class RunFigures(Callback):
+    """Draws the figures of a run when its test is done, from its best weights."""
+
+    def __init__(self, to_loggers: bool = False) -> None:
+        """
+        Args:
+            to_loggers: whether the loggers get the figures and the network's graph as well, where
+                they have a place for them.
+        """
+        self.to_loggers = to_loggers
+
+    def draw(
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        predictions: TestPredictions | None,
+        net: nn.Module,
+        datamodule: Any,
+        loggers: Sequence[Any],
+    ) -> None:
+        """Save each figure as figures/NAME.png.
+
+        Args:
+            folder: of the run; epochs.csv is read from it.
+            record: of the run, with its confusion matrix.
+            predictions: on the test set, of the best weights; None draws no sample of them.
+            net: the network, with the best weights.
+            datamodule: knows the test images.
+            loggers: of the run.
+        """
+        shown = list(loggers) if self.to_loggers else []
+        test_images = getattr(datamodule, "test_pictures", None)
+        if test_images is None:
+            predictions = None
+        figures = pictures_of(folder, record, predictions, test_images, net.state_dict())
+        for name, picture in figures:
+            picture.plot().save(folder / "figures" / f"{name}.png")
+            for logger in shown:
+                log_figure(logger, name, picture.figure, record["num_steps"])
+            del picture  # its texts keep its pixels, 5 MB, in reference cycles
+            gc.collect()
+        for logger in shown:
+            log_graph(logger, net, next(iter(datamodule.val_dataloader()))[0][:1])
 
 
 def pictures_of(
     folder: Path,
     record: dict[str, Any],
     predictions: TestPredictions | None,
-    test_images: Callable[[np.ndarray], np.ndarray],
+    test_images: Callable[[np.ndarray], np.ndarray] | None,
     weights: dict[str, Tensor],
 ) -> Iterator[tuple[str, Picture]]:
     """The pictures of a run by name, made one at a time.
@@ -59,7 +88,7 @@ def pictures_of(
     yield "curves", LossAndAccuracy(epochs, title, best_epoch)
     confusion = np.asarray(record["confusion_matrix"])
     yield "confusion_matrix", ConfusionMatrix(confusion, names, title)
-    if predictions is not None:
+    if predictions is not None and test_images is not None:
         yield "sample_predictions", _sample(predictions, test_images, names)
     filters = first_layer_filters(weights, record["dataset"])
     if filters is not None:
@@ -93,12 +122,3 @@ def first_layer_filters(weights: dict[str, Tensor], dataset: dict[str, Any]) -> 
     if first.ndim != 4 or first.shape[1] not in (1, 3):
         return None
     return np.asarray(first.float().cpu().numpy())
-
-
-def show_graph(board: TensorBoardLogger, net: nn.Module, example: Tensor) -> None:
-    """The network's graph in TensorBoard."""
-    weight = next(net.parameters())  # Lightning has moved the network off the device by now
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the writer's own way to trace
-        board.experiment.add_graph(net.eval(), example.to(weight.device, weight.dtype))
-    board.experiment.flush()

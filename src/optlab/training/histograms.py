@@ -1,35 +1,23 @@
-"""Histograms of weights and gradients in TensorBoard, once an epoch."""
-
-from typing import Any
+"""Histograms of weights and gradients in the loggers, once an epoch."""
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim import Optimizer
 
-from optlab.training.classifier import ImageClassifier
+from optlab.training.loggers import log_histogram
 
 
 class Histograms(Callback):
-    """Looks at the last step of each epoch: before validation, which clears the gradients."""
+    """Looks at the last optimizer step of each epoch, before its update."""
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        if not (trainer.is_last_batch or trainer.should_stop):
+        if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             return
-        assert isinstance(pl_module, ImageClassifier)
-        for logger in trainer.loggers[:1]:  # of replicas the first: their weights lie in one stack
-            if not isinstance(logger, TensorBoardLogger):
-                continue
-            for name, parameter in pl_module.net.named_parameters():
-                values = {"weights": parameter, "gradients": parameter.grad}
-                for kind, tensor in values.items():
-                    if tensor is not None and tensor.isfinite().all():
-                        logger.experiment.add_histogram(
-                            f"{kind}/{name}", tensor.detach().float().cpu(), trainer.global_step
-                        )
+        for name, parameter in pl_module.named_parameters():
+            values = {"weights": parameter, "gradients": parameter.grad}
+            for kind, tensor in values.items():
+                if tensor is not None and tensor.isfinite().all():
+                    for logger in trainer.loggers:
+                        log_histogram(logger, f"{kind}/{name}", tensor, trainer.global_step)

@@ -1,75 +1,135 @@
-"""What makes two runs the same run: the part of the config that can change a result, and its hash.
+"""What makes two runs the same run: all of the config that can change a result, and its hash.
 
-A run's folder is named by that hash, so the same config always finds the same folder. Paths,
-loggers, figures, progress bars and launchers are left out: they never change a number.
-No torch here: a study asks for the folders of its runs before anything heavy is imported.
+A run's folder is named by that hash, so the same config always finds the same folder. Everything in
+the composed config counts, except what is listed here with the reason why it changes no number.
+Must not import torch: a study asks for the folders of its runs before anything heavy is imported.
 """
 
 import copy
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from optlab import PROTOCOL_VERSION
 
-# Top-level keys that change a result, and below them the knobs that do not.
-RESULT_KEYS = (
-    "data",
-    "model",
-    "optimizer",
-    "scheduler",
-    "callbacks",
-    "trainer",
-    "seed",
-    "lr_scale",
-    "weight_decay_on",
-    "label_smoothing",
-)
 OWN_DATA = "optlab.data.ImageDataModule"
-NEUTRAL_KNOBS: dict[str, frozenset[str]] = {
-    # How the same images reach the device: other paths, other chunk lengths, the same batches.
-    "data": frozenset({"_target_", "root", "eval_batch_size"}),
-    # Callbacks that only look on. One that a user adds is taken to change the result.
-    "callbacks": frozenset({"figures", "tensorboard_figures", "histograms"}),
-    "trainer": frozenset({"devices", "accelerator", "strategy", "steps_per_call"}),
+
+# The top level of conf/train.yaml. All of GROUPS and OPTIONS counts. Keys that an experiment adds
+# count where the values that refer to them do.
+GROUPS = ("data", "model", "module", "optimizer", "scheduler", "callbacks", "trainer")
+OPTIONS = (
+    *("seed", "lr_multiplier", "num_threads", "channels_last", "compile", "cuda_graphs"),
+    "ckpt_path",
+)
+
+# What cannot change a number, and why. At the top level:
+NOT_IN_HASH = {
+    "hydra": "how the run is launched and where its log is",
+    "study": "a folder",
+    "run_name": "a folder",
+    "title": "a heading",
+    "published": "figures to compare with",
+    "outputs": "a folder",
+    "run_dir": "a folder, named by the hash itself",
+    "targets": "read after training, and kept in the record",
+    "logger": "writes what was measured",
+    "rerun": "whether to train, not what",
+    "plan": "whether to train, not what",
+    "on_error": "about the other runs of a study",
+    "lean_loop": "both loops end in the same numbers, which a test holds",
+    "num_replicas": "each replica is the run of its seed",
 }
+# Arguments of lightning.Trainer:
+NEUTRAL_IN_TRAINER = {
+    "accelerator": "where the same steps are computed; precision and threads count",
+    "log_every_n_steps": "how often a logger is written to",
+    "enable_progress_bar": "looks on",
+    "enable_model_summary": "looks on",
+    "profiler": "looks on",
+    "enable_autolog_hparams": "writes to loggers",
+    "model_registry": "where a checkpoint is uploaded to",
+}
+# With OptLab's data module, which shares the same batches among the devices:
+NEUTRAL_WITH_OWN_DATA = {
+    "devices": "each takes its share of every batch",
+    "num_nodes": "as devices",
+    "strategy": "as devices",
+}
+# Arguments of OptLab's data module; of a user's own everything counts:
+NEUTRAL_IN_DATA = {
+    "_target_": "there is only this one",
+    "root": "official sets have a checksum; that of an image folder counts",
+    "eval_batch_size": "metrics are sums over all images",
+}
+# Callbacks of OptLab or Lightning that only watch. Any other is taken to change the result.
+WATCHING = {
+    "RunFigures": "draws when the run is over",
+    "Histograms": "reads weights and gradients",
+    "RunProgress": "prints",
+    "LearningRateMonitor": "logs",
+    "DeviceStatsMonitor": "logs",
+    "TQDMProgressBar": "prints",
+    "RichProgressBar": "prints",
+    "ModelSummary": "prints",
+    "RichModelSummary": "prints",
+}
+WATCHING_FROM = ("optlab", "lightning", "pytorch_lightning")
+# Arguments of any node:
+NEUTRAL_ANYWHERE = {
+    "_partial_": "when a class is called",
+    "_convert_": "plain lists or OmegaConf's",
+}
+# Text that stays as it is written. A run's folder depends on the hash, so the hash cannot depend on
+# it; and `${seed}` in a class of your own says the same for every seed.
+KEPT_AS_WRITTEN = re.compile(r"^\$\{seed\}$|\$\{(run_dir\}|run_folder:|hydra:)")
+
+_hashing: ContextVar[bool] = ContextVar("hashing", default=False)
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """The resolved part of a run's config that can change its result, as plain nested dicts."""
-    kept: dict[str, Any] = {}
-    for key in RESULT_KEYS:
-        value = config[key]
-        if OmegaConf.is_config(value):
-            value = OmegaConf.to_container(value, resolve=True)
-        if isinstance(value, dict):
-            neutral = NEUTRAL_KNOBS.get(key, frozenset()) | {"_partial_", "_convert_"}
-            value = {knob: setting for knob, setting in value.items() if knob not in neutral}
-        kept[key] = value
-    if config.data._target_ != OWN_DATA:  # another class may yield other images from the same knobs
-        kept["data"]["_target_"] = config.data._target_
-    if config.data.name == "image_folder":  # here the path says which images
-        kept["data"]["root"] = str(Path(config.data.root).expanduser().absolute())
+    """Everything in a run's config that can change its result, resolved, as plain nested dicts."""
+    with _no_circle():
+        kept: dict[str, Any] = {group: _group(config, group) for group in GROUPS}
+        kept |= {option: _plain(config, option) for option in OPTIONS if option in config}
+    data, trainer = kept["data"], kept["trainer"]
+    _drop(trainer, NEUTRAL_IN_TRAINER)
+    if data.get("_target_") == OWN_DATA:
+        _drop(data, NEUTRAL_IN_DATA)
+        _drop(trainer, NEUTRAL_WITH_OWN_DATA)
+        if data.get("seed") == "${seed}":  # as conf/ has it
+            del data["seed"]
+        if data.get("name") == "image_folder":  # here the path says which images
+            data["root"] = str(Path(config.data.root).expanduser().absolute())
+    kept["callbacks"] = _callbacks(kept["callbacks"])
+    if kept["scheduler"].get("_target_") is None:  # scheduler=null is scheduler=constant
+        kept["scheduler"] = {"name": "constant", "_target_": None, **kept["scheduler"]}
     return kept
 
 
 def run_hash(config: DictConfig) -> str:
     """16 hexadecimal digits that name a run: equal for equal identities and protocol versions."""
-    canonical = json.dumps([PROTOCOL_VERSION, identity(config)], sort_keys=True)
+    canonical = json.dumps([PROTOCOL_VERSION, identity(config)], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def run_folder_name(config: DictConfig) -> str:
     """`<run name>-<hash8>`, the run name reduced to characters that every file system takes.
 
+    While a hash is computed, an expression in its place: the folder is named by the hash.
+
     Raises:
         ValueError: if `study` is not the name of one folder.
     """
+    if _hashing.get():
+        return "${run_folder:}"
     if not re.fullmatch(r"\w[\w.+=-]*", str(config.study)):
         raise ValueError(
             f"study is {config.study!r}; it names one folder: letters, digits and any of .+=-_"
@@ -79,36 +139,85 @@ def run_folder_name(config: DictConfig) -> str:
 
 
 def run_dir(config: DictConfig) -> Path:
-    """Where a run lies: `<outputs>/<study>/<run name>-<hash8>`."""
+    """Where a run is stored: `<outputs>/<study>/<run name>-<hash8>`."""
     return Path(config.outputs) / config.study / run_folder_name(config)
 
 
 def replicas(config: DictConfig) -> list[DictConfig]:
-    """The runs that a config stands for: one a seed from seed to seed + num_replicas - 1.
+    """The runs that a config stands for: one for each seed from seed to seed + num_replicas - 1.
 
     Each is the config of that seed alone, so a run has one folder however it was trained.
 
     Raises:
         ValueError: if one of the two is no whole number.
     """
-    for knob in ("seed", "num_replicas"):
-        if not isinstance(config[knob], int) or isinstance(config[knob], bool):
-            raise ValueError(f"{knob} is {config[knob]}; it must be a whole number")
+    for option in ("seed", "num_replicas"):
+        if not isinstance(config[option], int) or isinstance(config[option], bool):
+            raise ValueError(f"{option} is {config[option]}; it must be a whole number")
     seeds = range(config.seed, config.seed + config.num_replicas)
-    return [_alone(config, seed) for seed in seeds]
-
-
-def _alone(config: DictConfig, seed: int) -> DictConfig:
-    alone = copy.deepcopy(config)
-    with open_dict(alone):
-        alone.seed, alone.num_replicas = seed, 1
-    return alone
+    return [_single(config, seed) for seed in seeds]
 
 
 def task_overrides() -> list[str]:
-    """The overrides of the run that is going on; empty outside of Hydra."""
+    """The overrides of the current run; empty outside of Hydra."""
     if not HydraConfig.initialized():
         return []
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
     assert isinstance(overrides, list)
     return [str(override) for override in overrides]
+
+
+def _single(config: DictConfig, seed: int) -> DictConfig:
+    single = copy.deepcopy(config)
+    with open_dict(single):
+        single.seed, single.num_replicas = seed, 1
+    return single
+
+
+def _group(config: DictConfig, group: str) -> dict[str, Any]:
+    """A group as a plain dict; empty for `group=null`, which Hydra leaves out of the config."""
+    value = _plain(config, group) if group in config else None
+    return value if isinstance(value, dict) else {}
+
+
+def _callbacks(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries that can change a result. Early stopping is there even when it is off."""
+    kept: dict[str, Any] = {"early_stopping": None}  # which published tables match on
+    for name, entry in entries.items():
+        target = str(entry.get("_target_")) if isinstance(entry, dict) else ""
+        kind = target.rpartition(".")[2]
+        watches = kind in WATCHING and target.partition(".")[0] in WATCHING_FROM
+        if entry is None or watches:
+            continue
+        if kind == "ModelCheckpoint":
+            entry.pop("dirpath", None)  # a folder
+        kept[name] = entry
+    return kept
+
+
+def _plain(node: DictConfig | ListConfig, key: Any) -> Any:
+    """One value of a config, resolved, except for text that has to stay as it is written."""
+    raw = node._get_node(key)
+    text = raw._value() if raw is not None and raw._is_interpolation() else None  # type: ignore[union-attr]
+    if isinstance(text, str) and KEPT_AS_WRITTEN.search(text):
+        return text
+    value = node[key]
+    if isinstance(value, DictConfig):
+        return {str(k): _plain(value, k) for k in value if k not in NEUTRAL_ANYWHERE}
+    if isinstance(value, ListConfig):
+        return [_plain(value, index) for index in range(len(value))]
+    return value
+
+
+def _drop(values: dict[str, Any], keys: dict[str, str]) -> None:
+    for key in keys:
+        values.pop(key, None)
+
+
+@contextmanager
+def _no_circle() -> Iterator[None]:
+    token = _hashing.set(True)
+    try:
+        yield
+    finally:
+        _hashing.reset(token)

@@ -8,6 +8,7 @@ see each step without a copy, and what is validated is the weights that NumPy ha
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,23 +16,22 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
-from torch import nn
+from torch import Tensor, nn
 
 from optlab import numpy_net
 from optlab.numpy_net.activations import ACTIVATIONS
 from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
 from optlab.training.classifier import ImageClassifier
-from optlab.training.cuda_graph import LossAndLogits
 
 TARGET = "optlab.models.MLP"  # the network that holds its weights
-KERNEL_KNOBS = ("fused", "foreach")  # which kernels torch uses; they change no number
+KERNEL_OPTIONS = ("fused", "foreach")  # which kernels torch uses; they change no number
 
 
 class NumpyClassifier(ImageClassifier):
-    """ImageClassifier with an optimizer step in NumPy. `net` is an MLP of linear layers alone."""
+    """ImageClassifier whose passes are NumPy's. `net` is an MLP of linear layers only."""
 
-    def __init__(self, net: nn.Module, *, activation: str, **settings: Any) -> None:
-        super().__init__(net, **settings)
+    def __init__(self, net: nn.Module, *, activation: str, **options: Any) -> None:
+        super().__init__(net, **options)
         self.activation = activation
 
     def configure_optimizers(self) -> Any:
@@ -40,20 +40,21 @@ class NumpyClassifier(ImageClassifier):
         self.by_hand = numpy_mlp(self.net, self.activation)
         return super().configure_optimizers()
 
-    def _optimizer_step(self, batches: Sequence[Any]) -> LossAndLogits:
-        (batch,) = batches
-        images = batch.images.flatten(1).numpy()  # (B, D)
-        labels = batch.labels.numpy()  # (B,)
-        # What overflows shows in the loss, which ends the run; a warning per operation would not.
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        images, labels = batch[0].flatten(1).numpy(), batch[1].numpy()  # (B, D), (B,)
+        # Overflow makes the loss non-finite and ends the run, so NumPy's warnings are silenced.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             forward_pass = self.by_hand.forward(images)
             logits = forward_pass.logits  # (B, K)
             loss = cross_entropy(logits, labels)
-            gradients = self.by_hand.backward(forward_pass, cross_entropy_gradient(logits, labels))
-            for parameter, gradient in zip(self.net.parameters(), gradients, strict=True):
-                parameter.grad = torch.from_numpy(gradient)
-            self.trainer.optimizers[0].step()
-        return torch.tensor(loss, dtype=torch.float32), [torch.from_numpy(logits)]
+            gradient = cross_entropy_gradient(logits, labels)
+            self.gradients = self.by_hand.backward(forward_pass, gradient)
+        return {"loss": torch.tensor(loss, dtype=torch.float32), "logits": torch.from_numpy(logits)}
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Hand over the gradients that were computed with the loss."""
+        for parameter, gradient in zip(self.net.parameters(), self.gradients, strict=True):
+            parameter.grad = torch.from_numpy(gradient)
 
 
 class NumpyOptimizer(torch.optim.Optimizer):
@@ -63,7 +64,7 @@ class NumpyOptimizer(torch.optim.Optimizer):
         groups: parameter groups of named torch parameters, float32 on the CPU; `weight_decay` may
             differ between groups.
         make_rule: a class of `numpy_net.OPTIMIZERS`.
-        knobs: of that class.
+        options: of that class.
     """
 
     def __init__(
@@ -71,19 +72,21 @@ class NumpyOptimizer(torch.optim.Optimizer):
         groups: Sequence[dict[str, Any]],
         *,
         make_rule: Callable[..., numpy_net.Optimizer],
-        **knobs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(groups, {"lr": knobs["lr"], "weight_decay": knobs["weight_decay"]})
+        super().__init__(groups, {"lr": options["lr"], "weight_decay": options["weight_decay"]})
         self._parameters = [p for group in self.param_groups for p in group["params"]]
         decays = [g["weight_decay"] for g in self.param_groups for _ in g["params"]]
         arrays = [parameter.detach().numpy() for parameter in self._parameters]  # views
-        self.rule = make_rule(arrays, **{**knobs, "weight_decay": decays})
+        self.rule = make_rule(arrays, **{**options, "weight_decay": decays})
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Updates every parameter by its gradient; takes no closure."""
-        assert closure is None
-        self.rule.lr = self.param_groups[0]["lr"]  # what the schedule says
-        self.rule.step([parameter.grad.numpy() for parameter in self._parameters])
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter by its gradient, which `closure` makes if there is one."""
+        loss = None if closure is None else closure()
+        self.rule.lr = self.param_groups[0]["lr"]  # as the scheduler has set it
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            self.rule.step([parameter.grad.numpy() for parameter in self._parameters])
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's, and the state of the rule as tensors: `weights_only` reads no NumPy array."""
@@ -117,10 +120,10 @@ def numpy_mlp(net: nn.Module, activation: str) -> numpy_net.MLP:
 
 def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], NumpyOptimizer]:
     """A maker of the optimizer that a config asks for, to be called with parameter groups."""
-    knobs = _knobs(config)
-    knobs["lr"] = config.optimizer.lr * config.lr_scale
+    options = _options(config)
+    options["lr"] = config.optimizer.lr * config.lr_multiplier
     make_rule = numpy_net.OPTIMIZERS[config.optimizer._target_.rpartition(".")[2]]
-    return lambda groups: NumpyOptimizer(groups, make_rule=make_rule, **knobs)
+    return partial(NumpyOptimizer, make_rule=make_rule, **options)
 
 
 def limits(config: DictConfig) -> Iterator[str]:
@@ -128,7 +131,7 @@ def limits(config: DictConfig) -> Iterator[str]:
     model, trainer = config.model, config.trainer
     yield from _optimizer_limits(config)
     if model._target_ != TARGET:
-        yield f"model._target_ is {model._target_}; NumPy has {TARGET} alone"
+        yield f"model._target_ is {model._target_}; NumPy has {TARGET} only"
     if model.get("batch_norm"):
         yield "model.batch_norm is true; its backward pass is not written by hand"
     dropout = model.get("dropout", 0.0)
@@ -136,18 +139,18 @@ def limits(config: DictConfig) -> Iterator[str]:
         yield f"model.dropout is {dropout}; NumPy has none"
     if model.get("activation", "relu") not in ACTIVATIONS:
         yield f"model.activation is {model.activation}; NumPy has {', '.join(ACTIVATIONS)}"
-    for knob, value, plain in (
+    for option, value, plain in (
         ("trainer.precision", trainer.precision, "32-true"),
         ("trainer.strategy", trainer.strategy, "auto"),
         ("trainer.devices", trainer.devices, 1),
-        ("trainer.compile", trainer.compile, False),
+        ("compile", config.compile, False),
         ("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1),
-        ("trainer.gradient_clip_norm", trainer.gradient_clip_norm, None),
-        ("label_smoothing", config.label_smoothing, 0.0),
+        ("trainer.gradient_clip_val", trainer.gradient_clip_val, None),
+        ("module.label_smoothing", config.module.get("label_smoothing", 0.0), 0.0),
         ("num_replicas", config.num_replicas, 1),
     ):
         if value != plain:
-            yield f"{knob} is {value}; allowed: {'null' if plain is None else plain}"
+            yield f"{option} is {value}; allowed: {'null' if plain is None else plain}"
     others = torch.cuda.is_available() or torch.backends.mps.is_available()
     if trainer.accelerator not in ("cpu", "auto") or (trainer.accelerator == "auto" and others):
         yield f"trainer.accelerator is {trainer.accelerator}; NumPy has the CPU: trainer=cpu"
@@ -160,17 +163,17 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         yield f"optimizer={config.optimizer.name} is {config.optimizer._target_}; NumPy has {rules}"
         return
     known = inspect.signature(numpy_net.OPTIMIZERS[rule]).parameters
-    for knob in _knobs(config):
-        if knob not in known:
-            yield f"optimizer.{knob} is no knob of NumPy's {rule}"
+    for option in _options(config):
+        if option not in known:
+            yield f"optimizer.{option} is no option of NumPy's {rule}"
 
 
-def _knobs(config: DictConfig) -> dict[str, Any]:
-    """The optimizer's knobs without what only torch's kernels need."""
+def _options(config: DictConfig) -> dict[str, Any]:
+    """The optimizer's options without what only torch's kernels need."""
     node = OmegaConf.to_container(config.optimizer, resolve=True)
     assert isinstance(node, dict)
     return {
-        str(knob): value
-        for knob, value in node.items()
-        if knob != "name" and str(knob)[0] != "_" and knob not in KERNEL_KNOBS
+        str(option): value
+        for option, value in node.items()
+        if option != "name" and str(option)[0] != "_" and option not in KERNEL_OPTIONS
     }

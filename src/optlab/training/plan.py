@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from optlab.training import record as records
-from optlab.training.own_code import changed_since
+from optlab.training.code_fingerprint import changed_since
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
         state=state,
         to_train=config.rerun or not records.has_result(record),
         num_epochs=max(0, config.trainer.max_epochs - num_done),
-        train_fraction=config.data.train_fraction,
-        problem=(config.data.name, config.model.name),
+        train_fraction=config.data.get("train_fraction", 1.0),
+        problem=(str(config.data.get("name")), str((config.model or {}).get("name"))),
     )
 
 
@@ -107,7 +107,7 @@ def _seconds_per_epoch(run: PlannedRun, finished: Sequence[dict[str, Any]]) -> f
         try:
             if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
                 together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
-                share = run.train_fraction / record["config"]["data"]["train_fraction"]
+                share = run.train_fraction / record["config"]["data"].get("train_fraction", 1.0)
                 train_s = record["train_time_s"]
                 # Does not shrink with the images; unknown of a run that was interrupted, whose
                 # wall time is that of its last process

@@ -12,17 +12,21 @@ REFRESH_INTERVAL_S = 0.2  # the bar costs nothing at five updates a second
 
 
 class RunProgress(Callback):
-    """One bar over all optimizer steps of the run: what a user waits for is the end of the run."""
+    """One bar over all optimizer steps of the run."""
 
-    def __init__(self, title: str, total_steps: int) -> None:
+    def __init__(self, title: str) -> None:
+        """
+        Args:
+            title: what the bar is called, such as the run's name.
+        """
         self.title = title
-        self.total_steps = total_steps
         self._bar: Progress | None = None
         self._shown_s = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._start_s = time.perf_counter()
-        if trainer.is_global_zero and sys.stderr.isatty():
+        has_bar = trainer.progress_bar_callback is not None  # such as RichProgressBar
+        if trainer.is_global_zero and sys.stderr.isatty() and not has_bar:
             from rich.console import Console
 
             self._bar = Progress(
@@ -36,7 +40,10 @@ class RunProgress(Callback):
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                self.title, total=self.total_steps, completed=trainer.global_step, metrics=""
+                self.title,
+                total=trainer.estimated_stepping_batches,
+                completed=trainer.global_step,
+                metrics="",
             )
 
     def on_train_batch_end(
@@ -53,7 +60,10 @@ class RunProgress(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        values = f"val loss {metrics['val/loss']:.4f}, val accuracy {metrics['val/accuracy']:.2%}"
+        values = ""
+        if {"val/loss", "val/accuracy"} <= metrics.keys():
+            loss, accuracy = metrics["val/loss"], metrics["val/accuracy"]
+            values = f"val loss {loss:.4f}, val accuracy {accuracy:.2%}"
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=trainer.global_step, metrics=values, refresh=True

@@ -11,10 +11,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
 
 from optlab.files import whole_file
 
@@ -25,8 +28,8 @@ RESULTS = ("finished", "diverged")  # outcomes that training again would only re
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
 
 
-class Refused(ValueError):
-    """A config that contradicts itself: told, and nothing is recorded, for nothing was begun."""
+class ConfigError(ValueError):
+    """A config that contradicts itself. It is reported and not recorded: nothing was started."""
 
 
 def write_record(run_dir: Path, record: dict[str, Any]) -> None:
@@ -128,14 +131,45 @@ def marked_with(outputs: Path, command_id: str) -> list[Path]:
 
 
 def command(overrides: list[str]) -> str:
-    """The command that repeats a run alone."""
-    return f"python train.py {shlex.join(overrides)}".strip()
+    """The command that repeats one run by itself, also if it was a run of an experiment's sweep."""
+    in_sweep = any(override.startswith("experiment=") for override in overrides)
+    mode = ["hydra.mode=RUN"] if in_sweep else []  # an experiment may set MULTIRUN
+    return f"python train.py {shlex.join([*_config_dir(), *overrides, *mode])}".strip()
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
+def _config_dir() -> list[str]:
+    """`--config-dir PATH` where the command had one."""
+    if not HydraConfig.initialized():
+        return []
+    sources = HydraConfig.get().runtime.config_sources
+    paths = [source.path for source in sources if source.provider == "command-line"]
+    return ["--config-dir", paths[0]] if paths else []
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Every `_target_` in nested dicts and lists."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key == "_target_" and value is not None:
+                yield str(value)
+            else:
+                yield from targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from targets(value)
+
+
+def versions(config: dict[str, Any] | None = None) -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on.
+
+    Args:
+        config: a run's identity; the packages that its `_target_`s come from are included.
+    """
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    modules = {target.partition(".")[0] for target in targets(config)}
+    by_module = packages_distributions() if modules else {}
+    used = {package for module in modules for package in by_module.get(module, ())}
+    for package in [*PACKAGES, *sorted(used - set(PACKAGES))]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -3,22 +3,291 @@
 A small network leaves most of a GPU idle, so R of them in one program cost little more than one.
 Every parameter of the stack has a leading dimension R; an optimizer that treats each weight by
 itself needs no change, since the gradient of the summed losses is each replica's own.
+
+Everything that knows of replicas is in this module, except for the loader's batches of several
+seeds. Each replica has the folder, the files and the record of the run of its seed.
 """
 
 import copy
+import time
+import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from optlab.optim import param_groups
-from optlab.training.checkpoints import save_atomically
+from optlab.training import build, describe
+from optlab.training import record as records
+from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.classifier import ImageClassifier
+from optlab.training.clock import TrainingClock
+from optlab.training.code_fingerprint import own_code
+from optlab.training.csv_metrics import CSVMetrics, Diverged
+from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults
+from optlab.training.identity import replicas, run_dir
+from optlab.training.metrics import ClassificationMetrics
+from optlab.training.process import prepare_process
+from optlab.training.run import (
+    clear,
+    finish,
+    fit,
+    load_state,
+    only_process_in,
+    show,
+    to_train,
+    train,
+)
+from optlab.training.validate import on_cuda
+
+
+def run_replicas(config: DictConfig) -> list[dict[str, Any]]:
+    """Train the replicas of a config that have no result yet; return their records."""
+    with ExitStack() as locks:
+        for replica in replicas(config):
+            if to_train(replica, run_dir(replica)):
+                locks.enter_context(only_process_in(run_dir(replica)))
+        # Asked again, now that no other process can finish one any more
+        configs = [each for each in replicas(config) if to_train(each, run_dir(each))]
+        for replica in configs:
+            clear(replica, run_dir(replica))
+        if len(configs) > 1:
+            return train_replicas(configs)
+        return [train(each, run_dir(each)) for each in configs]
+
+
+def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
+    """Train two or more seeds of one configuration together; `run.train` is for one."""
+    config, started_at, start_s = configs[0], records.now(), time.perf_counter()
+    folders = [run_dir(each) for each in configs]
+    code = own_code(config)
+    prepare_process(config.num_threads, on_cuda=on_cuda(config))
+    datamodule = build.build_data(config)
+    datamodule.seeds = [each.seed for each in configs]
+    nets = [build.build_net(each, datamodule) for each in configs]
+    net = StackedNet([each for each in nets if each is not None])
+    module = build.build_module(config, net, datamodule, target=f"{__name__}.ReplicaClassifier")
+    assert isinstance(module, ReplicaClassifier)
+    origin = {"own_code": code, "dataset_checksum": datamodule.checksum}
+    # Of these seeds only: what is left to do may differ from one command to the next
+    seeds = zlib.crc32(repr(datamodule.seeds).encode())
+    resume = ResumeCheckpoint(folders[0], origin, f"{len(configs)}-replicas-{seeds:08x}")
+    checkpoint = resume_point(resume.path, config, datamodule.checksum)
+    clock = TrainingClock()
+    shared = SharedFate(len(configs))
+    csvs = [
+        ReplicaCSVMetrics(index, shared, folder, datamodule.num_classes, clock)
+        for index, folder in enumerate(folders)
+    ]
+    best = config.callbacks.best
+    keeps = ReplicaCheckpoints(folders, net, best.monitor, best.mode)
+    one = copy.deepcopy(config)
+    one.callbacks.best = None
+    callbacks = [clock, *csvs, *build.build_callbacks(one, module), keeps, shared, resume]
+    loggers = [build.build_loggers(each) for each in configs]
+    trainer = build.build_trainer(config, callbacks, [each for some in loggers for each in some])
+    for csv, own in zip(csvs, loggers, strict=True):
+        csv.own_loggers = own
+
+    fit(trainer, module, datamodule, checkpoint)
+    keeps.save_last()
+    new = []
+    for index, (each, folder) in enumerate(zip(configs, folders, strict=True)):
+        reason = shared.reasons.get(index)
+        single = net.single(index)
+        new.append(
+            {
+                **describe.describe_run(each, trainer, single, datamodule),
+                "own_code": code,
+                "status": "finished" if reason is None else "diverged",
+                "reason": reason,
+                **describe.validation_results(folder, each),
+                **describe.training_cost(
+                    trainer, clock.train_time_s / len(configs), csvs[index].num_images
+                ),
+                "replica": _replica_facts(net),
+                "started_at": started_at,
+            }
+        )
+    for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
+        if record["status"] == "finished" and trainer.is_global_zero:
+            _test(
+                record, index, trainer, module, datamodule, folder, loggers[index], configs[index]
+            )
+    for record, folder in zip(new, folders, strict=True):  # together: killed before, they resume
+        finish(record, folder, start_s, trainer)
+    return new
+
+
+def _test(
+    record: dict[str, Any],
+    index: int,
+    trainer: L.Trainer,
+    module: "ReplicaClassifier",
+    datamodule: Any,
+    folder: Path,
+    loggers: Sequence[Any],
+    config: DictConfig,
+) -> None:
+    """Test one replica at its last and at its best weights, as a network of its own."""
+    device = trainer.strategy.root_device
+    net = module.net.single(index).to(device).eval()
+    results = TestResults(datamodule.num_classes)
+    results.metrics.to(device)
+    train_batches = list(datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES))
+    for weights in ("last", "best"):
+        path = folder / "checkpoints" / f"{weights}.ckpt"
+        state = {name.removeprefix("net."): value for name, value in load_state(path).items()}
+        net.load_state_dict(state)
+        results.metrics.reset()
+        results._predictions.clear()
+        metrics = ClassificationMetrics(datamodule.num_classes).to(device)
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            for images, labels in datamodule.test_dataloader():
+                results.add(net(images), labels)
+            for images, labels in train_batches:
+                metrics.update(net(images), labels)
+        results.results = results.metrics.compute()
+        for split, found in (("test", results.results), ("train", metrics.compute())):
+            record[split] = record[split] or {}
+            record[split][weights] = {name: found[name].item() for name in ("loss", "accuracy")}
+    record["confusion_matrix"] = results.results["confusion"].tolist()
+    show(record, trainer, net, datamodule, results, folder, loggers)
+    describe.log_hyperparameters(list(loggers), config, record)
+
+
+def _replica_facts(net: "StackedNet") -> dict[str, Any]:
+    exact = not net.draws_random_numbers()
+    return {
+        "of": net.num_replicas,
+        "equality": "the seed alone, within float tolerance" if exact else "in distribution",
+    }
+
+
+class ReplicaClassifier(ImageClassifier):
+    """ImageClassifier of a StackedNet. Batches are (R, B, C, H, W) and (R, B) in training."""
+
+    net: "StackedNet"
+
+    def __init__(self, net: "StackedNet", *arguments: Any, **options: Any) -> None:
+        super().__init__(net, *arguments, **options)
+        classes = self.val_metrics.num_classes
+        self.replica_metrics = nn.ModuleList(
+            ClassificationMetrics(classes) for _ in range(net.num_replicas)
+        )
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        images, labels = batch
+        logits = self(images)  # (R, B, num_classes)
+        losses = F.cross_entropy(
+            logits.flatten(0, 1),
+            labels.flatten(),
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
+        losses = losses.reshape(labels.shape).mean(dim=1)  # (R,)
+        # The sum's gradient is each replica's own: no parameter is shared
+        return {"loss": losses.sum(), "losses": losses.detach(), "logits": logits.detach()}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        for metrics, logits in zip(self._metrics(), self(images), strict=True):
+            metrics.update(logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        results = [metrics.compute() for metrics in self._metrics()]
+        self.validation = [
+            {name: result[name].item() for name in ("loss", "accuracy")} for result in results
+        ]
+        for metrics in self._metrics():
+            metrics.reset()
+        for name in ("loss", "accuracy"):
+            mean = sum(each[name] for each in self.validation) / len(self.validation)
+            self.log(f"val/{name}", mean, logger=False)
+
+    def _metrics(self) -> list[ClassificationMetrics]:
+        return [each for each in self.replica_metrics if isinstance(each, ClassificationMetrics)]
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.net.param_groups(decay_norm_and_bias=self.decay_norm_and_bias)
+
+
+class SharedFate(Callback):
+    """Ends the training when every replica has diverged, and remembers why each did."""
+
+    def __init__(self, num_replicas: int) -> None:
+        self.num_replicas = num_replicas
+        self.reasons: dict[int, str] = {}  # replica -> why it diverged
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"reasons": dict(self.reasons)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.reasons = dict(state_dict["reasons"])
+
+    def diverged(self, replica: int, reason: str) -> None:
+        """Note that a replica has diverged.
+
+        Raises:
+            Diverged: if none is left.
+        """
+        self.reasons.setdefault(replica, reason)
+        if len(self.reasons) == self.num_replicas:
+            raise Diverged(self.reasons[0])
+
+
+class ReplicaCSVMetrics(CSVMetrics):
+    """CSVMetrics of one replica."""
+
+    logged = ("train/", "val/")
+
+    def __init__(self, replica: int, shared: SharedFate, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.replica = replica
+        self.shared = shared
+        self.own_loggers: list[Any] = []
+        self.time_share = 1 / shared.num_replicas
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(replica=self.replica)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._looks_at_once = False  # one replica's divergence does not end the others
+
+    def _loss_of(self, outputs: Any) -> Tensor | None:
+        losses: Tensor = outputs["losses"]
+        return losses[self.replica]
+
+    def _logits_of(self, outputs: Any) -> Tensor | None:
+        logits: Tensor = outputs["logits"]
+        return logits[self.replica]
+
+    def _labels_of(self, batch: Any) -> Tensor:
+        labels: Tensor = batch[1]
+        return labels[self.replica]
+
+    def _validation(self, trainer: L.Trainer) -> tuple[float, float]:
+        module = trainer.lightning_module
+        assert isinstance(module, ReplicaClassifier)
+        found = module.validation[self.replica]
+        return found["loss"], found["accuracy"]
+
+    def _loggers(self, trainer: L.Trainer) -> list[Any]:
+        return self.own_loggers
+
+    def _check(self, reason: str | None) -> None:
+        if reason is not None:
+            self.shared.diverged(self.replica, reason)
 
 
 class StackedNet(nn.Module):
@@ -55,10 +324,10 @@ class StackedNet(nn.Module):
         )
         return logits
 
-    def param_groups(self, weight_decay_on: str) -> list[dict[str, Any]]:
+    def param_groups(self, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
         """The groups of the single network, with the stacked parameters in them."""
         stacked = dict(self.stacked.named_parameters())
-        groups = param_groups(self._skeleton[0], weight_decay_on)
+        groups = param_groups(self._skeleton[0], decay_norm_and_bias=decay_norm_and_bias)
         for group in groups:
             group["params"] = [(name, stacked[name]) for name, _ in group["params"]]
         return groups
@@ -75,13 +344,6 @@ class StackedNet(nn.Module):
             {name: tensor[replica] for name, tensor in self.stacked.state_dict().items()}
         )
         return net
-
-    def load_states(self, states: Sequence[dict[str, Tensor]]) -> None:
-        """Takes the states of all replicas, each as `state_of` gives it."""
-        names = self.stacked.state_dict()
-        self.stacked.load_state_dict(
-            {name: torch.stack([state[f"net.{name}"] for state in states]) for name in names}
-        )
 
     def draws_random_numbers(self) -> bool:
         """Whether replicas equal the seed alone in distribution only: dropout shares one stream."""
@@ -106,13 +368,15 @@ class ReplicaCheckpoints(Callback):
         self.best = list(state_dict["best"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, ImageClassifier)
-        for replica, value in enumerate(pl_module.validation[self.metric]):
+        assert isinstance(pl_module, ReplicaClassifier)
+        for replica, validation in enumerate(pl_module.validation):
+            value = validation[self.metric]
             if self.sign * value > self.best[replica]:
                 self.best[replica] = self.sign * value
                 self._save(replica, "best")
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def save_last(self) -> None:
+        """Save the weights that training ended with."""
         for replica in range(len(self.folders)):
             self._save(replica, "last")
 

@@ -1,37 +1,36 @@
-"""One run from its config to its record: check, build, train, test, write down.
-
-A run with num_replicas = R goes the same way with R configs that differ in their seed, one stacked
-network, and a folder and a record for each.
-"""
+"""One run from its config to its record: check, build, train, test, write down."""
 
 import logging
-import pickle
 import shutil
-import struct
 import sys
 import time
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from optlab.training import build, outcome
+from optlab.training import build, describe
 from optlab.training import record as records
-from optlab.training.checkpoints import best_checkpoint, last_checkpoint
-from optlab.training.classifier import ImageClassifier
-from optlab.training.history import Diverged, History
-from optlab.training.identity import replicas, run_dir
-from optlab.training.own_code import changed_since, own_code
-from optlab.training.preflight import preflight
-from optlab.training.replicas import ReplicaCheckpoints, StackedNet
+from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
+from optlab.training.clock import TrainingClock
+from optlab.training.code_fingerprint import own_code
+from optlab.training.csv_metrics import CSVMetrics, Diverged
+from optlab.training.evaluate import (
+    TRAIN_EVAL_IMAGES,
+    TestResults,
+    evaluate,
+    write_classification_report,
+)
+from optlab.training.identity import run_dir
+from optlab.training.process import prepare_process
+from optlab.training.validate import on_cuda, validate_config
 
 log = logging.getLogger(__name__)
 
@@ -39,194 +38,253 @@ LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
 
 
 def run(config: DictConfig) -> list[dict[str, Any]]:
-    """Trains, tests and records the run of a config, or each of its replicas.
+    """Train, test and record the run of a config, or each of its replicas.
 
-    Goes on from the last checkpoint if there is one. Replicas that have a result are left alone,
-    unless rerun=true.
+    Resumes from the last checkpoint if there is one. What has a result is not trained again, unless
+    rerun=true.
 
     Returns:
-        The records of what was trained, replica by replica.
+        The records of what was trained: one, none if it was finished, or one a replica.
 
     Raises:
-        ValueError: for a config that contradicts itself, or data that is not there.
+        ValueError: for a config that contradicts itself, or data that is missing.
     """
-    preflight(config)
-    with ExitStack() as locks:
-        for replica in _to_train(config) if records.is_main_process() else ():
-            locks.enter_context(_alone_in(run_dir(replica)))
-        configs = _to_train(config)  # now that nobody else can finish one any more
-        folders = [run_dir(replica) for replica in configs]
-        for folder in folders if records.is_main_process() else ():
-            (folder / "record.json").unlink(missing_ok=True)  # of a failure, or not wanted any more
-            if config.rerun:
-                _forget(folder)
-        return _run(configs, folders) if configs else []
+    validate_config(config)
+    if config.num_replicas > 1:
+        from optlab.training.replicas import run_replicas
+
+        return run_replicas(config)
+    folder = run_dir(config)
+    with only_process_in(folder):
+        if not to_train(config, folder):
+            return []
+        clear(config, folder)
+        return [train(config, folder)]
 
 
-def _to_train(config: DictConfig) -> list[DictConfig]:
-    """The replicas that have no result yet; all of them with rerun=true."""
-    return [
-        replica
-        for replica in replicas(config)
-        if config.rerun or not records.has_result(records.read_record(run_dir(replica)))
-    ]
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Build the parts of one run, fit, test and write its record."""
+    started_at, start_s = records.now(), time.perf_counter()
+    code = own_code(config)  # as it is imported now, whatever is edited during the run
+    prepare_process(config.num_threads, on_cuda=on_cuda(config))
+    datamodule = build.build_data(config)
+    net = build.build_net(config, datamodule)
+    module = build.build_module(config, net, datamodule)
+    net = module if net is None else net
+    checksum = getattr(datamodule, "checksum", None)
+    resume = ResumeCheckpoint(folder, {"own_code": code, "dataset_checksum": checksum})
+    checkpoint = resume_point(resume.path, config, checksum)
+    clock, results = TrainingClock(), TestResults(datamodule.num_classes)
+    must_continue = checkpoint is not None or config.ckpt_path is None
+    csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
+    callbacks = [clock, csv, *build.build_callbacks(config, module), results, resume]
+    searches = [each for each in callbacks if isinstance(each, LearningRateFinder)]
+    # A checkpoint has what was found; a second search would make Lightning drop the checkpoint
+    if checkpoint is not None:
+        callbacks = [each for each in callbacks if each not in searches]
+    trainer = build.build_trainer(config, callbacks, build.build_loggers(config))
 
-
-def _run(configs: list[DictConfig], folders: list[Path]) -> list[dict[str, Any]]:
-    config, started_at, start_s = configs[0], records.now(), time.perf_counter()
-    code = own_code(config)  # as it is imported now, whatever is edited while the run goes on
-    build.prepare_process(config)
-    datamodule = build.build_data(config, [replica.seed for replica in configs])
-    nets = [build.build_net(replica, datamodule) for replica in configs]
-    net = nets[0] if len(nets) == 1 else StackedNet(nets)
-    classifier = build.build_classifier(config, net, datamodule)
-    origin = {"own_code": code, "dataset_checksum": datamodule.checksum}
-    history = History(folders, datamodule.num_classes, origin)
-    checkpoints, resume_point = _checkpoints(configs, folders, net)
-    trainer = build.build_trainer(configs, [history, *checkpoints], datamodule)
-
-    go_on = _can_go_on(resume_point, config, datamodule.checksum)
-    failure = _fit(trainer, classifier, datamodule, resume_point if go_on else None)
-    new = [
-        {
-            **outcome.describe_run(replica, trainer, net, datamodule),
-            "own_code": code,
-            "status": "finished",
-            "reason": None,
-            **outcome.validation_results(folder, config),
-            **outcome.training_cost(trainer, history),
-            "started_at": started_at,
-        }
-        for replica, folder in zip(configs, folders, strict=True)
-    ]
-    for index, reason in history.diverged.items():
-        new[index] |= {"status": "diverged", "reason": reason}
-    if failure is None:
-        outcome.test(new, trainer, classifier, datamodule, folders)
-    for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
-        if trainer.is_global_zero and record["status"] == "finished":
-            try:
-                _show(config, trainer, classifier, datamodule, record, folder, index)
-            except Exception as error:  # the result stands without its pictures
-                log.exception("no pictures")
-                told = (
-                    f"{folder}: pictures could not be made ({error}); train.log has the traceback"
-                )
-                print(told, file=sys.stderr)
-    for record, folder in zip(new, folders, strict=True):  # together: killed before, they go on
-        record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
+    reason = fit(trainer, module, datamodule, checkpoint or config.ckpt_path)
+    if checkpoint is not None and not csv.has_started:  # killed after its last epoch
+        if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+            resume.path.unlink()  # its average is put in place at the end of a training only
+            return train(config, folder)
+        module.load_state_dict(load_state(checkpoint))
+    record = {
+        **describe.describe_run(config, trainer, net, datamodule),
+        "own_code": code,
+        "status": "finished" if reason is None else "diverged",
+        "reason": reason,
+        **describe.validation_results(folder, config),
+        **describe.training_cost(trainer, clock.train_time_s, csv.num_images),
+        "started_at": started_at,
+    }
+    if searches:
+        record["optimizer"]["lr"] = describe.first_lr(folder)
+    if reason is None:
+        test(config, record, trainer, module, datamodule, results, folder)
         if trainer.is_global_zero:
-            records.write_record(folder, record)
-            print(f"{folder}: {records.describe(record)}", flush=True)
-            # Replicas that this one belonged to will not go on together any more
-            for together in (folder / "checkpoints").glob("*-replicas-*.ckpt"):
-                together.unlink()
-    return new
+            show(record, trainer, net, datamodule, results, folder)
+            describe.log_hyperparameters(trainer.loggers, config, record)
+    finish(record, folder, start_s, trainer)
+    return record
 
 
-def _checkpoints(
-    configs: list[DictConfig], folders: list[Path], net: Any
-) -> tuple[list[Callback], Path]:
-    """What keeps the weights, and where the checkpoint to go on from lies."""
-    best = configs[0].callbacks.best
-    if not isinstance(net, StackedNet):
-        keep: list[Callback] = [best_checkpoint(folders[0], best.monitor, best.mode)]
-        last = last_checkpoint(folders[0], "last")
-    else:
-        keep = [ReplicaCheckpoints(folders, net, best.monitor, best.mode)]
-        # Of these seeds alone: what is left to do may differ from one command to the next
-        seeds = zlib.crc32(repr([replica.seed for replica in configs]).encode())
-        last = last_checkpoint(folders[0], f"{len(folders)}-replicas-{seeds:08x}")
-    return [*keep, last], Path(str(last.dirpath)) / f"{last.filename}.ckpt"
-
-
-def _fit(
-    trainer: L.Trainer, classifier: ImageClassifier, datamodule: Any, resume_point: Path | None
-) -> Diverged | None:
-    """Trains to the end; returns the divergence that ended it, if one did."""
+def fit(
+    trainer: L.Trainer, module: L.LightningModule, datamodule: Any, checkpoint: Path | str | None
+) -> str | None:
+    """Train to the end; return why the run diverged, or None."""
     try:
-        trainer.fit(
-            classifier,
-            datamodule=datamodule,
-            ckpt_path=resume_point,
-            weights_only=True,
-        )
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except Diverged as divergence:
         log.warning("diverged: %s", divergence)
-        return divergence
+        return str(divergence)
+    except MisconfigurationException as error:  # which says all that a user can act on
+        raise ValueError(str(error)) from error
     return None
 
 
-def _can_go_on(resume_point: Path, config: DictConfig, checksum: str) -> bool:
-    """Whether there is a checkpoint to go on from; one that cannot be trusted is refused."""
-    if not resume_point.is_file():
-        return False
-    try:
-        state = torch.load(resume_point, weights_only=True, mmap=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
-        raise ValueError(
-            f"{resume_point} is damaged: {error}.\n\nhint: rerun=true starts this run anew"
-        ) from error
-    if "loops" not in state:  # a replica's own: its weights alone, good to look at
-        return False
-    if resume_point.name == "last.ckpt" and not resume_point.with_name("best.ckpt").is_file():
-        raise ValueError(
-            f"{resume_point.with_name('best.ckpt')} is not there any more: the weights of the best "
-            "epoch so far are lost.\n\nhint: rerun=true starts this run anew"
-        )
-    if "stopped" not in state:
-        raise ValueError(
-            f"{resume_point} was written by an older version, which this one cannot go on from."
-            "\n\nhint: rerun=true starts this run anew"
-        )
-    if state.get("dataset_checksum", checksum) != checksum:
-        raise ValueError(
-            f"the images of data={config.data.name} changed since {resume_point} was written: "
-            "those that were trained on might be validated on now.\n\n"
-            "hint: rerun=true starts this run anew; with the former images it goes on"
-        )
-    changed = changed_since(config, state)
-    if changed:
-        raise ValueError(
-            f"{' and '.join(changed)} changed since {resume_point} was written: the run would be "
-            "half of the one code, half of the other.\n\n"
-            "hint: rerun=true starts this run anew; with the change undone it goes on"
-        )
-    return True
-
-
-def _show(
+def test(
     config: DictConfig,
-    trainer: L.Trainer,
-    classifier: ImageClassifier,
-    datamodule: Any,
     record: dict[str, Any],
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    datamodule: Any,
+    results: TestResults,
     folder: Path,
-    index: int,
 ) -> None:
-    """The classification report and the pictures of one finished run."""
-    outcome.write_classification_report(folder, record)
-    if not config.callbacks.figures:
-        return
-    from optlab.training.figures import draw, pictures_of, show_graph
+    """Read the test set, now that nothing is left to choose, and complete the record.
 
-    net = classifier.net.single(index) if isinstance(classifier.net, StackedNet) else classifier.net
-    # Over several devices each has seen a share of the test images: no picture of single ones
-    alone = trainer.world_size == 1
-    predictions = outcome.TestPredictions.of(classifier, index) if alone else None
-    logger = trainer.loggers[index] if trainer.loggers else None
-    board = None
-    if config.callbacks.tensorboard_figures and isinstance(logger, TensorBoardLogger):
-        board = logger
-    pictures = pictures_of(folder, record, predictions, datamodule.test_pictures, net.state_dict())
-    draw(pictures, folder / "figures", board, record["num_steps"])
-    if board is not None:
-        show_graph(board, net, next(iter(datamodule.val_dataloader())).images[:1])
+    Adds results on the test set and on training images, at the last and at the best weights, and
+    the confusion matrix of the best weights. The module is left with the best weights.
+    """
+    _settle_last_weights(config, record, trainer, module, datamodule, folder)
+    _evaluate(record, "last", trainer, module, datamodule, results)
+    best = folder / "checkpoints" / "best.ckpt"
+    validation = record["validation"]
+    if validation and validation["best"] != validation["last"]:
+        module.load_state_dict(load_state(best))
+        _evaluate(record, "best", trainer, module, datamodule, results)
+    else:
+        for split in ("train", "test"):
+            if record[split] is not None:
+                record[split]["best"] = record[split]["last"]
+    record["confusion_matrix"] = results.results["confusion"].tolist()
+
+
+def _settle_last_weights(
+    config: DictConfig,
+    record: dict[str, Any],
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    datamodule: Any,
+    folder: Path,
+) -> None:
+    """Validate weights that changed after the last epoch of epochs.csv.
+
+    StochasticWeightAveraging and its kind put their average in place when training ends, or in an
+    extra epoch that renews the statistics of batch normalization. It is the run's last weights
+    then, and its best ones where validation likes it best.
+    """
+    last = folder / "checkpoints" / "last.ckpt"
+    if not last.is_file():  # fast_dev_run writes none
+        return
+    checkpoint = torch.load(last, weights_only=True, map_location="cpu")
+    saved, final = checkpoint["state_dict"], module.state_dict()
+    is_of_last_row = checkpoint["epoch"] + 1 == record["num_epochs"]
+    if is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved):
+        return
+    if not record["validation"]:
+        return
+    metrics = evaluate(trainer, module, datamodule.val_dataloader(), datamodule.num_classes)
+    result = {name: metrics[name].item() for name in ("loss", "accuracy")}
+    validation = record["validation"]
+    validation["last"] = {**validation["last"], **result}
+    state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
+    if trainer.is_global_zero:
+        save_atomically(state, last)
+    chosen = (config.callbacks or {}).get("best")
+    monitor = chosen.get("monitor", "val/accuracy") if chosen else "val/accuracy"
+    name, is_max = monitor.removeprefix("val/"), not (chosen and chosen.get("mode") == "min")
+    gain = result[name] - validation["best"][name]
+    if not chosen or (gain > 0 if is_max else gain < 0):
+        validation["best"] = validation["last"]
+        if trainer.is_global_zero:
+            save_atomically(state, folder / "checkpoints" / "best.ckpt")
+
+
+def _evaluate(
+    record: dict[str, Any],
+    weights: str,
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    datamodule: Any,
+    results: TestResults,
+) -> None:
+    loggers, trainer.loggers = trainer.loggers, []  # they get the test with the hyperparameters
+    trainer.test(module, datamodule=datamodule, verbose=False)
+    trainer.loggers = loggers
+    found = {"test": results.results}
+    if hasattr(datamodule, "train_eval_dataloader"):
+        batches = datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES)
+        found["train"] = evaluate(trainer, module, batches, datamodule.num_classes)
+    for split, metrics in found.items():
+        record[split] = record[split] or {}
+        record[split][weights] = {name: metrics[name].item() for name in ("loss", "accuracy")}
+
+
+def show(
+    record: dict[str, Any],
+    trainer: L.Trainer,
+    net: Any,
+    datamodule: Any,
+    results: TestResults,
+    folder: Path,
+    loggers: Sequence[Any] | None = None,
+) -> None:
+    """Write the classification report and the figures of one finished run."""
+    from optlab.training.figures import RunFigures
+
+    try:
+        write_classification_report(folder, record)
+        # Over several devices each has seen a share of the test images: no picture of single ones
+        predictions = results.predictions if trainer.world_size == 1 else None
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RunFigures):
+                shown = trainer.loggers if loggers is None else loggers
+                callback.draw(folder, record, predictions, net, datamodule, shown)
+    except Exception as error:  # the result stands without its pictures
+        log.exception("no figures")
+        message = f"{folder}: figures could not be made ({error}); train.log has the traceback"
+        print(message, file=sys.stderr)
+
+
+def finish(record: dict[str, Any], folder: Path, start_s: float, trainer: L.Trainer) -> None:
+    """Write the record, last of all."""
+    record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
+    if trainer.is_global_zero:
+        records.write_record(folder, record)
+        print(f"{folder}: {records.describe(record)}", flush=True)
+        # Replicas that this run belonged to will not resume together any more
+        for together in (folder / "checkpoints").glob("*-replicas-*.ckpt"):
+            together.unlink()
+
+
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a checkpoint, on the CPU."""
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")[
+        "state_dict"
+    ]
+    return state
+
+
+def to_train(config: DictConfig, folder: Path) -> bool:
+    """Whether the run has no result yet, or is to be trained again."""
+    return bool(config.rerun) or not records.has_result(records.read_record(folder))
+
+
+def clear(config: DictConfig, folder: Path) -> None:
+    """Remove the record of a failure, and with rerun=true what an earlier training left."""
+    if not records.is_main_process():
+        return
+    (folder / "record.json").unlink(missing_ok=True)
+    if config.rerun:
+        for name in ("checkpoints", "figures", "lightning_csv"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for events in folder.glob("events.out.tfevents.*"):
+            events.unlink()
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the system frees if the process dies."""
+def only_process_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system frees if the process dies.
+
+    Raises:
+        ValueError: if another process is training there.
+    """
+    if not records.is_main_process():
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -240,11 +298,3 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _forget(folder: Path) -> None:
-    """Removes what an earlier training of the same run left."""
-    for name in ("checkpoints", "figures", "lightning_csv"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for events in folder.glob("events.out.tfevents.*"):
-        events.unlink()

@@ -31,7 +31,7 @@ class Model(_Reply):
     network: str
     optimizer: str
     seed: int
-    lr: float | None = Field(description="learning rate that was used, lr_scale included")
+    lr: float | None = Field(description="learning rate that was used, lr_multiplier included")
     num_parameters: int | None
     num_epochs: int | None
     train_time_s: float | None

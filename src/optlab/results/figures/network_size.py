@@ -53,7 +53,7 @@ class NetworkSize(Picture):
         if not groups:
             raise ValueError(
                 f"{problem.name} has no finished CNN.\n\n"
-                "hint: python train.py -m experiment=mnist_cnn_size"
+                "hint: python train.py experiment=mnist_cnn_size"
             )
         return cls(
             labels=[_filters(group) for group in groups],

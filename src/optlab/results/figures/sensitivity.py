@@ -28,7 +28,7 @@ class LRSensitivity(Picture):
 
     The label is the optimizer, and whatever else was tuned separately: two batch sizes, two lines.
 
-    `knob` names the x axis: `lr`, or `lr_scale` where all optimizers share that grid. With
+    `knob` names the x axis: `lr`, or `lr_multiplier` where all optimizers share that grid. With
     `joined` False (a random search moved other knobs as well) the points are not connected.
     """
 
@@ -72,12 +72,16 @@ class LRSensitivity(Picture):
             self._draw(ax, name, rates, styles[name]) for name, rates in lines.items()
         ]
         ticks = sorted({point.rate for point in self.points})
-        if len(ticks) <= 7 and self.knob == "lr_scale":
+        if len(ticks) <= 7 and self.knob == "lr_multiplier":
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             ax.minorticks_off()
         ax.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
         grid(ax)
-        name = "lr_scale (factor on each optimizer's rate)" if self.knob == "lr_scale" else "lr"
+        name = (
+            "lr_multiplier (factor on each optimizer's rate)"
+            if self.knob == "lr_multiplier"
+            else "lr"
+        )
         axis_names(ax, f"learning rate: {name}", "best validation accuracy (%)")
         crossed = any(number for rates in lines.values() for _, _, number in rates)
         in_part = any(number and found for rates in lines.values() for _, found, number in rates)

@@ -1,0 +1,71 @@
+"""Means over seeds as TensorBoard runs of their own, next to the runs that they are means of."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from optlab.results import Study
+from optlab.results.groups import Group
+
+FOLDER = "mean"  # within the study; TensorBoard shows <study>/mean/<configuration>_N_runs
+CURVES = ("train/accuracy", "train/loss", "val/accuracy", "val/loss")
+
+
+def write_mean_curves(study: Study) -> list[Path]:
+    """Write the mean curves of every configuration with several finished runs.
+
+    Only for a study whose runs wrote to TensorBoard. What an earlier call wrote is replaced.
+
+    Returns:
+        The folders that were written.
+    """
+    target = study.folder / FOLDER
+    shutil.rmtree(target, ignore_errors=True)
+    written = []
+    for problem in study.problems:
+        several = len(study.problems) > 1
+        for group in problem.groups:
+            if len(group.finished) < 2 or not any(map(_has_events, group.finished)):
+                continue
+            name = f"{problem.name} {group.label}" if several else group.label
+            name = re.sub(r"[^\w.=+·-]+", "_", f"{name}, {len(group.finished)} runs")
+            _write(target / name, mean_curves(group))
+            written.append(target / name)
+    return written
+
+
+def mean_curves(group: Group) -> pd.DataFrame:
+    """Mean over a configuration's finished runs, a row for each epoch that all of them reached.
+
+    Returns:
+        Columns `step` (the median over the runs) and CURVES, indexed by epoch.
+    """
+    epochs = pd.concat([run.epochs.set_index("epoch") for run in group.finished])
+    by_epoch = epochs.groupby(level="epoch")
+    reached = by_epoch.size() == len(group.finished)
+    means = by_epoch[list(CURVES)].mean()
+    means.insert(0, "step", by_epoch["step"].median())
+    return means[reached]
+
+
+def _write(folder: Path, means: pd.DataFrame) -> None:
+    writer = EventFileWriter(str(folder))
+    for _, row in means.iterrows():
+        values = [
+            Summary.Value(tag=curve, simple_value=row[curve])
+            for curve in CURVES
+            if pd.notna(row[curve])
+        ]
+        summary = Summary(value=values)
+        writer.add_event(Event(wall_time=time.time(), step=int(row["step"]), summary=summary))
+    writer.close()
+
+
+def _has_events(run: object) -> bool:
+    return any(run.folder.glob("events.out.tfevents.*"))  # type: ignore[attr-defined]

@@ -1,0 +1,77 @@
+"""Callbacks that OptLab adds to a run in code, because its numbers depend on them."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from optlab.seeds import epoch_seed
+
+
+class SeedEpochs(Callback):
+    """Seeds torch at each epoch from (seed, epoch), so that a resumed run draws the same numbers.
+
+    A DataLoader that shuffles draws its order when it is iterated. Lightning begins that for the
+    first epoch of a process before this hook, for every later epoch after it. Beginning again here
+    gives an epoch the same order in a fresh and in a resumed run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._is_first_epoch = True
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch))
+        if self._is_first_epoch and trainer.fit_loop._data_fetcher is not None:
+            iter(trainer.fit_loop._data_fetcher)
+        self._is_first_epoch = False
+
+
+class UnfreezeBody(Callback):
+    """Tells a network with `set_epoch` which epoch begins, so that it can unfreeze its body."""
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.net.set_epoch(trainer.current_epoch)
+
+
+class OptimizerModes(Callback):
+    """Switches optimizers that have `train` and `eval`, as schedule-free ones do.
+
+    They evaluate at another point than the one they take gradients at. What is saved at the end of
+    an epoch is the point that was evaluated.
+    """
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._switch(trainer, "train")
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._switch(trainer, "eval")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if not (loop._num_ready_batches_reached() or trainer.should_stop):
+            self._switch(trainer, "train")  # the epoch continues
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._switch(trainer, "eval")
+
+    @staticmethod
+    def _switch(trainer: L.Trainer, mode: str) -> None:
+        for optimizer in trainer.optimizers:
+            switch = getattr(optimizer, mode, None)
+            if callable(switch):
+                switch()
+
+
+class StopAtMaxSteps(Callback):
+    """Ends a run at `trainer.max_steps` with a validation, so that its last weights are judged."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True

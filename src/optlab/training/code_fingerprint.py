@@ -1,0 +1,57 @@
+"""Whether classes that a user wrote are still what a run was trained with.
+
+A run is recognised by its config, which names classes and holds no code: an optimizer that was
+edited would keep its old results without a word. No torch here, and nothing of theirs is imported.
+"""
+
+import hashlib
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from optlab.training.identity import identity
+from optlab.training.record import targets
+
+INSTALLED = ("site-packages", "dist-packages")  # what lies there has a version of its own
+
+
+def own_code(config: DictConfig) -> dict[str, str]:
+    """Fingerprints of the user's own modules that a run's classes come from, by name.
+
+    Of a package all its Python files count, since nobody knows which of them its classes use;
+    what the modules import from beside them does not.
+    """
+    names = sorted({target.partition(".")[0] for target in targets(identity(config))})
+    return {name: found for name in names if (found := _fingerprint(name))}
+
+
+def changed_since(config: DictConfig, record: dict[str, Any]) -> list[str]:
+    """Names of the modules that have changed since a record or a checkpoint was written."""
+    then = record.get("own_code") or {}
+    return [name for name, now in own_code(config).items() if then.get(name, now) != now]
+
+
+@cache
+def _fingerprint(name: str) -> str | None:
+    """16 hexadecimal digits; None for what is installed, built in or not to be found."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or name == "optlab" or name in sys.stdlib_module_names:
+        return None
+    if spec.submodule_search_locations:
+        folders = map(Path, spec.submodule_search_locations)
+        files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+    else:
+        files = [Path(spec.origin)] if spec.has_location and spec.origin else []
+    if not files or any(place in files[0].parts for place in INSTALLED):
+        return None
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

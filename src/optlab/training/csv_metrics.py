@@ -1,0 +1,336 @@
+"""CSVMetrics: what a run leaves behind while it trains, as steps.csv and epochs.csv.
+
+The two files are the source of every report, and loggers get the same numbers. Step rows are
+written every few seconds and at the end of an epoch, before the checkpoint of that epoch. A run
+that resumes from a checkpoint drops the rows that came after it, so the files of a resumed run
+equal those of a run that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from optlab.files import whole_file
+from optlab.results.records import EPOCH_COLUMNS, STEP_COLUMNS
+from optlab.training.clock import TrainingClock
+
+# A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
+# epoch, is no rough patch: the weights have blown up, even where no number is infinite yet.
+DIVERGENCE_FACTOR = 10.0
+DIVERGENCE_WINDOW = 100  # optimizer steps whose median is looked at
+WRITE_INTERVAL_S = 2.0  # seconds between two looks at the device within an epoch
+COUNT_EVERY = 64  # batches whose predictions are counted at once: one kernel instead of many
+
+
+class Diverged(Exception):
+    """Training has left every useful region; the message says at which step and how."""
+
+
+class CSVMetrics(Callback):
+    """Writes the CSV files, feeds the loggers and ends a run that diverges.
+
+    It reads the loss that `training_step` returned at its first evaluation within an optimizer
+    step: LBFGS and two-pass optimizers evaluate it several times. `train/accuracy` comes from the
+    "logits" of a `training_step` that returns {"loss": ..., "logits": ...}; it is empty for one
+    that does not. Validation metrics are those that the module logged as `val/loss` and
+    `val/accuracy`.
+    """
+
+    time_share = 1.0  # of the clock; replicas share its time
+    logged: tuple[str, ...] = ("train/",)  # what loggers get from here; the module logs the others
+
+    def __init__(
+        self, run_dir: Path, num_classes: int, clock: TrainingClock, *, must_continue: bool = True
+    ) -> None:
+        """
+        Args:
+            run_dir: folder of the two files.
+            num_classes: sets the loss of a network that knows nothing, log(num_classes) nats.
+            clock: measures the training time, and is stopped while files are written.
+            must_continue: whether a checkpoint to resume from needs its rows in the files; False
+                for a checkpoint of another run.
+        """
+        self.run_dir = run_dir
+        self.clock = clock
+        self.must_continue = must_continue
+        self.loss_limit = DIVERGENCE_FACTOR * math.log(max(num_classes, 2))
+        self.num_images = 0  # trained on so far
+        self.has_started = False  # whether this process has trained
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self._first_loss: Tensor | None = None  # of the batch that is trained on
+        self._group: list[Tensor] = []  # batch losses of the optimizer step in the making
+        self._losses: list[Tensor] = []  # () each, of the steps that are not yet written
+        self._lrs: list[float] = []
+        self._lr = math.nan
+        self._written: list[float] = []  # losses of the epoch's steps so far
+        self._predictions: list[tuple[Tensor, Tensor]] = []  # logits and labels, not yet counted
+        self._num_correct: Tensor | None = None
+        self._num_images = 0
+        self._has_validated = False
+
+    # --- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"num_images": self.num_images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.num_images = state_dict["num_images"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.has_started = True
+        # What a gradient scaler of 16-mixed hands to on_before_backward is scaled
+        self._is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        # On a GPU looking at a loss would wait for it, and of several devices each sees its own
+        # share: there the next writing is soon enough.
+        self._looks_at_once = pl_module.device.type == "cpu" and trainer.world_size == 1
+        self._step = trainer.global_step  # optimizer steps made so far
+        self._num_batches = 0  # of the optimizer step in the making
+        if not trainer.is_global_zero:
+            return
+        for name, columns in (("steps.csv", STEP_COLUMNS), ("epochs.csv", EPOCH_COLUMNS)):
+            last = keep_rows(self.run_dir / name, columns, "step", trainer.global_step)
+            if self.must_continue and last != trainer.global_step:
+                raise ValueError(
+                    f"{self.run_dir / name} ends at step {last}, but the checkpoint is of step "
+                    f"{trainer.global_step}: the run was trained in another way in between.\n\n"
+                    "hint: rerun=true starts it again from the beginning"
+                )
+
+    # --- one epoch -----------------------------------------------------------------------------
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._begin_epoch()
+        self._next_write_s = time.perf_counter() + WRITE_INTERVAL_S
+
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
+    ) -> None:
+        if self._first_loss is None:
+            self._first_loss = loss.detach()
+            self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        loss = self._loss_of(outputs)
+        self._first_loss = None
+        self._num_images += _num_images(batch)
+        logits = self._logits_of(outputs)
+        if logits is not None:
+            self._predictions.append((logits, self._labels_of(batch)))
+            if len(self._predictions) >= COUNT_EVERY:
+                self._count()
+        self._num_batches += 1
+        if loss is not None:
+            self._group.append(loss)
+        if trainer.accumulate_grad_batches > 1:
+            if trainer.fit_loop._should_accumulate():
+                return
+            # Lightning has divided each by accumulate_grad_batches; a last group may be shorter
+            scale = trainer.accumulate_grad_batches / self._num_batches
+            loss = torch.stack(self._group).sum() * scale if self._group else None
+        self._group.clear()
+        self._num_batches = 0
+        self._step += 1
+        if loss is None:  # training_step returned None: no loss, no row
+            return
+        self._losses.append(loss)
+        self._lrs.append(float(self._lr))
+        if self._looks_at_once and not math.isfinite(loss.item()):
+            with self.clock.stopped(pl_module):
+                self._write_steps(trainer)
+                self._check(self._divergence())
+        elif trainer.world_size == 1 and time.perf_counter() > self._next_write_s:
+            with self.clock.stopped(pl_module):
+                self._write_steps(trainer)
+                self._next_write_s = time.perf_counter() + WRITE_INTERVAL_S
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._has_validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write_steps(trainer)
+        if not self._written:  # an epoch without a step, which some callbacks add
+            return
+        self._check(self._divergence(only_if_not_finite=True))
+        accuracy = self._accuracy(trainer, pl_module)
+        val_loss, val_accuracy = self._validation(trainer)
+        row = [
+            trainer.current_epoch + 1,
+            trainer.global_step,
+            float(self._lr),
+            float(torch.tensor(self._written, dtype=torch.float32).double().mean()),
+            accuracy,
+            val_loss,
+            val_accuracy,
+            self.clock.train_time_s * self.time_share,
+        ]
+        if trainer.is_global_zero:
+            append_rows(self.run_dir / "epochs.csv", [row])
+            self._log_epoch(trainer, dict(zip(EPOCH_COLUMNS, row, strict=True)))
+        reason = self._divergence()
+        if reason is None and self._has_validated and not math.isfinite(val_loss):
+            reason = f"the validation loss was not finite after step {trainer.global_step}"
+        self._check(reason)
+
+    # --- what replicas override, which train several runs at once --------------------------------
+
+    def _loss_of(self, outputs: Any) -> Tensor | None:
+        """The loss () of the batch at its first evaluation; None where there was none."""
+        if self._is_scaled and outputs:
+            return outputs["loss"]
+        return self._first_loss
+
+    def _logits_of(self, outputs: Any) -> Tensor | None:
+        return outputs.get("logits") if isinstance(outputs, dict) else None
+
+    def _labels_of(self, batch: Any) -> Tensor:
+        labels: Tensor = batch[1]
+        return labels
+
+    def _validation(self, trainer: L.Trainer) -> tuple[float, float]:
+        """Loss and accuracy of this epoch's validation; nan where it had none."""
+        if not self._has_validated:
+            return math.nan, math.nan
+        metrics = trainer.callback_metrics
+        for name in ("val/loss", "val/accuracy"):
+            if name not in metrics:
+                raise ValueError(
+                    f"{type(trainer.lightning_module).__name__} logged no {name} in validation, "
+                    "by which OptLab compares runs.\n\n"
+                    f'hint: call self.log("{name}", ...) in validation_step'
+                )
+        return float(metrics["val/loss"]), float(metrics["val/accuracy"])
+
+    def _loggers(self, trainer: L.Trainer) -> list[Any]:
+        return trainer.loggers
+
+    def _check(self, reason: str | None) -> None:
+        """End a run that has diverged.
+
+        Raises:
+            Diverged: if there is a reason.
+        """
+        if reason is not None:
+            raise Diverged(reason)
+
+    # --------------------------------------------------------------------------------------------
+
+    def _write_steps(self, trainer: L.Trainer) -> None:
+        """Write the steps so far to steps.csv and to the loggers."""
+        if not self._losses:
+            return
+        losses = across_devices(trainer, torch.stack(self._losses), "mean").float().tolist()
+        last = self._step
+        rows = list(zip(range(last - len(losses) + 1, last + 1), losses, self._lrs, strict=True))
+        self._losses.clear()
+        self._lrs.clear()
+        self._written += losses
+        if not trainer.is_global_zero:
+            return
+        append_rows(self.run_dir / "steps.csv", rows)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        for logger in self._loggers(trainer):
+            for step, loss, _ in rows:
+                if step % every == 0 or step == 1:
+                    logger.log_metrics({"train/loss_step": loss}, step=step)
+            logger.save()
+
+    def _log_epoch(self, trainer: L.Trainer, row: dict[str, float]) -> None:
+        row = {name: value for name, value in row.items() if not math.isnan(value)}
+        step = int(row["step"])
+        metrics = {name: row[name] for name in row if name.startswith(self.logged)}
+        metrics |= {"train/lr": row["lr"]} if "lr" in row else {}
+        for logger in self._loggers(trainer):
+            logger.log_metrics(metrics, step=step)
+            logger.save()
+
+    def _count(self) -> None:
+        """Add up the right predictions of the batches that are kept."""
+        if not self._predictions:
+            return
+        logits, labels = zip(*self._predictions, strict=True)
+        right = (torch.cat(logits).argmax(dim=-1) == torch.cat(labels)).sum()
+        self._num_correct = right if self._num_correct is None else self._num_correct + right
+        self._predictions.clear()
+
+    def _accuracy(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
+        self._count()
+        counted = torch.tensor(self._num_images, device=pl_module.device)
+        num_images = int(across_devices(trainer, counted, "sum"))
+        self.num_images += num_images
+        if self._num_correct is None:
+            return math.nan
+        return int(across_devices(trainer, self._num_correct, "sum")) / num_images
+
+    def _divergence(self, only_if_not_finite: bool = False) -> str | None:
+        """Why the epoch's steps show divergence, or None."""
+        losses = torch.tensor(self._written)
+        first_step = self._step - len(losses) + 1
+        finite = losses.isfinite()
+        if not finite.all():
+            step = first_step + int(finite.logical_not().nonzero()[0])
+            return f"the training loss was not finite at step {step}"
+        if only_if_not_finite:
+            return None
+        typical = float(losses[-DIVERGENCE_WINDOW:].median())
+        if typical > self.loss_limit:
+            return (
+                f"the training loss was {typical:.3g} at step {self._step}, over "
+                f"{self.loss_limit:.3g}: ten times that of a network that knows nothing"
+            )
+        return None
+
+
+def _num_images(batch: Any) -> int:
+    is_pair = isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[1], Tensor)
+    return batch[1].shape[-1] if is_pair and batch[1].ndim else 0
+
+
+def across_devices(trainer: L.Trainer, values: Tensor, operation: str) -> Tensor:
+    """Sum or mean over the devices of the run."""
+    if trainer.world_size == 1:
+        return values
+    reduced = trainer.strategy.reduce(values, reduce_op=operation)
+    assert isinstance(reduced, Tensor)
+    return reduced
+
+
+def append_rows(path: Path, rows: Iterable[Iterable[float]]) -> None:
+    """Add rows to a CSV file; numbers are written so that they read back as the same float."""
+    lines = "".join(",".join(map(repr, row)) + "\n" for row in rows)
+    with path.open("a") as file:
+        file.write(lines)
+
+
+def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
+    """Start a CSV file, or keep of an old one the rows whose column `by` is at most `last`.
+
+    Returns:
+        `by` of the last row that is kept; 0 without one.
+    """
+    index = columns.index(by)
+    kept = []
+    if path.is_file() and last > 0:
+        # A line without its end was cut off while it was written
+        lines = [
+            line for line in path.read_text().splitlines(keepends=True)[1:] if line[-1] == "\n"
+        ]
+        kept = [line for line in lines if int(line.split(",")[index]) <= last]
+    with whole_file(path) as partial:
+        partial.write_text(",".join(columns) + "\n" + "".join(kept))
+    return int(kept[-1].split(",")[index]) if kept else 0

@@ -1,0 +1,274 @@
+"""CUDA graphs: a training step whose kernels are recorded once and then launched all together.
+
+A small network on a GPU waits for launches: each of its dozens of kernels takes longer to start
+than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentation.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+from lightning.pytorch.loops.fetchers import _DataFetcher
+from torch import Tensor, nn
+from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop, Rprop
+
+from optlab.training.lean_loop import LeanEpochLoop
+
+NUM_WARM_UPS = 3  # libraries and torch.compile settle in their first calls, which no graph may hold
+
+FUSED = (SGD, Adam, AdamW, Adagrad)  # their kernels take the learning rate from the device's memory
+# Not Adamax, ASGD, NAdam and RAdam: what is recorded of them takes powers in float32
+CAPTURABLE = (Adadelta, RMSprop, Rprop)
+
+Batch = tuple[Tensor, ...]
+Outputs = dict[str, Tensor]  # "loss" and what else training_step returned
+
+
+class CUDAGraphLoop(LeanEpochLoop):
+    """The lean loop whose forward pass, backward pass and, where possible, update are replayed.
+
+    A graph holds kernels and no Python, so hooks within a step would be called only while it is
+    recorded. Callbacks that have some are refused.
+    """
+
+    _step: "CUDAGraphStep | None" = None
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        super().on_run_start(data_fetcher)
+        if not self._lean:
+            raise ValueError(
+                "cuda_graphs=true needs the lean loop, and this run takes Lightning's own; its "
+                "train.log has the reason.\n\nhint: cuda_graphs=false"
+            )
+        if self.trainer.accumulate_grad_batches > 1 or self._clips:
+            raise ValueError(
+                "cuda_graphs=true records one batch a step, without clipping.\n\n"
+                "hint: cuda_graphs=false with trainer.accumulate_grad_batches or gradient_clip_val"
+            )
+        self._check_hooks()
+        if self._step is None:
+            update = can_be_recorded(self._optimizer)
+            self._step = CUDAGraphStep(
+                self._pass_and_update if update else self._pass,
+                self._module,
+                self._optimizer if update else None,
+            )
+        else:
+            self._step.follow_unfreezing()
+
+    def _check_hooks(self) -> None:
+        """Refuse hooks that a replayed step would skip, except CSVMetrics' own.
+
+        Raises:
+            ValueError: naming who overrides what.
+        """
+        inner = (
+            "on_before_zero_grad",
+            "on_before_backward",
+            "on_after_backward",
+            "on_before_optimizer_step",
+        )
+        for hook in inner:
+            owners = [type(call.__self__).__name__ for call in self._callback_hooks[hook]]
+            owners = [owner for owner in owners if not owner.endswith("CSVMetrics")]
+            owners += [type(self._module).__name__] if self._module_hooks[hook] else []
+            if owners:
+                raise ValueError(
+                    f"cuda_graphs=true replays a step without calling {hook}, which "
+                    f"{', '.join(owners)} overrides.\n\nhint: cuda_graphs=false, or leave it out"
+                )
+
+    def _train_on(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        assert self._step is not None
+        steps = self.automatic_optimization.optim_progress.optimizer.step
+        steps.increment_ready()
+        if self._step.holds_update:
+            outputs = self._step(batch)
+        else:
+            found: list[Outputs] = []
+
+            def closure() -> Tensor:
+                found.append(self._step(batch))  # type: ignore[misc]
+                return found[-1]["loss"]
+
+            self._optimizer.step(closure)  # type: ignore[arg-type]
+            outputs = found[0]
+        steps.increment_completed()
+        self._call("on_before_backward", outputs["loss"])  # CSVMetrics takes the loss from here
+        return outputs
+
+    def _pass(self, batch: Batch) -> Outputs:
+        """Make new gradients; return what training_step returned, detached."""
+        self._optimizer.zero_grad()
+        with self._forward_context():
+            output = (
+                self._training_step(batch, 0)
+                if self._takes_batch_idx
+                else (self._training_step(batch))
+            )
+        outputs: dict[str, Any] = dict(output) if isinstance(output, Mapping) else {"loss": output}
+        outputs["loss"].backward()
+        return {name: value.detach() for name, value in outputs.items()}
+
+    def _pass_and_update(self, batch: Batch) -> Outputs:
+        outputs = self._pass(batch)
+        # Autocast is for the network; the update's arithmetic stays in the precision of the weights
+        self._optimizer.step()
+        return outputs
+
+
+def use_cuda_graphs(trainer: L.Trainer) -> None:
+    """Replace the trainer's epoch loop; to be called before `trainer.fit`."""
+    standard = trainer.fit_loop.epoch_loop
+    trainer.fit_loop.epoch_loop = CUDAGraphLoop(
+        trainer, min_steps=standard.min_steps, max_steps=standard.max_steps
+    )
+
+
+class _Recorded(NamedTuple):
+    batch: Batch  # what the recorded kernels read
+    replay: Callable[[], None]
+    outputs: Outputs  # what they write
+    gradients: list[tuple[nn.Parameter, Tensor]]
+
+
+class CUDAGraphStep:
+    """A computation over a batch, recorded for each shape that batches come in.
+
+    The first call is launched as ever, which makes what the optimizer keeps.
+
+    Args:
+        compute: makes new gradients of `net`, and returns tensors. It may not wait for the device.
+        net: whose weights and buffers it reads and writes.
+        optimizer: whose update it makes as well, one that `can_be_recorded`; None if it makes none.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Batch], Outputs],
+        net: nn.Module,
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        self.holds_update = optimizer is not None
+        self._compute = compute
+        self._net = net
+        self._groups = [] if optimizer is None else optimizer.param_groups
+        self._optimizer_state = {} if optimizer is None else optimizer.state
+        self._rates = [_on_device_of(group["params"][0], group["lr"]) for group in self._groups]
+        self._rates_set: list[float] = []
+        self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
+        self._num_trained = 0  # weights that the calls so far have trained
+
+    def __call__(self, batch: Batch) -> Outputs:
+        self._set_rates()
+        if not self._num_trained:
+            self._num_trained = self._count_trained()
+            with self._rates_on_device():  # as in every later step, in whichever process it is made
+                return self._compute(batch)
+        shapes = tuple(tensor.shape for tensor in batch)
+        if shapes not in self._recorded:
+            self._recorded[shapes] = self._record(batch)
+        recorded = self._recorded[shapes]
+        for own, tensor in zip(recorded.batch, batch, strict=True):
+            own.copy_(tensor)
+        recorded.replay()
+        for weight, gradient in recorded.gradients:
+            weight.grad = gradient
+        # The next replay writes over these
+        return {name: value.clone() for name, value in recorded.outputs.items()}
+
+    def follow_unfreezing(self) -> None:
+        """Forgets what was recorded if the net has other weights to train by now."""
+        if self._num_trained != self._count_trained():
+            self._recorded.clear()
+            self._num_trained = 0
+
+    def _count_trained(self) -> int:
+        return sum(weight.requires_grad for weight in self._net.parameters())
+
+    def _set_rates(self) -> None:
+        rates = [group["lr"] for group in self._groups]
+        if rates != self._rates_set:
+            self._rates_set = rates
+            for on_device, rate in zip(self._rates, rates, strict=True):
+                on_device.fill_(rate)
+
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        for group, on_device in zip(self._groups, self._rates, strict=True):
+            group["lr"] = on_device
+        yield
+        for group, rate in zip(self._groups, self._rates_set, strict=True):
+            group["lr"] = rate
+
+    def _record(self, batch: Batch) -> _Recorded:
+        """Record without a trace: weights, statistics and random numbers are as they were."""
+        own = tuple(tensor.clone() for tensor in batch)
+        changed = [*self._net.parameters(), *self._net.buffers()]
+        changed += [
+            value
+            for state in self._optimizer_state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ]
+        before = [tensor.detach().clone() for tensor in changed]
+        device = own[0].device
+        random_numbers = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        with random_numbers, self._rates_on_device():
+            replay, outputs = record(lambda: self._compute(own))
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+        weights = self._net.parameters()
+        gradients = [(each, each.grad) for each in weights if each.grad is not None]
+        return _Recorded(own, replay, outputs, gradients)
+
+
+def can_be_recorded(optimizer: Optimizer) -> bool:
+    """Whether its update can be, to the numbers of launching it, but for the rate in float32.
+
+    Such an optimizer is made ready for it; one whose state was just loaded, too.
+    """
+    groups = optimizer.param_groups
+    if type(optimizer) in FUSED:
+        possible = all(group["fused"] for group in groups)
+    else:  # the update of one weight after the other reads the rate
+        possible = type(optimizer) in CAPTURABLE and all(g["foreach"] is not False for g in groups)
+    if possible:
+        for group in groups:
+            if "capturable" in group:
+                group["capturable"] = True
+        optimizer.load_state_dict(optimizer.state_dict())  # brings step counts to the device
+    return possible
+
+
+def record(compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+    """Record the kernels that `compute` launches.
+
+    Returns:
+        What launches them again, and the result, whose tensors every launch rewrites.
+    """
+    stream = _side_stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(NUM_WARM_UPS):
+            compute()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        result = compute()
+    return graph.replay, result
+
+
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """One for all recordings: nothing can be recorded on the default stream, and libraries set up
+    memory of their own for every stream that they see."""
+    return torch.cuda.Stream()
+
+
+def _on_device_of(weight: Tensor, rate: float) -> Tensor:
+    return torch.tensor(rate, dtype=torch.float32, device=weight.device)  # as fused kernels ask

@@ -1,0 +1,194 @@
+"""What the record of a run says: what the run was, how it validated, what it cost."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from optlab import PROTOCOL_VERSION
+from optlab.training import record as records
+from optlab.training.build import image_shape
+from optlab.training.identity import identity, run_hash, task_overrides
+
+DATASET_FACTS = (
+    "name",
+    "title",
+    "checksum",
+    "num_train",
+    "num_val",
+    "num_test",
+    "class_names",
+    "in_channels",
+    "image_size",
+    "mean",
+    "std",
+)
+
+
+def describe_run(
+    config: DictConfig, trainer: L.Trainer, net: nn.Module, datamodule: Any
+) -> dict[str, Any]:
+    """What the run was, before anything is said of its results.
+
+    A module with a network or an optimizer of its own is described by what it has; `name` in the
+    config is still its label.
+    """
+    parameters = list(net.parameters())
+    targets = OmegaConf.to_container(config.targets) if config.targets else {}
+    model, optimizer = config.model or {}, config.optimizer or {}
+    model_options = OmegaConf.to_container(config.model, resolve=True) if config.model else {}
+    assert isinstance(targets, dict) and isinstance(model_options, dict)
+    overrides = task_overrides()
+    device = trainer.strategy.root_device
+    on_gpu = device.type == "cuda"
+    lr = optimizer.get("lr")
+    if optimizer.get("_target_") is None:
+        (own, *_) = trainer.optimizers
+        lr, optimizer = own.defaults.get("lr"), {"_target_": _path(own), **_named(optimizer, own)}
+    else:
+        lr = None if lr is None else lr * config.lr_multiplier
+    if model.get("_target_") is None:
+        model = {"_target_": _path(net), **_named(model, net)}
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "study": config.study,
+        "run_name": config.run_name,
+        "hash": run_hash(config),
+        "command": records.command(overrides),
+        "overrides": overrides,
+        "seed": config.seed,
+        "config": identity(config),
+        "dataset": dataset_facts(config, datamodule),
+        "model": {
+            "name": model["name"],
+            "target": model["_target_"],
+            "kwargs": {
+                **{k: v for k, v in model_options.items() if k != "name" and str(k)[0] != "_"},
+                **image_shape(datamodule),
+            },
+            "source": getattr(net, "source", None),  # what a fine-tuned network was built from
+            "num_parameters": sum(p.numel() for p in parameters),
+            "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "num_buffer_elements": sum(b.numel() for b in net.buffers()),
+        },
+        "optimizer": {
+            "name": optimizer["name"],
+            "target": optimizer["_target_"],
+            "lr": lr,
+        },
+        "target": targets.get(f"{config.data.name}-{model['name']}"),
+        "device": {
+            "type": device.type,
+            "name": torch.cuda.get_device_name(device) if on_gpu else records.cpu_name(),
+            "num_threads": torch.get_num_threads(),
+            "num_devices": trainer.num_devices,
+        },
+        "versions": records.versions(identity(config)),
+        "git_commit": records.git_commit(),
+        "train": None,
+        "test": None,
+        "confusion_matrix": None,
+        "replica": None,
+    }
+
+
+def _path(part: Any) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def _named(node: Any, part: Any) -> dict[str, str]:
+    return {"name": node.get("name") or type(part).__name__}
+
+
+def dataset_facts(config: DictConfig, datamodule: Any) -> dict[str, Any]:
+    """Facts of the data set; what a user's data module does not say is None."""
+    facts = {name: getattr(datamodule, name, None) for name in DATASET_FACTS}
+    facts["name"] = facts["name"] or config.data.get("name") or type(datamodule).__name__
+    facts["title"] = facts["title"] or facts["name"]
+    facts["class_names"] = facts["class_names"] or list(map(str, range(datamodule.num_classes)))
+    return facts
+
+
+def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
+    """Validation at the best and the last epoch, from epochs.csv; None without an epoch."""
+    epochs = pd.read_csv(folder / "epochs.csv")
+    best = (config.callbacks or {}).get("best")
+    monitor = best.get("monitor", "val/accuracy") if best else "val/accuracy"
+    values = epochs[monitor].dropna()
+    if values.empty:
+        return {"validation": None, "num_epochs": 0}
+    last = values.index[-1]
+    chosen = last
+    if best:
+        chosen = values.idxmin() if best.get("mode", "max") == "min" else values.idxmax()
+    return {
+        "validation": {
+            name: {
+                "epoch": int(epochs.epoch[row]),
+                "step": int(epochs.step[row]),
+                "loss": float(epochs["val/loss"][row]),
+                "accuracy": float(epochs["val/accuracy"][row]),
+            }
+            for name, row in (("best", chosen), ("last", last))
+        },
+        "num_epochs": int(epochs.epoch.iloc[-1]),
+    }
+
+
+def first_lr(folder: Path) -> float | None:
+    """The learning rate of the first step; None without a step."""
+    lrs = pd.read_csv(folder / "steps.csv").lr
+    return None if lrs.empty else float(lrs.iloc[0])
+
+
+def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> dict[str, Any]:
+    """Steps, training time (no evaluation, logging, compiling), speed and memory."""
+    memory_gib = records.peak_memory_gib()
+    if trainer.strategy.root_device.type == "cuda":
+        memory_gib = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**30
+    return {
+        "num_steps": trainer.global_step,
+        "train_time_s": train_time_s,
+        "images_per_s": num_images / train_time_s if train_time_s and num_images else None,
+        "peak_memory_gib": memory_gib,
+    }
+
+
+def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str, Any]) -> None:
+    """Give the loggers the few settings that matter with the final metrics.
+
+    TensorBoard sorts both by name and its HParams table opens with the first five settings. Metrics
+    have a card each, which a name after "train" and "val" puts below the curves.
+    """
+    settings = {
+        "learning_rate": record["optimizer"]["lr"],
+        "model": record["model"]["name"],
+        "optimizer": record["optimizer"]["name"],
+        "scheduler": (config.scheduler or {}).get("name") or "constant",
+        "seed": config.seed,
+        "train_batch_size": config.data.get("batch_size"),
+        "train_epochs": config.trainer.get("max_epochs"),
+        "train_on": record["dataset"]["title"],
+        "weight_decay": (config.optimizer or {}).get("weight_decay"),
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    best = {split: record[split]["best"] for split in ("validation", "test")}
+    metrics = {
+        "with_best_weights/val_accuracy": best["validation"]["accuracy"],
+        "with_best_weights/test_accuracy": best["test"]["accuracy"],
+        "with_best_weights/test_loss": best["test"]["loss"],
+        "with_best_weights/train_time_s": record["train_time_s"],
+    }
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(settings, metrics)
+        else:
+            logger.log_hyperparams(settings)
+            logger.log_metrics(metrics, step=record["num_steps"])
+        logger.save()
+        logger.finalize("success")

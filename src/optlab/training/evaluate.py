@@ -1,0 +1,168 @@
+"""The test of a run: results on the test set and on training images, at best and last weights."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from optlab.training.metrics import ClassificationMetrics
+from optlab.training.record import write_json
+
+TRAIN_EVAL_IMAGES = 10_000  # training images on which the generalization gap is measured
+
+
+@dataclass
+class TestPredictions:
+    """What a run's weights predict for the test images, (N,) each."""
+
+    true: np.ndarray  # int64
+    predicted: np.ndarray  # int64
+    confidence: np.ndarray  # probability of the predicted class
+
+
+class TestResults(Callback):
+    """Collects the metrics and predictions of `trainer.test`.
+
+    It takes the logits that `test_step` returns; for a module whose `test_step` returns no tensor
+    it calls the module on the images.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.metrics = ClassificationMetrics(num_classes)
+        self._predictions: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.metrics = self.metrics.to(pl_module.device)
+        self.metrics.reset()
+        self._predictions.clear()
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        images, labels = pair(batch)
+        logits = outputs if isinstance(outputs, Tensor) else pl_module(images)
+        self.add(logits, labels)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Here and not later: several devices add up where the sums are still stored on them
+        self.results = self.metrics.compute()
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch of logits (B, num_classes)."""
+        self.metrics.update(logits, labels)
+        confidence, predicted = logits.float().softmax(dim=-1).max(dim=-1)
+        self._predictions.append((labels, predicted, confidence))
+
+    @property
+    def predictions(self) -> TestPredictions:
+        """Of the last pass over the test set."""
+        parts = zip(*self._predictions, strict=True)
+        return TestPredictions(*(torch.cat(part).cpu().numpy() for part in parts))
+
+
+def pair(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return images and labels of a batch.
+
+    Raises:
+        ValueError: if it is anything else than a pair of tensors.
+    """
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        images, labels = batch
+        if isinstance(images, Tensor) and isinstance(labels, Tensor):
+            return images, labels
+    raise ValueError(
+        f"the data module yielded a batch of type {type(batch).__name__}, but a batch is a pair of "
+        "tensors (images, labels).\n\n"
+        "hint: change what its Dataset or collate_fn returns, or its on_after_batch_transfer"
+    )
+
+
+def evaluate(
+    trainer: L.Trainer, module: L.LightningModule, batches: Iterable[Any], num_classes: int
+) -> dict[str, Tensor]:
+    """Loss () and accuracy () of a module on batches (images, labels), without calling hooks."""
+    device, precision = trainer.strategy.root_device, trainer.precision_plugin
+    module.to(device).eval()
+    metrics = ClassificationMetrics(num_classes).to(device)
+    with torch.inference_mode(), precision.forward_context():
+        for images, labels in map(pair, batches):
+            logits = module(precision.convert_input(images.to(device)))
+            metrics.update(logits, labels.to(device))
+    return metrics.compute()
+
+
+def write_classification_report(folder: Path, record: dict[str, Any]) -> None:
+    """Write classification_report.{json,txt}: precision, recall and F1 a class, by scikit-learn."""
+    from sklearn.metrics import classification_report
+
+    confusion = np.asarray(record["confusion_matrix"])
+    true, predicted = np.indices(confusion.shape)
+    images = {
+        "y_true": true.ravel(),
+        "y_pred": predicted.ravel(),
+        "sample_weight": confusion.ravel(),
+        "labels": range(len(confusion)),
+        "target_names": record["dataset"]["class_names"],
+        "zero_division": 0.0,
+    }
+    as_dict = classification_report(**images, output_dict=True)
+    write_json(folder / "classification_report.json", as_dict)
+    (folder / "classification_report.txt").write_text(classification_report(**images, digits=4))
+
+
+def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str, float]:
+    """Run `trainer.validate` or `trainer.test` on a checkpoint of a run.
+
+    Args:
+        run_dir: the run's folder, with the config that Hydra keeps in `.hydra`.
+        checkpoint: a checkpoint of that run.
+        split: `val` or `test`.
+
+    Returns:
+        The metrics that the module logged, such as `val/accuracy`.
+
+    Raises:
+        ValueError: the folder holds no config, or the checkpoint does not fit its module.
+    """
+    from hydra.core.plugins import Plugins
+    from omegaconf import DictConfig, OmegaConf
+
+    from optlab.training import build
+    from optlab.training.run import load_state
+
+    path = run_dir / ".hydra" / "config.yaml"
+    for file in (path, checkpoint):
+        if not file.is_file():
+            raise ValueError(
+                f"{file} is missing.\n\nhint: give the folder of a run, outputs/<study>/<run>, "
+                "or a checkpoint in it"
+            )
+    Plugins.instance()  # registers the resolvers that the config holds
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    datamodule = build.build_data(config)
+    module = build.build_module(config, build.build_net(config, datamodule), datamodule)
+    state = load_state(checkpoint)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} does not fit the module of {path}: {error}") from error
+    options = {key: config.trainer[key] for key in ("accelerator", "devices", "precision")}
+    trainer = L.Trainer(
+        **options, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    evaluate_split = trainer.validate if split == "val" else trainer.test
+    (metrics,) = evaluate_split(module, datamodule=datamodule, verbose=False)
+    return {name: float(value) for name, value in metrics.items()}

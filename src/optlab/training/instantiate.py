@@ -1,0 +1,24 @@
+"""Build the object that a node of the config describes."""
+
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+
+def instantiate_partial(node: DictConfig | None, **values: Any) -> Any:
+    """Instantiate a `_partial_` node without its label `name`.
+
+    Args:
+        node: a `_target_` with its arguments.
+        values: arguments that replace those of the node, or are added to them.
+
+    Returns:
+        What is to be called with the arguments that only a run knows; None for a node that is None
+        or has no `_target_`.
+    """
+    if node is None or node.get("_target_") is None:
+        return None
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return instantiate({**{key: plain[key] for key in plain if key != "name"}, **values})

@@ -1,0 +1,134 @@
+"""Names of options: the top-level ones, the renamed ones, and the answer to an unknown one.
+
+Must not import torch: an unknown name is an error before anything heavy is imported, because a
+finished run would be found by its other options and returned as the answer.
+"""
+
+import ast
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from optlab.training.identity import GROUPS, NOT_IN_HASH, OPTIONS
+
+# Old name -> what to write now. A value that stands for a whole override has a `=`.
+RENAMED = {
+    "lr_scale": "lr_multiplier",
+    "weight_decay_on": "module.decay_norm_and_bias=true, or false for kernels",
+    "label_smoothing": "module.label_smoothing",
+    "trainer.gradient_clip_norm": "trainer.gradient_clip_val",
+    "trainer.num_threads": "num_threads",
+    "trainer.channels_last": "channels_last",
+    "trainer.compile": "compile=true, or cuda_graphs=true for trainer.compile=graph",
+    "trainer.steps_per_call": "nothing: batches are always prepared ahead",
+    "data.steps_per_call": "nothing: batches are always prepared ahead",
+    "data.seeds": "num_replicas",
+    "callbacks.tensorboard_figures": "callbacks.figures.to_loggers",
+}
+# Flags of lightning.Trainer that OptLab sets -> where to set what they stand for
+SET_ELSEWHERE = {
+    "callbacks": "the group callbacks: +callbacks.NAME._target_=CLASS",
+    "logger": "the group logger: logger=tensorboard, logger=[tensorboard,csv], logger=none",
+    "plugins": "trainer.precision and trainer.strategy",
+    "default_root_dir": "outputs",
+    "enable_checkpointing": "callbacks.best: callbacks.best=null keeps no best checkpoint",
+    "barebones": "lean_loop=true, which has its speed and keeps the record",
+}
+# `group=null` -> what Hydra, which takes no null for a group, is given in its place
+NULL_CHOICE = {"scheduler": "scheduler=constant", "logger": "logger=none"}
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation: its first name
+
+
+def check_top_level(config: DictConfig) -> None:
+    """Refuse top-level options that nothing reads.
+
+    An experiment may bring helper values of its own: a key that another value of the config refers
+    to by interpolation is known.
+
+    Raises:
+        ValueError: for keys that are neither in conf/train.yaml nor referred to.
+    """
+    problems = list(unknown_top_level(config))
+    if problems:
+        raise ValueError("\n\n".join(problems))
+
+
+def unknown_top_level(config: DictConfig) -> Iterator[str]:
+    """One message for each top-level option that nothing reads."""
+    known = {*GROUPS, *OPTIONS, *NOT_IN_HASH}
+    extra = [str(key) for key in config if key not in known]
+    if not extra:
+        return
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    if "hydra" not in raw and HydraConfig.initialized():
+        # Rows of a table refer to helper values as well
+        raw["hydra"] = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=False)
+    for key in extra:
+        others = {other: value for other, value in raw.items() if other != key}
+        if key not in _references(others):
+            yield unknown("", key, known)
+
+
+def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
+    """The message for an unknown option: its new name, the nearest name, or what there is.
+
+    Args:
+        path: of the node that has it, with a dot at its end; "" at the top level.
+        name: of the option below that.
+        known: the names that are allowed there.
+        owner: the class that does not take it.
+    """
+    typed = f"{path}{name}"
+    if typed in RENAMED:
+        return f"{typed} is an old name; write {RENAMED[typed]}"
+    message = f"unknown option {typed}" + (f": {owner} does not take it" if owner else "")
+    near = nearest(name, known)
+    return f"{message}; did you mean {path}{near}?" if near else f"{message}{_moved(typed)}"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The allowed name that is most like an unknown one; None if none is."""
+    found = difflib.get_close_matches(name, sorted(map(str, known)), n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def without_null(argument: str) -> str:
+    """An argument of the command line, with `group=null` as Hydra takes it."""
+    group, _, values = argument.partition("=")
+    if values == "null" and group in (*GROUPS, "logger"):
+        return NULL_CHOICE.get(group, f"~{group}")
+    return argument
+
+
+def trainer_flags() -> list[str]:
+    """The arguments of lightning.Trainer, read from its source: importing it takes seconds."""
+    found = find_spec("lightning")
+    for folder in (found and found.submodule_search_locations) or ():
+        source = Path(folder) / "pytorch" / "trainer" / "trainer.py"
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name == "Trainer":
+                (init,) = (n for n in node.body if getattr(n, "name", None) == "__init__")
+                assert isinstance(init, ast.FunctionDef)
+                return [argument.arg for argument in init.args.kwonlyargs]
+    return []
+
+
+def _moved(name: str) -> str:
+    """A hint to an option one level down, such as label_smoothing to module.label_smoothing."""
+    old = nearest(name, RENAMED, cutoff=0.8)
+    return f"; {old} is an old name, write {RENAMED[old]}" if old else ""
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return {name for item in value.values() for name in _references(item)}
+    if isinstance(value, list):
+        return {name for item in value for name in _references(item)}
+    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()

@@ -1,0 +1,103 @@
+"""What a process does once to be fast, and how it ends. What each part brings: docs/benchmarks.md.
+
+Nothing here imports torch before it is called.
+"""
+
+import atexit
+import ctypes
+import gc
+import linecache
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+QUIET = (
+    ".*GPU available but not used.*",  # trainer=cpu says so
+    ".*does not have many workers.*",  # by design: the images are on the device already
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 with torch 2.15
+    ".*number of training batches.*is smaller than the logging interval.*",
+    ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed up already
+    ".*Checkpoint directory .* exists and is not empty.*",  # a run that resumes
+)
+
+
+@contextmanager
+def frozen_imports() -> Iterator[None]:
+    """Import in this block without the garbage collector, which skips the imports ever after.
+
+    Importing torch makes half a million objects that stay. Looking through them at Python's own
+    pace costs a fifth of the import's time, and looking through them again in every full collection
+    of a run half a second. In a server that forks, their pages stay shared.
+    """
+    pace = gc.get_threshold()
+    gc.set_threshold(10_000, 1000, 1000)
+    try:
+        yield
+    finally:
+        linecache.clearcache()  # 4 MB of source that torch's decorators looked into
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # else torch's extensions complain of leaks at the end
+        gc.set_threshold(*pace)
+
+
+def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
+    """Set threads, memory and warnings of this process before a run."""
+    import torch
+
+    torch.set_num_threads(num_threads)
+    if sys.platform == "linux":
+        _keep_freed_memory()
+    if not torch.cuda.is_available():
+        # torch's optimizers ask for a GPU at every step; without this the answer takes a library
+        # search each time, a twentieth of a small network's step
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    if on_cuda:
+        # Earlier runs of this process leave CUDA graphs in reference cycles
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        torch.set_float32_matmul_precision("high")  # TF32, on GPUs that have it
+    # Lightning's own lines advertise products and repeat what is known; its warnings stay.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).handlers.clear()  # else each line comes out twice
+    profiles = logging.getLogger("lightning.pytorch.profilers")  # trainer.profiler prints its table
+    profiles.setLevel(logging.INFO)
+    if not profiles.handlers:
+        profiles.addHandler(logging.StreamHandler())
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next step.
+
+    glibc gives large blocks back to the system at once, which clears every page of them when the
+    next step asks for them again: a tenth of a CNN's step, a fifth of RAdam's.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # musl has none
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+        libc.mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
+
+
+def leave() -> NoReturn:
+    """End a program that did its work, without taking torch's modules apart first.
+
+    That would cost 0.6 s and 0.1 GiB and do nothing for anybody. What was registered to happen at
+    exit does happen (loggers finish by it), in Python's own order, and the output is flushed;
+    `multiprocessing` ends its processes the same way.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

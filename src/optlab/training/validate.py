@@ -1,0 +1,487 @@
+"""Check a run's config as a whole, before data is read or a GPU is touched.
+
+A constructor checks its own values. Here are unknown options at every level, what spans components,
+and then what the constructors of optimizer, scheduler, data module, network and Trainer say. All
+problems are collected and raised once.
+"""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from optlab.optim import param_groups
+from optlab.optim.schedules import build_scheduler
+from optlab.training.identity import OWN_DATA, WATCHING_FROM
+from optlab.training.instantiate import instantiate_partial
+from optlab.training.option_names import SET_ELSEWHERE, unknown, unknown_top_level
+from optlab.training.record import ConfigError
+
+OWN_MODULE = "optlab.training.classifier.ImageClassifier"
+MONITORS = {"val/accuracy": "max", "val/loss": "min"}
+LABELED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is a label
+HALF = ("16-mixed", "16", 16)  # precisions that Lightning replaces on a CPU
+# Update rules that look beyond the single weight mix up replicas, which share one stacked tensor.
+NOT_ELEMENTWISE = {
+    "LBFGS": "its line search and curvature pairs span all weights",
+    "Muon": "it orthogonalizes whole matrices",
+    "Adafactor": "it factors and clips whole matrices",
+}
+
+
+def validate_config(config: DictConfig) -> None:
+    """Check a run's config as a whole.
+
+    Raises:
+        ConfigError: with every problem that was found, each naming its option.
+    """
+    problems = [
+        *unknown_top_level(config),
+        *_unknown_options(config),
+        *_ranges(config),
+        *_trainer_limits(config),
+        *_checkpoint(config),
+        *_finder(config),
+        *_monitors(config),
+        *_optimizer_limits(config),
+        *_replica_limits(config),
+        *_device_limits(config),
+        *_numpy_limits(config),
+    ] or [*_refused_values(config), *_refused_parts(config), *_refused_trainer(config)]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise ConfigError(f"the config has {count}:\n{listed}")
+
+
+def on_cuda(config: DictConfig) -> bool:
+    """Whether the run will train on CUDA devices."""
+    return config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def uses_ddp(config: DictConfig) -> bool:
+    """Whether several processes share each batch."""
+    return str(config.trainer.strategy).startswith("ddp")
+
+
+def uses_cuda_graphs(config: DictConfig) -> bool:
+    """Whether the kernels of a training step are recorded once and replayed."""
+    return bool(config.cuda_graphs) and on_cuda(config) and not uses_ddp(config)
+
+
+def _unknown_options(config: DictConfig) -> Iterator[str]:
+    """Options that the class or function they are meant for does not take."""
+    for group in ("trainer", "module", *LABELED):
+        node = config.get(group)
+        if isinstance(node, DictConfig):
+            yield from _unknown_below(group, node, {"name"} if group in LABELED else set())
+    for group in ("callbacks", "logger"):
+        node = config.get(group)
+        for name, entry in node.items() if isinstance(node, DictConfig) else ():
+            path = f"{group}.{name!s}"
+            if isinstance(entry, DictConfig) and "_target_" in entry:
+                yield from _unknown_below(path, entry, set())
+            elif entry is not None and path in _MEANT_AS_SWITCH:
+                yield f"{path} is {_shown(entry)}; write {_MEANT_AS_SWITCH[path]}"
+            elif entry is not None:
+                others = [str(other) for other in node if other != name]
+                yield (
+                    unknown(f"{group}.", str(name), others)
+                    + f" (an entry of {group} is null or has a _target_)"
+                )
+
+
+_MEANT_AS_SWITCH = {
+    "callbacks.early_stopping": "callbacks=early_stopping, or null to switch it off",
+    "callbacks.histograms": "callbacks=full, or null to switch it off",
+    "callbacks.figures": "callbacks=default, or null to switch it off",
+    "callbacks.progress": "callbacks=default, or null to switch it off",
+    "callbacks.best": "callbacks=default, or null to switch it off",
+}
+
+
+def _shown(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _unknown_below(path: str, node: DictConfig, labels: set[str]) -> Iterator[str]:
+    target = node.get("_target_")
+    for key in map(str, node):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        value = node[key]
+        if isinstance(value, DictConfig) and "_target_" in value:
+            yield from _unknown_below(f"{path}.{key}", value, set())
+    if target is None:
+        known = labels
+    else:
+        try:
+            parameters = _parameters(target)
+        except Exception as error:
+            yield f"{path}._target_ is {target}, which cannot be imported: {error}"
+            return
+        if parameters is None:
+            return
+        known = {*parameters, *labels}
+    for key in map(str, node):
+        if path == "trainer" and key in SET_ELSEWHERE:
+            yield f"trainer.{key} is set by OptLab; use {SET_ELSEWHERE[key]}"
+        elif not key.startswith("_") and key not in known:
+            yield unknown(f"{path}.", key, known, owner=str(target or ""))
+
+
+def _parameters(target: str) -> list[str] | None:
+    """Names of what a class or function takes; None if it takes any."""
+    made = get_object(target)
+    parameters = dict(inspect.signature(made).parameters)
+    if target.endswith(".TensorBoardLogger"):  # hands the rest on to torch's writer
+        from torch.utils.tensorboard import SummaryWriter
+
+        del parameters["kwargs"]
+        parameters |= inspect.signature(SummaryWriter).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)
+
+
+def _ranges(config: DictConfig) -> Iterator[str]:
+    trainer, module = config.trainer, config.get("module") or {}
+    positive = {
+        "lr_multiplier": config.lr_multiplier,
+        "optimizer.lr": (config.get("optimizer") or {}).get("lr"),
+        "trainer.gradient_clip_val": trainer.get("gradient_clip_val"),
+    }
+    for option, value in positive.items():
+        if value is not None and not (_is_number(value) and 0 < value < float("inf")):
+            yield f"{option} is {value}; it must be a finite number > 0"
+    counts = {
+        "trainer.max_epochs": trainer.get("max_epochs", 1),
+        "trainer.accumulate_grad_batches": trainer.get("accumulate_grad_batches", 1),
+        "num_threads": config.num_threads,
+        "num_replicas": config.num_replicas,
+    }
+    for option, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            yield f"{option} is {value}; it must be a whole number >= 1"
+    max_steps = trainer.get("max_steps", -1)
+    if not (isinstance(max_steps, int) and (max_steps == -1 or max_steps >= 1)):
+        yield f"trainer.max_steps is {max_steps}; allowed: >= 1, or -1 for no bound"
+    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
+        yield f"seed is {config.seed}; it must be a whole number >= 0"
+    switches = {
+        option: config[option]
+        for option in ("channels_last", "compile", "cuda_graphs", "lean_loop")
+    }
+    if module.get("_target_") == OWN_MODULE:
+        switches["module.decay_norm_and_bias"] = module.get("decay_norm_and_bias", True)
+        smoothing = module.get("label_smoothing", 0.0)
+        if not (_is_number(smoothing) and 0 <= smoothing < 1):
+            yield f"module.label_smoothing is {smoothing}; it must be a number in [0, 1)"
+    for option, value in switches.items():
+        if not isinstance(value, bool):
+            yield f"{option} is {value}; allowed: false, true"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _trainer_limits(config: DictConfig) -> Iterator[str]:
+    """Values that lightning.Trainer takes, or silently replaces, and a run cannot work with."""
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    trainer = config.trainer
+    for option, allowed in (
+        ("accelerator", ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]),
+        ("strategy", ["auto", *StrategyRegistry.available_strategies()]),
+    ):
+        value = trainer.get(option, "auto")
+        if isinstance(value, str) and value not in allowed:
+            yield f"trainer.{option} is {value}; allowed: {', '.join(allowed)}"
+    validation = trainer.get("limit_val_batches")
+    if validation is not None and validation == 0:
+        yield "trainer.limit_val_batches is 0; the best weights are chosen by validation: use 1"
+    every = trainer.get("check_val_every_n_epoch")
+    if _is_number(every) and _is_number(trainer.get("max_epochs")) and every > trainer.max_epochs:
+        yield (
+            f"trainer.check_val_every_n_epoch is {every}, more than trainer.max_epochs; the best "
+            "weights are chosen by validation"
+        )
+    precision = trainer.get("precision")
+    if precision in HALF and not (on_cuda(config) or _on_mps(config)):
+        yield (
+            f"trainer.precision is {precision}, which needs a GPU: Lightning would use bf16-mixed "
+            "on the CPU. Write trainer.precision=bf16-mixed"
+        )
+
+
+def _checkpoint(config: DictConfig) -> Iterator[str]:
+    if config.ckpt_path is not None and not Path(str(config.ckpt_path)).expanduser().is_file():
+        yield f"ckpt_path is {config.ckpt_path}, which is not a file; give a checkpoint of a run"
+
+
+def _finder(config: DictConfig) -> Iterator[str]:
+    """A scheduler of torch remembers the learning rate that it was built with."""
+    if not _target(config, "scheduler"):
+        return
+    for name, entry in (config.get("callbacks") or {}).items():
+        if str((entry or {}).get("_target_")).endswith(".LearningRateFinder"):
+            yield (
+                f"callbacks.{name} finds a learning rate that scheduler={config.scheduler.name} "
+                "would overwrite at its first step; find it with scheduler=constant and set "
+                "optimizer.lr"
+            )
+
+
+def _on_mps(config: DictConfig) -> bool:
+    return config.trainer.accelerator in ("auto", "gpu", "mps") and (
+        torch.backends.mps.is_available()
+    )
+
+
+def _monitors(config: DictConfig) -> Iterator[str]:
+    """What chooses the best weights or stops the run looks at validation, never at test."""
+    own = _is_own_module(config)
+    best = (config.get("callbacks") or {}).get("best") or {}
+    if best and (best.get("filename"), best.get("save_top_k", 1)) != ("best", 1):
+        yield (
+            "callbacks.best keeps one file, checkpoints/best.ckpt, from which the run is tested: "
+            "leave filename and save_top_k as they are, and add another ModelCheckpoint under a "
+            "name of its own"
+        )
+    for name, entry in (config.get("callbacks") or {}).items():
+        kind = (
+            str(entry.get("_target_")).rpartition(".")[2] if isinstance(entry, DictConfig) else ""
+        )
+        if kind not in ("ModelCheckpoint", "EarlyStopping"):
+            continue
+        path, monitor, mode = f"callbacks.{name}", entry.get("monitor"), entry.get("mode", "min")
+        if monitor is None and name != "best":  # a checkpoint now and then
+            continue
+        if str(monitor).startswith("test") or (own and monitor not in MONITORS):
+            allowed = ", ".join(MONITORS) if own else "what your module logs on validation"
+            yield f"{path}.monitor is {monitor}; allowed: {allowed} (never test)"
+        elif monitor in MONITORS and mode != MONITORS[monitor]:
+            yield f"{path}.mode is {mode}; {monitor} is better at its {MONITORS[monitor]}"
+
+
+def _is_own_module(config: DictConfig) -> bool:
+    return (config.get("module") or {}).get("_target_") == OWN_MODULE
+
+
+def _target(config: DictConfig, group: str) -> str:
+    return str((config.get(group) or {}).get("_target_") or "")
+
+
+def _optimizer_limits(config: DictConfig) -> Iterator[str]:
+    optimizer, trainer = config.get("optimizer") or {}, config.trainer
+    target = _target(config, "optimizer")
+    if _is_own_module(config):
+        for group, example in (("optimizer", "adam"), ("model", "mlp")):
+            if not _target(config, group):
+                yield f"{group} is null, but {OWN_MODULE} needs one, such as {group}={example}"
+    # What these classes do not check themselves, and then diverge or divide by zero
+    for ending, option, allowed, is_allowed in (
+        (".RMSprop", "alpha", "it must be in [0, 1)", lambda alpha: 0 <= alpha < 1),
+        ("ScheduleFree", "betas", "each must be in (0, 1)", lambda beta: 0 < beta < 1),
+    ):
+        values: Any = optimizer.get(option)
+        numbers = list(values) if OmegaConf.is_list(values) else [values]
+        concerned = ending in target and all(map(_is_number, numbers))
+        if concerned and not all(map(is_allowed, numbers)):
+            yield f"optimizer.{option} is {values}; {allowed}"
+    if target.endswith(".LBFGS"):
+        if trainer.get("accumulate_grad_batches", 1) != 1:
+            yield (
+                "optimizer=lbfgs evaluates its loss several times in a step, so "
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is refused; "
+                "raise data.batch_size instead"
+            )
+        if (config.get("model") or {}).get("freeze_body"):
+            yield "optimizer=lbfgs takes all weights at once; set model.freeze_body=false"
+        if trainer.get("gradient_clip_val") is not None:
+            yield "optimizer=lbfgs with trainer.gradient_clip_val: line search needs the true one"
+    spares = _is_own_module(config) and config.module.get("decay_norm_and_bias") is False
+    if spares and target and "weight_decay" not in optimizer:
+        yield (
+            f"module.decay_norm_and_bias=false, but optimizer={_label(config, 'optimizer')} has no "
+            "weight_decay; leave it true"
+        )
+
+
+def _label(config: DictConfig, group: str) -> str:
+    """How a group's choice is called: its name, or its class."""
+    return str((config.get(group) or {}).get("name") or _target(config, group))
+
+
+def _replica_limits(config: DictConfig) -> Iterator[str]:
+    if config.num_replicas == 1:
+        return
+    so = f"num_replicas={config.num_replicas}"
+    rule = _target(config, "optimizer").rpartition(".")[2]
+    if rule in NOT_ELEMENTWISE:
+        yield (
+            f"{so} with optimizer={_label(config, 'optimizer')}: {NOT_ELEMENTWISE[rule]}; "
+            "sweep seed=... instead"
+        )
+    if config.trainer.get("gradient_clip_val") is not None:
+        yield f"{so} with trainer.gradient_clip_val: the norm would span all replicas"
+    if (config.get("callbacks") or {}).get("early_stopping") is not None:
+        yield f"{so} with early stopping: replicas would stop at different epochs"
+    if _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
+        yield f"{so} with scheduler=plateau: replicas would need different learning rates"
+    if uses_ddp(config):
+        yield f"{so} with trainer.strategy=ddp: replicas are trained on one device"
+    if _target(config, "model").endswith(".FineTuned"):
+        yield f"{so} with model={_label(config, 'model')}: a frozen body cannot be stacked"
+    if config.data.get("seed", config.seed) != config.seed:
+        yield f"{so} with data.seed={config.data.seed}: each replica has batches of its own seed"
+    module, data = _target(config, "module"), _target(config, "data")
+    if module != OWN_MODULE:
+        yield f"{so} with module._target_={module}: it has no replicas"
+    if data != OWN_DATA and not _is_image_data(data):
+        yield f"{so} with data._target_={data}: it has no replicas"
+
+
+def _is_image_data(target: str) -> bool:
+    """Whether a target inherits from OptLab's data module, which makes batches of several seeds."""
+    try:
+        return issubclass(get_object(target), get_object(OWN_DATA))
+    except Exception:  # one that cannot be imported is reported with the unknown options
+        return False
+
+
+def _device_limits(config: DictConfig) -> Iterator[str]:
+    """Devices that are not there, and what several devices or CUDA graphs would get wrong."""
+    trainer = config.trainer
+    if trainer.accelerator in ("gpu", "cuda") and not (
+        torch.cuda.is_available() or _on_mps(config)
+    ):
+        yield (
+            f"trainer.accelerator is {trainer.accelerator}, but torch sees none; use trainer=auto "
+            "or trainer=cpu"
+        )
+    is_bf16 = trainer.get("precision") in ("bf16-mixed", "bf16")
+    if is_bf16 and on_cuda(config) and not _has_bf16():
+        yield "trainer.precision is bf16-mixed, which this GPU only emulates; use 32-true"
+    devices = trainer.get("devices", 1)
+    if devices in (0, "0") or devices == []:
+        yield f"trainer.devices is {devices}; a run needs one or more"
+    elif _several(devices, config) and trainer.get("strategy", "auto") == "auto":
+        yield f"trainer.devices is {devices}; that needs trainer.strategy=ddp (trainer=ddp)"
+    if uses_ddp(config):
+        if (config.get("model") or {}).get("unfreeze_epoch") is not None:
+            yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
+        if _target(config, "optimizer").endswith(".LBFGS"):
+            yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
+    if config.cuda_graphs is True and not uses_cuda_graphs(config):
+        yield (
+            "cuda_graphs=true records what one CUDA device is to do, and this run has none of its "
+            "own; use cuda_graphs=false"
+        )
+
+
+def _has_bf16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _several(devices: Any, config: DictConfig) -> bool:
+    """Whether `trainer.devices` asks for more than one."""
+    if OmegaConf.is_list(devices):
+        return len(devices) > 1
+    if devices in ("auto", -1, "-1"):
+        return on_cuda(config) and torch.cuda.device_count() > 1
+    if isinstance(devices, str) and "," in devices:
+        return len([device for device in devices.split(",") if device.strip()]) > 1
+    return str(devices) != "1"
+
+
+def _numpy_limits(config: DictConfig) -> Iterator[str]:
+    if (config.get("model") or {}).get("name") == "mlp_numpy":
+        from optlab.training.numpy_run import limits
+
+        yield from limits(config)
+
+
+def _refused_values(config: DictConfig) -> Iterator[str]:
+    """What optimizer and scheduler say about their values; any class may be theirs."""
+    tiny = nn.Linear(1, 1)
+    made: Any = torch.optim.SGD(tiny.parameters(), lr=1.0)
+    if _target(config, "optimizer"):
+        try:
+            made = instantiate_partial(config.optimizer)(param_groups(tiny))
+            inspect.signature(made.step).bind(lambda: None)
+        except Exception as error:
+            yield _refusal("optimizer", config.optimizer, error)
+            return
+    if _target(config, "scheduler"):
+        # How many steps an epoch has only the data will tell: nothing is longer than this run
+        max_steps = config.trainer.get("max_steps", -1)
+        total_steps = max_steps if max_steps > 0 else 10**9
+        try:
+            build_scheduler(instantiate_partial(config.scheduler), made, total_steps)
+        except Exception as error:
+            yield _refusal("scheduler", config.scheduler, error)
+
+
+def _refused_parts(config: DictConfig) -> Iterator[str]:
+    """What data module and network say about their values, built without data or memory.
+
+    Of OptLab's own classes only: another's may rightly want images of one size.
+    """
+    shape = {"in_channels": 1, "image_size": 224, "num_classes": 10}
+    for group, make in (
+        ("data", lambda: instantiate(config.data)),
+        ("model", lambda: instantiate_partial(config.model)(**shape)),
+    ):
+        target = _target(config, group)
+        if not target.startswith("optlab.") or target.endswith(".FineTuned"):  # it reads weights
+            continue
+        try:
+            with torch.device("meta"):
+                make()
+        except Exception as error:
+            cause = error.__cause__ or error  # Hydra's words hide it
+            if isinstance(cause, ValueError):  # which says all that a user can act on
+                yield str(cause).replace(".\n\nhint: ", "; ")
+            else:
+                yield _refusal(group, config[group], cause)
+
+
+def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
+    chosen = f"{group}={part.name}" if part.get("name") else ""
+    command = " ".join(f"python train.py {chosen} --cfg job -p {group}".split())
+    return (
+        f"{part._target_} refuses its options: {error} ({type(error).__name__}); "
+        f"{command} shows them"
+    )
+
+
+def _refused_trainer(config: DictConfig) -> Iterator[str]:
+    """What lightning.Trainer says about its flags; built with nothing that writes or watches."""
+    if not _target(config, "trainer").startswith(WATCHING_FROM):
+        return
+    replaced: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
+    replaced |= {"enable_progress_bar": False, "enable_model_summary": False}
+    if config.trainer.get("strategy", "auto") != "auto":  # it would look for its other processes
+        replaced |= {"strategy": "auto", "devices": 1}
+    quiet = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            instantiate(config.trainer, **replaced)
+    except Exception as error:
+        cause = error.__cause__ or error
+        yield f"{config.trainer._target_} refuses its options: {cause} ({type(cause).__name__})"
+    finally:
+        quiet.setLevel(level)

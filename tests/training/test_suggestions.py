@@ -1,0 +1,132 @@
+"""Answers to typos: what was typed, the nearest name that exists, what can be chosen."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from optlab.training import suggestions
+from optlab.training.option_names import RENAMED, SET_ELSEWHERE, trainer_flags, without_null
+from optlab.training.suggestions import explain_overrides
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def clean_hydra():
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("optimizer=adan", ["unknown choice optimizer=adan",
+                            "did you mean optimizer=adam", "allowed: adadelta, adafactor"]),
+        ("modle=cnn", ["unknown option modle", "model"]),
+        ("optimizer.learning_rate=1", ["unknown option optimizer.learning_rate",
+                                       "allowed:", "optimizer.lr"]),
+        ("trainer.max_epoch=3", ["unknown option trainer.max_epoch",
+                                 "did you mean trainer.max_epochs"]),
+        ("sede=3", ["unknown option sede", "did you mean seed?"]),
+        ("label_smoothing=0.3", ["label_smoothing", "module.label_smoothing"]),
+        ("lable_smoothing=0.3", ["unknown option lable_smoothing", "module.label_smoothing"]),
+        ("lr_scale=0.1,1", ["lr_scale is an old name", "lr_multiplier"]),
+        ("trainer.gradient_clip_norm=1", ["old name", "trainer.gradient_clip_val"]),
+        ("trainer.compile=graph", ["old name", "compile=true", "cuda_graphs=true"]),
+        ("trainer.limit_train_batches=10", ["hint: ", "+trainer.limit_train_batches=10"]),
+        ("trainer.fast_dev_run=true", ["+trainer.fast_dev_run=true"]),
+        ("trainer.limit_trian_batches=10", ["did you mean +trainer.limit_train_batches"]),
+        ("trainer.callbacks=x", ["set by OptLab", "the group callbacks"]),
+        ("trainer.enable_checkpointing=false", ["callbacks.best=null"]),
+        ("debug=fast", ["unknown choice debug=fast", "fast_dev_run"]),
+        ("data.augment.rotation=3", ["did you mean data.augment.rotation_degrees"]),
+        ("seed.x=3", ["unknown option seed.x"]),
+        ("hydra/launcher=locla", ["unknown choice hydra/launcher=locla",
+                                  "did you mean hydra/launcher=local?"]),
+        ("optimizer=sgd,adan", ["unknown choice optimizer=adan",
+                                "did you mean optimizer=adam"]),
+        ("optimizer=zzz", ["unknown choice optimizer=zzz", "allowed: adadelta"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_typo_is_explained(argument, expected):
+    message = explain_overrides(["-m", argument], CONF)
+    assert message is not None
+    for part in expected:
+        assert part in message
+
+
+def test_option_of_a_plugin_that_is_missing_names_its_extra(monkeypatch):
+    monkeypatch.setitem(suggestions.EXTRAS, "hydra/launcher=elsewhere", "far")
+    said = explain_overrides(["hydra/launcher=elsewhere"], CONF)
+    assert 'hint: it comes with pip install -e ".[far]"' in said
+
+
+def test_every_typo_is_told():
+    message = explain_overrides(["optimizer=adan", "model=cmn"], CONF)
+    assert "did you mean optimizer=adam" in message
+    assert "model=cnn?" in message
+    message = explain_overrides(["sede=1", "trainer.max_epoch=1"], CONF)
+    assert "seed?" in message
+    assert "trainer.max_epochs?" in message
+
+
+def test_far_off_word_gets_no_hint():
+    message = explain_overrides(["optimizer=qqqqqqq"], CONF)
+    assert "did you mean" not in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-m", "optimizer=sgd,adam", "seed=range(0,3)"],
+        ["model=cnn", "model.filters=[4,8]", "data.augment.crop_padding=2"],
+        ["+callbacks.mine._target_=a.B", "~callbacks.figures"],
+        ["hydra.launcher.num_processes=1", "hydra/launcher=local"],
+        ["optimizer=sgd", "optimizer.momentum=0.5"],
+        ["scheduler=step", "scheduler.gamma=choice(0.1,0.2)"],
+        ["+trainer.limit_train_batches=10", "logger=[csv,tensorboard]", "~scheduler"],
+    ],
+    ids=str,
+)
+def test_sound_command_line_has_nothing_to_explain(arguments):
+    assert explain_overrides(arguments, CONF) is None
+
+
+def test_what_hydra_cannot_parse_is_left_to_hydra():
+    assert explain_overrides(["optimizer.betas=[0.9"], CONF) is None
+
+
+def test_flags_of_the_trainer_are_read_from_its_source():
+    import inspect
+
+    import lightning
+
+    assert set(trainer_flags()) == set(inspect.signature(lightning.Trainer).parameters)
+    assert set(trainer_flags()) >= SET_ELSEWHERE.keys()
+
+
+def test_old_names_are_no_options_any_more():
+    for old in RENAMED:
+        said = explain_overrides([f"{old}=1"], CONF)
+        assert said is not None
+        assert RENAMED[old] in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        ("scheduler=null", "scheduler=constant"),
+        ("logger=null", "logger=none"),
+        ("callbacks=null", "~callbacks"),
+        ("optimizer=null", "~optimizer"),
+        ("callbacks.best=null", "callbacks.best=null"),
+        ("ckpt_path=null", "ckpt_path=null"),
+        ("scheduler=cosine", "scheduler=cosine"),
+        ("-m", "-m"),
+    ],
+)
+def test_null_for_a_group_is_given_to_hydra_as_it_takes_it(typed, given):
+    assert without_null(typed) == given

@@ -1,0 +1,276 @@
+"""Contradictions of a config: each is named, all at once, before anything is read."""
+
+import pytest
+
+from optlab.training.record import ConfigError
+from optlab.training.validate import (
+    on_cuda,
+    uses_cuda_graphs,
+    validate_config,
+)
+
+PROBLEMS = [
+    (["lr_multiplier=0"], r"lr_multiplier is 0; it must be a finite number > 0"),
+    (["optimizer.lr=-0.1"], r"optimizer\.lr is -0\.1; it must be a finite number > 0"),
+    (["optimizer.lr=inf"], r"optimizer\.lr is inf; it must be a finite number > 0"),
+    (["optimizer.lr=nan"], r"optimizer\.lr is nan; it must be a finite number > 0"),
+    (["optimizer.lr=fast"], r"optimizer\.lr is fast; it must be a finite number > 0"),
+    (["trainer.gradient_clip_val=0"], r"trainer\.gradient_clip_val is 0; it must be"),
+    (["trainer.max_epochs=0"], r"trainer\.max_epochs is 0; it must be a whole number >= 1"),
+    (["trainer.max_epochs=2.5"], r"trainer\.max_epochs is 2\.5; it must be a whole number >= 1"),
+    (["trainer.max_epochs=many"], r"trainer\.max_epochs is many; it must be a whole number"),
+    (["num_threads=0"], r"num_threads is 0; it must be a whole number >= 1"),
+    (["trainer.accumulate_grad_batches=0"], r"trainer\.accumulate_grad_batches is 0; it must"),
+    (["num_replicas=0"], r"num_replicas is 0; it must be a whole number >= 1"),
+    (["trainer.max_steps=0"], r"trainer\.max_steps is 0; allowed: >= 1, or -1 for no bound"),
+    (["trainer.max_steps=many"], r"trainer\.max_steps is many; allowed: >= 1, or -1"),
+    (["module.label_smoothing=1"], r"module\.label_smoothing is 1; it must .*in \[0, 1\)"),
+    (["module.label_smoothing=much"], r"module\.label_smoothing is much; it must .*in \[0, 1\)"),
+    (["seed=-1"], r"seed is -1; it must be a whole number >= 0"),
+    (["seed=abc"], r"seed is abc; it must be a whole number >= 0"),
+    (
+        ["module.decay_norm_and_bias=kernels"],
+        r"decay_norm_and_bias is kernels; allowed: false, true",
+    ),
+    (["trainer.precision=8"], r"[Pp]recision.*8.*bf16-mixed.*32-true"),
+    (["model.activation=rellu"], r"model\.activation is 'rellu', .*did you mean 'relu'"),
+    (["model.hidden_sizes=512"], r"MLP refuses its options: 'int' object is not iterable"),
+    (["data.batch_size=0"], r"data\.batch_size is 0, but must be at least 1; leave"),
+    (["+model.droput=0.5"], r"model\.droput: .*MLP .*model\.dropout"),
+    (["+optimizer.momentum=0.9"], r"optimizer\.momentum: torch\.optim\.Adam"),
+    (["+data.batchsize=3"], r"data\.batchsize: .*data\.batch_size"),
+    (["optimizer._target_=torch.optim.Sgd"], r"optimizer\._target_ is torch\.optim\.Sgd, which"),
+    (["callbacks.best.monitor=test/accuracy"], r"best\.monitor is test/accuracy; .*never test"),
+    (["callbacks.best.mode=min"], r"best\.mode is min; val/accuracy is better at its max"),
+    (
+        ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/accuracy"],
+        r"callbacks\.early_stopping\.mode is min; val/accuracy is better at its max",
+    ),
+    (
+        ["optimizer=lbfgs", "trainer.accumulate_grad_batches=2"],
+        r"trainer\.accumulate_grad_batches=2 is refused; raise data\.batch_size instead",
+    ),
+    (["optimizer=lbfgs", "trainer.gradient_clip_val=1"], r"=lbfgs with trainer\.gradient_clip"),
+    (
+        ["optimizer=lbfgs", "model=finetuned", "model.weights=/run"],
+        r"=lbfgs takes all weights at once; set model\.freeze_body=false",
+    ),
+    (
+        ["optimizer=rprop", "module.decay_norm_and_bias=false"],
+        r"decay_norm_and_bias=false, but optimizer=rprop has no weight_decay; leave",
+    ),
+    (["num_replicas=2", "optimizer=lbfgs"], r"=2 with optimizer=lbfgs: its line search"),
+    (["num_replicas=2", "optimizer=muon"], r"=2 with optimizer=muon: it orthogonalizes"),
+    (["num_replicas=2", "optimizer=adafactor"], r"=2 with optimizer=adafactor: it factors"),
+    (["num_replicas=2", "trainer.gradient_clip_val=1"], r"=2 with trainer\.gradient_clip_val"),
+    (["num_replicas=2", "callbacks=early_stopping"], r"num_replicas=2 with early stopping"),
+    (["num_replicas=2", "scheduler=plateau"], r"num_replicas=2 with scheduler=plateau"),
+    (["num_replicas=2", "trainer=ddp"], r"num_replicas=2 with trainer\.strategy=ddp"),
+    (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained: a fr"),
+    (["num_replicas=2", "model=finetuned", "model.weights=/run"], r"=2 with model=finetuned: a fr"),
+    (["trainer=ddp", "optimizer=lbfgs"], r"ddp with optimizer=lbfgs: each device would search"),
+    (
+        ["trainer=ddp", "model=finetuned", "model.weights=/run", "model.unfreeze_epoch=2"],
+        r"ddp with model\.unfreeze_epoch: its weights join too late",
+    ),
+    (["seed=true"], r"seed is True; it must be a whole number >= 0"),
+    (["trainer.max_epochs=true"], r"trainer\.max_epochs is True; it must be a whole number"),
+    (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; a run needs one or more"),
+    (["num_replicas=2", "data.seed=3"], r"num_replicas=2 with data\.seed=3"),
+    (["+data.steps_per_call=3"], r"data\.steps_per_call is an old name"),
+    (
+        ["optimizer.betas=3"],
+        r"torch\.optim\.Adam refuses its options: .*\(TypeError\); python train",
+    ),
+    (
+        ["optimizer=sgd", "optimizer.momentum=-1"],
+        r"refuses its options: Invalid momentum value: -1",
+    ),
+    (["trainer.accelerator=gpus"], r"accelerator is gpus; allowed: auto, gpu, cpu, cuda, mps"),
+    (["trainer.strategy=ddpp"], r"trainer\.strategy is ddpp; allowed: auto, ddp"),
+    (
+        ["+trainer.gradient_clip_norm=1"],
+        r"clip_norm is an old name; write trainer\.gradient_clip_val",
+    ),
+    (["+callbacks.foo.bar=1"], r"callbacks\.foo .*_target_"),
+    (["scheduler=warmup_cosine", "scheduler.warmup_fraction=1.5"], r"warmup_fraction is 1\.5, but"),
+    (["scheduler=step", "scheduler.gamma=7"], r"refuses its options: scheduler\.gamma is 7, but"),
+    (
+        ["scheduler=warmup_cosine", "scheduler.warmup_fraction=null", "scheduler.warmup_steps=50",
+         "trainer.max_steps=20"],
+        r"scheduler\.warmup_steps is 50, but",
+    ),
+    (["num_replicas=2", "scheduler=plateau", "scheduler.name=p"], r"=2 with scheduler=plateau"),
+    (["optimizer=rmsprop", "optimizer.alpha=1.5"], r"alpha is 1\.5; it must be in \[0, 1\)"),
+    (["optimizer=schedule_free", "optimizer.betas=[0,0.9]"], r"betas is \[0, 0\.9\]; each must be"),
+    (["callbacks.early_stopping=true"], r"early_stopping is True; .*callbacks=early_stopping"),
+    (["+trainer.limit_val_batches=0"], r"limit_val_batches is 0; .*validation"),
+    (["+trainer.check_val_every_n_epoch=20"], r"check_val_every_n_epoch is 20, .*validation"),
+    (["trainer.precision=16-mixed"], r"trainer\.precision is 16-mixed, .*precision=bf16-mixed"),
+    (["+trainer.profiler=simpel"], r"lightning\.Trainer refuses its options: .*simple"),
+    (["+trainer.limit_train_batches=1.5"], r"refuses its options: .*1\.5.*limit_train_batches"),
+    (["+trainer.limit_train_batch=10"], r"limit_train_batch: .*trainer\.limit_train_batches"),
+    (["+trainer.callbacks=[]"], r"trainer\.callbacks is set by OptLab; use the group callbacks"),
+    (["+trainer.logger=false"], r"trainer\.logger is set by OptLab; use the group logger"),
+    (["+trainer.plugins=[]"], r"trainer\.plugins is set by OptLab; use trainer\.precision"),
+    (["+trainer.default_root_dir=x"], r"trainer\.default_root_dir is set by OptLab; use outputs"),
+    (["+trainer.enable_checkpointing=false"], r"checkpointing is set by OptLab; .*callbacks\.best"),
+    (["+trainer.num_threads=2"], r"trainer\.num_threads is an old name; write num_threads"),
+    (["+trainer.steps_per_call=2"], r"trainer\.steps_per_call is an old name"),
+    (["+lable_smoothing=0.3"], r"unknown option lable_smoothing; .*module\.label_smoothing"),
+    (["+lr_scale=2"], r"lr_scale is an old name; write lr_multiplier"),
+    (["+lr_multiplyer=2"], r"unknown option lr_multiplyer; did you mean lr_multiplier"),
+    (["+module.label_smothing=0.1"], r"module\.label_smothing: .*module\.label_smoothing"),
+    (["+scheduler.gamma=0.1"], r"unknown option scheduler\.gamma"),
+    (
+        ["scheduler=cosine", "+scheduler.final_facto=0"],
+        r"scheduler\.final_facto: .*scheduler\.final_factor",
+    ),
+    (["+callbacks.best.monitr=x"], r"callbacks\.best\.monitr: .*callbacks\.best\.monitor"),
+    (["logger=csv", "+logger.csv.nam=x"], r"logger\.csv\.nam: .*logger\.csv\.name"),
+    (["logger=tensorboard", "+logger.tensorboard.flush_sec=1"], r"flush_sec: .*flush_secs"),
+    (["callbacks.figures=true"], r"callbacks\.figures is True; .*null to switch it off"),
+    (["+callbacks.tensorboard_figures=true"], r"old name; write callbacks\.figures\.to_loggers"),
+    (["compile=graph"], r"compile is graph; allowed: false, true"),
+    (["lean_loop=1"], r"lean_loop is 1; allowed: false, true"),
+    (["~optimizer", "run_name=r"], r"optimizer is null, but .*optimizer=adam"),
+    (
+        ["scheduler._target_=torch.optim.lr_scheduler.StepLR"],
+        r"StepLR refuses its options: .*step_size",
+    ),
+    (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "message"), PROBLEMS, ids=lambda v: str(v)[:50])
+def test_contradiction_is_named(overrides, message, make_config):
+    with pytest.raises(ValueError, match=message) as refused:
+        validate_config(make_config(*overrides))
+    assert str(refused.value).startswith("the config has 1 problem:\n  - ")
+
+
+def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"trainer\.accelerator is gpu, but torch sees none; use"):
+        validate_config(make_config("trainer=gpu"))
+
+
+def test_graphs_without_a_gpu_of_its_own_are_refused(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    graphs = ("cuda_graphs=true", "trainer.accelerator=gpu")
+    validate_config(make_config(*graphs))
+    for without in ("trainer.accelerator=cpu", "trainer.strategy=ddp"):
+        with pytest.raises(ConfigError, match=r"cuda_graphs=true .* use cuda_graphs=false"):
+            validate_config(make_config(*graphs, without))
+
+
+def test_graphs_are_used_on_one_cuda_device_only(make_config, monkeypatch):
+    gpu = make_config("cuda_graphs=true", "trainer.accelerator=auto")
+    for available in (True, False):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: available)  # noqa: B023
+        assert on_cuda(gpu) is uses_cuda_graphs(gpu) is available
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert not uses_cuda_graphs(make_config("trainer.accelerator=auto"))
+    assert not on_cuda(make_config("cuda_graphs=true"))
+
+
+def test_precision_of_a_gpu_is_taken_there(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    validate_config(make_config("trainer.accelerator=gpu", "trainer.precision=16-mixed"))
+
+
+def test_all_problems_are_named_at_once(make_config):
+    config = make_config(
+        "lr_multiplier=-1", "trainer.max_epochs=0", "callbacks.best.mode=min", "num_replicas=2",
+        "optimizer=muon", "+model.droput=0.5",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the config has 5 problems:") as refused:
+        validate_config(config)
+    assert str(refused.value).count("\n  - ") == 5
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=lbfgs"],
+        ["num_replicas=3", "optimizer=adamw", "module.decay_norm_and_bias=false"],
+        ["trainer=ddp", "trainer.accelerator=cpu"],
+        ["callbacks=plateau_and_stopping"],
+        ["trainer.max_steps=-1"],
+        ["~scheduler"],
+        ["~callbacks", "~logger"],
+        ["callbacks.best=null"],
+        ["logger=[csv,tensorboard]"],
+        ["+trainer.limit_train_batches=10"],
+        ["+trainer.fast_dev_run=true"],
+        ["+trainer.profiler=simple"],
+        ["+trainer.val_check_interval=0.25"],
+        ["+trainer.overfit_batches=3"],
+        ["+trainer.deterministic=false"],
+        ["trainer.precision=bf16-mixed"],
+        ["trainer.precision=64-true"],
+        ["scheduler._target_=torch.optim.lr_scheduler.StepLR", "+scheduler.step_size=5"],
+        ["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=0.1"],
+        ["+callbacks.lr._target_=lightning.pytorch.callbacks.LearningRateMonitor"],
+        ["callbacks.best.monitor=val/loss", "callbacks.best.mode=min"],
+        [
+            "module._target_=lightning.LightningModule",
+            "~module.label_smoothing",
+            "~module.decay_norm_and_bias",
+            "callbacks.best.monitor=val/f1",
+        ],
+        ["+half=0.5", "model.dropout=${half}"],
+    ],
+    ids=str,
+)
+def test_sound_config_passes(overrides, make_config):
+    validate_config(make_config(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["scheduler=warmup_cosine", "scheduler.warmup_fraction=null",
+             "scheduler.warmup_steps=500", "trainer.max_epochs=1"],
+            r"scheduler\.warmup_steps is 500, but the run has 21 optimizer steps",
+        ),
+        (["scheduler=step", "scheduler.gamma=2"], r"scheduler\.gamma is 2, but it has to be in"),
+        (["data.batch_size=0"], r"data\.batch_size is 0, but must be at least 1"),
+        (["data.num_folds=5", "data.fold=5"], r"data\.fold"),
+        (["data.val_fraction=1.5"], r"data\.val_fraction"),
+        (["model.dropout=1.5"], r"dropout"),
+        (["model.activation=rleu"], r"rleu"),
+        (["+data.augment.flip=true"], r"data\.augment\.flip is no augmentation"),
+    ],
+    ids=lambda v: str(v)[:50],
+)  # fmt: skip
+def test_wrong_value_of_a_part_is_a_value_error_before_the_first_step(
+    overrides, message, make_config, monkeypatch
+):
+    from optlab.training.run import run
+
+    def too_late(*args, **kwargs):
+        raise AssertionError("training had begun")
+
+    monkeypatch.setattr("optlab.training.classifier.ImageClassifier.training_step", too_late)
+    with pytest.raises(Exception, match=message) as refused:
+        run(make_config(*overrides))
+    causes = (refused.value, refused.value.__cause__)
+    assert any(isinstance(cause, ValueError) for cause in causes), type(refused.value)
+
+
+def test_gpu_that_emulates_bf16_is_told(make_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    config = make_config("trainer=gpu")
+    for supported in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **options: supported)  # noqa: B023
+        if supported:
+            validate_config(config)
+        else:
+            with pytest.raises(ValueError, match="bf16-mixed, which this GPU only emulates"):
+                validate_config(config)
