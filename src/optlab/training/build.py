@@ -3,10 +3,12 @@
 import copy
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from filelock import FileLock
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -128,8 +130,17 @@ def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callb
 
 
 def build_loggers(config: DictConfig) -> list[Any]:
-    """Build every logger of the config."""
-    return [instantiate(node, _convert_="all") for node in (config.logger or {}).values() if node]
+    """Build every logger of the config, one process at a time.
+
+    The first MLFlowLogger makes the tables of a study's database, which two at once cannot.
+    """
+    nodes = [node for node in (config.logger or {}).values() if node]
+    if not nodes:
+        return []
+    folder = Path(config.outputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".loggers.lock"):
+        return [instantiate(node, _convert_="all") for node in nodes]
 
 
 def build_trainer(

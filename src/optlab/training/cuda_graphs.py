@@ -87,6 +87,7 @@ class CUDAGraphLoop(LeanEpochLoop):
         steps.increment_ready()
         if self._step.holds_update:
             outputs = self._step(batch)
+            first_loss = outputs["loss"]
         else:
             found: list[Outputs] = []
 
@@ -95,9 +96,9 @@ class CUDAGraphLoop(LeanEpochLoop):
                 return found[-1]["loss"]
 
             self._optimizer.step(closure)  # type: ignore[arg-type]
-            outputs = found[0]
+            first_loss, outputs = found[0]["loss"], found[-1]  # L-BFGS makes several
         steps.increment_completed()
-        self._call("on_before_backward", outputs["loss"])  # CSVMetrics takes the loss from here
+        self._call("on_before_backward", first_loss)  # CSVMetrics takes the loss from here
         return outputs
 
     def _pass(self, batch: Batch) -> Outputs:
