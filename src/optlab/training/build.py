@@ -17,7 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from optlab.seeds import weights_seed
-from optlab.training.callbacks import OptimizerModes, SeedEpochs, StopAtMaxSteps, UnfreezeBody
+from optlab.training.callbacks import (
+    CheckClosureFirst,
+    OptimizerModes,
+    SeedEpochs,
+    StopAtMaxSteps,
+    UnfreezeBody,
+)
 from optlab.training.checkpoints import AtomicCheckpointIO
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
@@ -118,6 +124,8 @@ def build_module(
 def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
     """Build the callbacks of the config, and those that OptLab's numbers depend on."""
     callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes()]
+    if not uses_cuda_graphs(config):
+        callbacks.append(CheckClosureFirst())
     if config.trainer.max_steps and config.trainer.max_steps > 0:
         callbacks.append(StopAtMaxSteps())
     net = getattr(module, "net", None)

@@ -5,6 +5,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.optim import Optimizer
 
 from optlab.seeds import epoch_seed
 
@@ -75,3 +76,43 @@ class StopAtMaxSteps(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True
+
+
+class CheckClosureFirst(Callback):
+    """Refuses optimizers that move the weights before they have called their closure.
+
+    Such a class, as some versions of SAM, wants gradients to exist when `step` is called. In a run
+    they would be those of the batch before, and another algorithm would be trained.
+    """
+
+    NUM_STEPS = 3  # at the first step there are no old gradients to move by
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._steps_left = self.NUM_STEPS
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._steps_left:
+            self._before = _versions(pl_module)
+
+    def on_before_zero_grad(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if not (self._steps_left and self._before):
+            return
+        if self._before != _versions(pl_module):
+            raise ValueError(
+                f"{type(optimizer).__name__} moves the weights before it calls its closure, by "
+                "the gradients of the batch before: it would train another algorithm.\n\n"
+                "hint: step(self, closure) has to call closure() first; it makes the gradients"
+            )
+        self._before = []  # later calls within a step may follow a move
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._steps_left = max(0, self._steps_left - 1)
+
+
+def _versions(module: L.LightningModule) -> list[int]:
+    """How often each parameter has been written to; torch counts that."""
+    return [parameter._version for parameter in module.parameters()]
