@@ -118,7 +118,8 @@ def commands(path):
     """The `python train.py ...` lines of a document."""
     found = re.findall(r"(?:python|uv run) train\.py([^\n`|#]*)", path.read_text())
     lines = [line.split("  ")[0].strip() for line in found]
-    own = ("optimizer=mine", "--config-dir")  # a reader's own files; see test_extending.py
+    # A reader's own files, see test_extending.py; and the shell's completion, which composes none
+    own = ("optimizer=mine", "--config-dir", "-sc ")
     return [line for line in lines if not any(word in line for word in own)]
 
 
