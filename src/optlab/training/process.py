@@ -55,8 +55,8 @@ def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
     if sys.platform == "linux":
         _keep_freed_memory()
     if not torch.cuda.is_available():
-        # torch's optimizers ask for a GPU at every step. Lightning makes torch ask NVIDIA's library,
-        # which is then searched for each time: a twentieth of a small network's step.
+        # torch's optimizers ask for a GPU at every step. Lightning makes torch ask NVIDIA's
+        # library, which is then searched for each time: a tenth of a small network's step.
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     if on_cuda:
         # Earlier runs of this process leave CUDA graphs in reference cycles
