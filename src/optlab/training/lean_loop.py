@@ -203,7 +203,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         ):
             super().on_advance_end(data_fetcher)
             return
-        if not self._should_accumulate():
+        if not self._accumulates():
             self._batches_that_stepped += 1
         if trainer.received_sigterm and not self._is_training_done:
             raise SIGTERMException
@@ -222,7 +222,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._before_optimizer_step()
             return loss
 
-        if self._should_accumulate():
+        if self._accumulates():
             pass_()
         else:
             steps = self.automatic_optimization.optim_progress.optimizer.step
@@ -297,6 +297,10 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._enter(around)
         progress.increment_completed()
 
+    def _accumulates(self) -> bool:
+        """Whether this batch makes no update; asked often, and most runs never accumulate."""
+        return self.trainer.accumulate_grad_batches > 1 and self._should_accumulate()
+
     def _before_optimizer_step(self) -> None:
         self._call("on_before_optimizer_step", self._optimizer)
         if self._clips:
@@ -311,7 +315,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
     def _step_lr_schedulers(self) -> None:
         if not self._steps_schedulers_itself:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        elif self._step_schedulers and not self._should_accumulate():
+        elif self._step_schedulers and not self._accumulates():
             for scheduler in self._step_schedulers:
                 self.scheduler_progress.increment_ready()
                 scheduler.step()
