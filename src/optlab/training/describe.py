@@ -114,18 +114,25 @@ def dataset_facts(config: DictConfig, datamodule: Any) -> dict[str, Any]:
     return facts
 
 
+def best_rule(config: DictConfig) -> tuple[str, str]:
+    """The metric that chooses the best weights, and `max` or `min`; `last` keeps the last ones."""
+    best = (config.callbacks or {}).get("best")
+    if not best:
+        return "val/accuracy", "last"
+    return best.get("monitor", "val/accuracy"), best.get("mode", "max")
+
+
 def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     """Validation at the best and the last epoch, from epochs.csv; None without an epoch."""
     epochs = pd.read_csv(folder / "epochs.csv")
-    best = (config.callbacks or {}).get("best")
-    monitor = best.get("monitor", "val/accuracy") if best else "val/accuracy"
+    monitor, mode = best_rule(config)
     values = epochs[monitor].dropna()
     if values.empty:
         return {"validation": None, "num_epochs": 0}
     last = values.index[-1]
     chosen = last
-    if best:
-        chosen = values.idxmin() if best.get("mode", "max") == "min" else values.idxmax()
+    if mode != "last":
+        chosen = values.idxmin() if mode == "min" else values.idxmax()
     return {
         "validation": {
             name: {

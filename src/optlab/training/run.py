@@ -183,11 +183,10 @@ def _settle_last_weights(
     state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
     if trainer.is_global_zero:
         save_atomically(state, last)
-    chosen = (config.callbacks or {}).get("best")
-    monitor = chosen.get("monitor", "val/accuracy") if chosen else "val/accuracy"
-    name, is_max = monitor.removeprefix("val/"), not (chosen and chosen.get("mode") == "min")
+    monitor, mode = describe.best_rule(config)
+    name = monitor.removeprefix("val/")
     gain = result[name] - validation["best"][name]
-    if not chosen or (gain > 0 if is_max else gain < 0):
+    if mode == "last" or (gain < 0 if mode == "min" else gain > 0):
         validation["best"] = validation["last"]
         if trainer.is_global_zero:
             save_atomically(state, folder / "checkpoints" / "best.ckpt")
