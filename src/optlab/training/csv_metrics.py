@@ -67,6 +67,7 @@ class CSVMetrics(Callback):
 
     def _begin_epoch(self) -> None:
         self._first_loss: Tensor | None = None  # of the batch that is trained on
+        self._num_losses = 0  # evaluated for that batch
         self._group: list[Tensor] = []  # batch losses of the optimizer step in the making
         self._losses: list[Tensor] = []  # () each, of the steps that are not yet written
         self._lrs: list[float] = []
@@ -89,6 +90,7 @@ class CSVMetrics(Callback):
         self.has_started = True
         # What a gradient scaler of 16-mixed hands to on_before_backward is scaled
         self._is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        self._outputs_have_loss = pl_module.automatic_optimization
         # On a GPU looking at a loss would wait for it, and of several devices each sees its own
         # share: there the next writing is soon enough.
         self._looks_at_once = pl_module.device.type == "cpu" and trainer.world_size == 1
@@ -114,8 +116,9 @@ class CSVMetrics(Callback):
     def on_before_backward(
         self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
     ) -> None:
-        if self._first_loss is None:
-            self._first_loss = loss.detach()
+        self._num_losses += 1
+        if self._num_losses == 1:
+            self._first_loss = loss
             self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
 
     def on_train_batch_end(
@@ -127,7 +130,7 @@ class CSVMetrics(Callback):
         batch_idx: int,
     ) -> None:
         loss = self._loss_of(outputs)
-        self._first_loss = None
+        self._first_loss, self._num_losses = None, 0
         self._num_images += _num_images(batch)
         logits = self._logits_of(outputs)
         if logits is not None:
@@ -191,9 +194,10 @@ class CSVMetrics(Callback):
 
     def _loss_of(self, outputs: Any) -> Tensor | None:
         """The loss () of the batch at its first evaluation; None where there was none."""
-        if self._is_scaled and outputs:
-            return outputs["loss"]
-        return self._first_loss
+        is_only_one = self._num_losses == 1 and self._outputs_have_loss
+        if outputs and (self._is_scaled or is_only_one):
+            return outputs["loss"]  # detached already
+        return None if self._first_loss is None else self._first_loss.detach()
 
     def _logits_of(self, outputs: Any) -> Tensor | None:
         return outputs.get("logits") if isinstance(outputs, dict) else None
