@@ -1,0 +1,159 @@
+"""How often the verdict errs: made studies, judged by the functions that judge real ones.
+
+python scripts/calibrate.py                    10,000 studies a line, some minutes each
+python scripts/calibrate.py --studies 1000     quicker, for a look
+
+Every study has made records of five configurations that share their seeds. Accuracies are drawn,
+records are sorted into workloads, ranked by validation and compared on test as in a report.
+docs/protocol.md shows the table of 10,000 studies.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from optlab.analysis.records import Run
+from optlab.analysis.summary import WorkloadSummary, summarize
+from optlab.analysis.workloads import group_runs
+
+NUM_CONFIGURATIONS = 5
+LEVEL, DEVIATION = 0.97, 0.002  # accuracy, and its standard deviation over seeds
+ONE_IMAGE = 1 / 360  # the step of accuracy on the embedded digits, over one deviation
+
+Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # mean 0, deviation 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: how accuracies are drawn, and what is allowed."""
+
+    title: str
+    noise: Noise
+    correlation: float = 0.0  # of a run's validation and test noise
+    shifts: tuple[float, ...] = (0.0,) * NUM_CONFIGURATIONS  # in deviations
+    scales: tuple[float, ...] = (1.0,) * NUM_CONFIGURATIONS  # of the noise
+    deviation: float = DEVIATION
+    step: float | None = None  # accuracies are multiples of it
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Shares of studies, or of losers for `power`."""
+
+    false_claims: float  # at least one difference claimed that is none, or of the wrong sign
+    coverage: float  # all intervals of the study hold the truth
+    power: float  # losers that are called lower
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_normal(shape)
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 1 - rng.exponential(size=shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_t(3, shape) / 3**0.5
+
+
+LINES = [
+    *(
+        Line(f"five equal, {noise.__name__}, correlation {correlation:g}", noise, correlation)
+        for noise in (normal, skewed, heavy_tailed)
+        for correlation in (0.0, 0.3)
+    ),
+    Line("five equal, whole images of 360", normal, 0.3, deviation=ONE_IMAGE, step=ONE_IMAGE),
+    Line("five equal, normal, correlation 0.6", normal, 0.6),
+    Line("one three times as noisy", normal, scales=(3.0, 1.0, 1.0, 1.0, 1.0)),
+    Line("two tied, three lower by two deviations", normal, shifts=(0.0, 0.0, -2.0, -2.0, -2.0)),
+]
+
+
+def judge(line: Line, num_seeds: int, num_studies: int, seed: int = 0) -> Errors:
+    """Return how often the verdict on made studies is wrong."""
+    rng = np.random.default_rng([seed, num_seeds])
+    shape = (NUM_CONFIGURATIONS, num_seeds)
+    false_claims = covered = found = losers = 0
+    for _ in range(num_studies):
+        test = line.noise(rng, shape)
+        fresh = line.noise(rng, shape)
+        validation = line.correlation * test + (1 - line.correlation**2) ** 0.5 * fresh
+        summary = summarize_study(*(_accuracies(line, each) for each in (validation, test)))
+        assert summary.best is not None
+        best = line.shifts[int(summary.best.label)]
+        is_false, all_inside = False, True
+        for row, difference in summary.compared():
+            truth = (line.shifts[int(row.label)] - best) * line.deviation
+            sign = {"lower": -1, "higher": 1}.get(difference.conclusion)
+            is_false |= sign is not None and sign != np.sign(truth)
+            assert difference.low is not None and difference.high is not None
+            all_inside &= difference.low <= truth <= difference.high
+            losers += truth < 0
+            found += truth < 0 and sign == -1
+        false_claims += is_false
+        covered += all_inside
+    power = found / losers if losers else float("nan")
+    return Errors(false_claims / num_studies, covered / num_studies, power)
+
+
+def _accuracies(line: Line, noise: np.ndarray) -> np.ndarray:
+    """(configurations, seeds) accuracies from noise of mean 0 and deviation 1."""
+    shifts, scales = (np.array(each)[:, None] for each in (line.shifts, line.scales))
+    values = LEVEL + line.deviation * (shifts + scales * noise)
+    return values if line.step is None else np.round(values / line.step) * line.step
+
+
+def summarize_study(validation: np.ndarray, test: np.ndarray) -> WorkloadSummary:
+    """Judge made records; configurations are called by their index.
+
+    Args:
+        validation: (configurations, seeds) best validation accuracies.
+        test: the same shape, test accuracies at those weights.
+    """
+    runs = [
+        Run(
+            Path(f"{index}-seed{seed}"),
+            {
+                "status": "finished",
+                "protocol_version": 1,
+                "run_name": f"{index}-seed{seed}",
+                "seed": seed,
+                "config": {"seed": seed, "optimizer": {"name": str(index)}},
+                "dataset": {"name": "made", "class_names": list("0123456789")},
+                "model": {"name": "made"},
+                "optimizer": {"name": str(index)},
+                "validation": {"best": {"accuracy": validation[index, seed]}},
+                "test": {"best": {"accuracy": test[index, seed]}},
+            },
+        )
+        for index in range(len(test))
+        for seed in range(test.shape[1])
+    ]
+    (workload,) = group_runs(runs)
+    return summarize(workload)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--studies", type=int, default=10_000, help="of each line (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 10, 20], help="of a study")
+    options = parser.parse_args()
+    table = Table("made studies", "seeds", "a false claim", "all intervals right", "losers found")
+    for line in LINES:
+        for num_seeds in track(options.seeds, line.title, transient=True):
+            errors = judge(line, num_seeds, options.studies)
+            power = "" if np.isnan(errors.power) else f"{errors.power:.2f}"
+            shares = (f"{100 * each:.1f} %" for each in (errors.false_claims, errors.coverage))
+            table.add_row(line.title, str(num_seeds), *shares, power)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Claims about differences between configurations, with a controlled error.
+
+Every configuration is compared with the reference, the one that validation ranks first. A
+difference is taken seed by seed, because runs with one seed share their initial weights and their
+batches. Only seeds are counted: the folds of a seed share most of their training images, so they
+are averaged first.
+
+Three corrections keep the stated error:
+
+- Five seeds estimate a variance badly. Each variance of a difference moves towards the median over
+  all pairs of configurations, which counts as `PRIOR_DF` further degrees of freedom. This is the
+  moderated t statistic of Smyth 2004, doi:10.2202/1544-6115.1027, equations 1 to 3.
+- p-values are adjusted for all comparisons of the table (Holm 1979, https://jstor.org/stable/4615733).
+- Intervals hold for all comparisons at once (Dunnett 1955, doi:10.1080/01621459.1955.10501294).
+
+`scripts/calibrate.py` counts the errors in made studies; docs/protocol.md shows the table.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, pairwise
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+ERROR_RATE = 0.05  # of a whole table of comparisons, and of an interval
+POWER = 0.8
+PRIOR_DF = 4.0  # degrees of freedom that the median variance counts for
+MIN_SEEDS = 5  # fewer seeds make no claim: rounded accuracies often agree by chance
+MAX_SEEDS = 10_000  # seeds_needed looks no further
+
+Table = Mapping[tuple[int, int], float]  # (seed, fold) to accuracy
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One configuration minus the reference, in accuracy.
+
+    Attributes:
+        differences: one a common seed, folds averaged.
+        deviation: moderated standard deviation of one difference; None with fewer than two seeds,
+            and so are the attributes below.
+        degrees_of_freedom: of that deviation.
+        low, high: simultaneous 95 % interval of the mean difference.
+        p_value: adjusted for all comparisons of the table.
+        num_comparisons: of the table.
+    """
+
+    differences: tuple[float, ...]
+    deviation: float | None = None
+    degrees_of_freedom: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    num_comparisons: int = 1
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self.differences)
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean(self.differences)) if self.differences else None
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether a claim is made; all claims of a table together err with `ERROR_RATE`."""
+        enough = self.num_seeds >= MIN_SEEDS
+        return enough and self.p_value is not None and self.p_value < ERROR_RATE
+
+    @property
+    def conclusion(self) -> str:
+        """The outcome in words."""
+        if not self.differences:
+            return "no seed in common"
+        if self.num_seeds < MIN_SEEDS:
+            return "too few seeds"
+        if not self.is_significant:
+            return "no significant difference"
+        return "lower" if (self.mean or 0) < 0 else "higher"
+
+    @property
+    def detectable(self) -> float | None:
+        """Difference that this number of seeds finds with a power of 80 %."""
+        if self.deviation is None or self.degrees_of_freedom is None:
+            return None
+        return _detectable(
+            self.deviation, self.num_seeds, self.degrees_of_freedom, self.num_comparisons
+        )
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds that would find a true difference of the observed size with a power of 80 %.
+
+        None where no difference was observed, or more than `MAX_SEEDS` would be needed.
+        """
+        deviation, df, mean = self.deviation, self.degrees_of_freedom, self.mean
+        if deviation is None or df is None or not mean:
+            return None
+        further_df, num_comparisons = df - self.num_seeds, self.num_comparisons
+
+        def is_found(num_seeds: int) -> bool:
+            df = num_seeds + further_df
+            return _detectable(deviation, num_seeds, df, num_comparisons) <= abs(mean)
+
+        sizes = range(MIN_SEEDS, MAX_SEEDS + 1)
+        index = bisect_left(sizes, True, key=is_found)  # more seeds find whatever fewer find
+        return sizes[index] if index < len(sizes) else None
+
+
+def compare(reference: Table, others: Sequence[Table]) -> list[Difference]:
+    """Compare configurations with the reference; return one difference for each, in order.
+
+    Args:
+        reference: accuracy of each (seed, fold) of the configuration that validation ranks first.
+        others: the same of all configurations that are compared with it.
+    """
+    tables = [_by_seed(table) for table in (reference, *others)]
+    paired = [_paired(table, tables[0]) for table in tables[1:]]
+    every_pair = [_paired(a, b) for a, b in combinations(tables, 2)]
+    variances = [np.var(each, ddof=1) for each in every_pair if len(each) >= 2]
+    prior = float(np.median(variances)) if variances else 0.0
+    prior_df = min(PRIOR_DF, max(0, len(variances) - 1))  # one variance says nothing about itself
+    floor = _rounding_variance(tables)
+    num_comparisons = sum(len(each) >= 2 for each in paired)
+
+    found = []
+    for each in paired:
+        n = len(each)
+        if n < 2:
+            found.append(Difference(each))
+            continue
+        df = n - 1 + prior_df
+        moderated = ((n - 1) * float(np.var(each, ddof=1)) + prior_df * prior) / df
+        variance = max(moderated, floor)
+        mean, error = float(np.mean(each)), math.sqrt(variance / n)
+        half_width = simultaneous_quantile(num_comparisons, df) * error
+        p_value = 2 * float(stdtr(df, -abs(mean) / error)) if error else 1.0
+        found.append(
+            Difference(
+                each,
+                deviation=math.sqrt(variance),
+                degrees_of_freedom=df,
+                low=mean - half_width,
+                high=mean + half_width,
+                p_value=p_value,
+                num_comparisons=num_comparisons,
+            )
+        )
+    return _holm(found)
+
+
+@cache
+def simultaneous_quantile(num_comparisons: int, df: float) -> float:
+    """Half width, in standard errors, of intervals that cover all differences with 95 %.
+
+    Dunnett's two-sided quantile: the differences to one reference correlate by a half.
+    """
+    if num_comparisons == 1:
+        return float(stdtrit(df, 1 - ERROR_RATE / 2))
+    from scipy.optimize import brentq  # slow to import, and one comparison never needs them
+    from scipy.stats import multivariate_t
+
+    correlation = np.full((num_comparisons, num_comparisons), 0.5)
+    np.fill_diagonal(correlation, 1)
+
+    def excess(quantile: float) -> float:
+        bounds = np.full(num_comparisons, quantile)
+        inside = multivariate_t.cdf(
+            bounds, shape=correlation, df=df, lower_limit=-bounds, random_state=0
+        )
+        return float(inside - (1 - ERROR_RATE))
+
+    single = float(stdtrit(df, 1 - ERROR_RATE / 2))
+    bonferroni = float(stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)))
+    return float(brentq(excess, single, 1.01 * bonferroni, xtol=1e-3))
+
+
+def _detectable(deviation: float, num_seeds: int, df: float, num_comparisons: int) -> float:
+    quantiles = stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)) + stdtrit(df, POWER)
+    return float(quantiles) * deviation / math.sqrt(num_seeds)
+
+
+def _holm(found: list[Difference]) -> list[Difference]:
+    """Adjust the p-values for each other."""
+    order = sorted(
+        (index for index, each in enumerate(found) if each.p_value is not None),
+        key=lambda index: found[index].p_value or 0.0,
+    )
+    adjusted, largest = list(found), 0.0
+    for rank, index in enumerate(order):
+        p_value = found[index].p_value or 0.0
+        largest = max(largest, min(1.0, p_value * (len(order) - rank)))
+        adjusted[index] = replace(found[index], p_value=largest)
+    return adjusted
+
+
+def _by_seed(table: Table) -> dict[int, dict[int, float]]:
+    """The accuracies of each seed by fold."""
+    seeds: dict[int, dict[int, float]] = {}
+    for (seed, fold), accuracy in table.items():
+        seeds.setdefault(seed, {})[fold] = accuracy
+    return seeds
+
+
+def _paired(
+    ours: dict[int, dict[int, float]], theirs: dict[int, dict[int, float]]
+) -> tuple[float, ...]:
+    """One difference a common seed: the mean over the folds that both have."""
+    differences = []
+    for seed in sorted(ours.keys() & theirs.keys()):
+        folds = ours[seed].keys() & theirs[seed].keys()
+        if folds:
+            differences.append(
+                math.fsum(ours[seed][fold] - theirs[seed][fold] for fold in folds) / len(folds)
+            )
+    return tuple(differences)
+
+
+def _rounding_variance(tables: Sequence[dict[int, dict[int, float]]]) -> float:
+    """Variance that a difference has because accuracies are whole images over their number.
+
+    The smallest step between two accuracies stands for one image. Without this bound seeds that
+    agree to the image would have no variance, and any difference would be certain.
+    """
+    values = sorted(
+        value for table in tables for folds in table.values() for value in folds.values()
+    )
+    steps = [high - low for low, high in pairwise(values) if high - low > 1e-9]
+    return min(steps) ** 2 / 6 if steps else 0.0

@@ -1,0 +1,170 @@
+"""What a configuration is called: its optimizer and whatever else varies, short but unique."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_MISSING = "\0missing"  # no config value reads like this
+
+# Names in prose; a table shows what the user types.
+_DISPLAY_NAMES = {
+    "sgd": "SGD with momentum",
+    "sgd_plain": "plain SGD",
+    "nesterov": "Nesterov",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "rmsprop": "RMSprop",
+    "adagrad": "Adagrad",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "adamax": "Adamax",
+    "adadelta": "Adadelta",
+    "adafactor": "Adafactor",
+    "asgd": "ASGD",
+    "rprop": "Rprop",
+    "lbfgs": "L-BFGS",
+    "muon": "Muon",
+    "schedule_free": "Schedule-Free",
+}
+
+
+def label_configurations(
+    configs: Sequence[dict[str, Any]],
+    nuisance: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> list[str]:
+    """A short unique name for each flat config, from what varies between them.
+
+    Where three keys or more vary, a value that most configs share goes without saying, and the
+    config that has all of those is the `baseline`.
+
+    Args:
+        configs: flat configs, all different.
+        nuisance: see `group_runs`.
+        only: the keys that may be in a label; None allows all.
+    """
+    if not configs:
+        return []
+    configs = [_switched(config, configs) for config in configs]
+    keys = sorted({key for config in configs for key in config if only is None or key in only})
+    sections = {
+        key.removesuffix(".name") for config in configs for key in config if key.endswith(".name")
+    }
+
+    switches = {key for config in configs for key in config if config[key] == "on"}
+
+    def companions(index: int, key: str) -> list[int]:
+        """Configs that this key's value is to be told apart from."""
+        section = key.partition(".")[0]
+        switch = next((k for k in switches if key.startswith(f"{k}.")), None)
+        if switch:
+            return [index for index, config in enumerate(configs) if config.get(switch) == "on"]
+        if key == "optimizer.name":
+            return [*range(len(configs))]
+        if section == "optimizer" or any(key == k or key.endswith(f".{k}") for k in nuisance):
+            section = "optimizer"
+        elif section not in sections or key == f"{section}.name":
+            return [*range(len(configs))]
+        name = f"{section}.name"
+        own = configs[index].get(name)
+        return [other for other, config in enumerate(configs) if config.get(name) == own]
+
+    shown = [
+        [
+            key
+            for key in keys
+            if len({key_of(configs[other].get(key, _MISSING)) for other in companions(index, key)})
+            > 1
+        ]
+        for index in range(len(configs))
+    ]
+    varying = {key for some in shown for key in some}
+    if len(varying - {"optimizer.name"}) >= 3:
+        usual = _usual_values(configs, varying - {"optimizer.name"})
+        shown = [
+            [key for key in some if key_of(config.get(key, _MISSING)) != usual.get(key)]
+            for config, some in zip(configs, shown, strict=True)
+        ]
+    short = _short_keys(varying)
+    labels = [
+        _label(config, some, short) if some or not varying else "baseline"
+        for config, some in zip(configs, shown, strict=True)
+    ]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        twins = [index for index, other in enumerate(labels) if other == label]
+        for number, index in enumerate(twins, start=1):
+            labels[index] = f"{label} · #{number}"
+    return labels
+
+
+def _switched(config: dict[str, Any], configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`early_stopping: null` beside `early_stopping.patience: 5` as a switch, off and on."""
+    parts = {
+        key
+        for other in configs
+        for key, value in other.items()
+        if value is None and any(k.startswith(f"{key}.") for c in configs for k in c)
+    }
+    result = dict(config)
+    for part in parts:
+        result[part] = "on" if any(key.startswith(f"{part}.") for key in config) else "off"
+    return result
+
+
+def _usual_values(configs: Sequence[dict[str, Any]], keys: set[str]) -> dict[str, str]:
+    """For each key, the value that more than half of the configs share, where there is one."""
+    usual = {}
+    for key in keys:
+        values = [key_of(config.get(key, _MISSING)) for config in configs]
+        most = max(sorted(set(values)), key=values.count)
+        if values.count(most) * 2 > len(values):
+            usual[key] = most
+    return usual
+
+
+def _label(config: dict[str, Any], keys: list[str], short: dict[str, str]) -> str:
+    optimizer = str(config.get("optimizer.name", "?"))
+    others = [key for key in keys if key != "optimizer.name" and key in config]
+    others.sort(key=lambda key: (not key.endswith(".name"), key))
+    parts = [optimizer] if "optimizer.name" in keys or not others else []
+    if not parts and len(others) == 1 and others[0].endswith(".name"):
+        return _value(config[others[0]])
+    return " · ".join([*parts, *(f"{short[key]}={_value(config[key])}" for key in others)])
+
+
+def _short_keys(keys: set[str]) -> dict[str, str]:
+    """`data.batch_size` as batch_size and `model.name` as model, where that stays unique."""
+    short = {key: key.removesuffix(".name").rpartition(".")[2].strip("_") for key in keys}
+    taken = list(short.values())
+    return {key: name if taken.count(name) == 1 else key for key, name in short.items()}
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return str(value)
+
+
+def key_of(value: Any) -> str:
+    """A config value as text that is equal for equal values."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def natural_order(label: str) -> list[tuple[int, float, str]]:
+    """Sort key that puts lr=0.01 before lr=0.1 before lr=10."""
+    pieces = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", label)
+    return [
+        (0, float(piece), "") if index % 2 else (1, 0.0, piece)
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def display_name(label: str) -> str:
+    """A label with its optimizer as its authors write it: `adamw · lr=0.1` gives AdamW · lr=0.1."""
+    head, separator, rest = label.partition(" · ")
+    return _DISPLAY_NAMES.get(head, head) + separator + rest

@@ -1,0 +1,52 @@
+"""Student's t interval of a mean over runs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its 95 % interval; `low` and `high` are None without one."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def half_width(self) -> float | None:
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def mean_interval(
+    values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE
+) -> Estimate | None:
+    """Mean with Student's t interval; one value has no interval, none gives None."""
+    sample = np.asarray(values, dtype=float)
+    n = len(sample)
+    if n == 0:
+        return None
+    mean = float(sample.mean())
+    if n == 1:
+        return Estimate(mean, None, None, 1)
+    half = float(half_width_of_mean(sample, confidence))
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def half_width_of_mean(
+    sample: np.ndarray, confidence: float = CONFIDENCE
+) -> np.ndarray | np.floating:
+    """Half of Student's t interval of the mean over the first axis, which has two values or more.
+
+    Args:
+        sample: (n,) for one mean, (n, m) for the means at m points.
+    """
+    n = len(sample)
+    t = float(stdtrit(n - 1, (1 + confidence) / 2))
+    return t * sample.std(axis=0, ddof=1) / math.sqrt(n)

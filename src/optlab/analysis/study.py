@@ -1,0 +1,206 @@
+"""A study on disk: every run folder below it, sorted into what counts and what does not."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optlab.analysis.formatting import joined
+from optlab.analysis.published import rows_without_a_figure
+from optlab.analysis.records import DamagedRecord, Run, read_run
+from optlab.analysis.tuning import Tuning
+from optlab.analysis.workloads import Workload, group_runs, mixes_code, workload_key
+
+OUTSIDE_THE_TUNING = (
+    "next to a tuning only its winners on their fresh seeds count; study=NAME keeps others apart"
+)
+
+# What training leaves behind before the record is written; Hydra's own files plan=true leaves too.
+_TRACES_OF_A_RUN = ("checkpoints", "epochs.csv", "steps.csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """All that a study's folder holds.
+
+    `runs` are those with a whole record, tuning trials included; `unfinished` are folders without
+    a record; `damaged` pairs a folder with the reason why its record does not count.
+    """
+
+    folder: Path
+    runs: tuple[Run, ...]
+    unfinished: tuple[Path, ...] = ()
+    damaged: tuple[tuple[Path, str], ...] = ()
+    warnings: tuple[str, ...] = ()  # what every reader must know before the figures
+    meta: dict[str, Any] | None = None  # study.json
+
+    @property
+    def name(self) -> str:
+        return str((self.meta or {}).get("study") or self.folder.name)
+
+    @property
+    def title(self) -> str:
+        return str((self.meta or {}).get("title") or self.name)
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that made the study, in their order, where study.json says them."""
+        return [str(command) for command in (self.meta or {}).get("commands") or ()]
+
+    def is_tuned(self, workload: Workload) -> bool:
+        """Whether a fair sweep has chosen the configurations of a workload."""
+        if self.tuning is None or not self.tuning.knows_fresh_runs:
+            return self.tuning is not None
+        tuned = {workload_key(run) for run in (*self.tuning_runs, *self.fresh_runs)}
+        return any(workload_key(run) in tuned for run in workload.runs)
+
+    @cached_property
+    def tuning(self) -> Tuning | None:
+        """The fair sweeper's trials and winners, where there are any."""
+        return Tuning.from_meta((self.meta or {}).get("tuning"))
+
+    @cached_property
+    def tuning_runs(self) -> tuple[Run, ...]:
+        """Trials on a tuning seed: they choose hyperparameters and are in no final figure."""
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run.hash))
+
+    @cached_property
+    def fresh_runs(self) -> tuple[Run, ...]:
+        """Runs of tuned winners on their fresh seeds."""
+        return tuple(run for run in self.runs if self.tuning and self.tuning.is_fresh(run.hash))
+
+    @cached_property
+    def outside_tuning(self) -> tuple[Run, ...]:
+        """Runs on a tuned workload that the tuning did not ask for, or no longer asks for.
+
+        Next to tuned runs they would be judged at a learning rate that nobody chose for them, or
+        get a second chance. Where no winner has a fresh run (yet), none of a workload's runs is
+        outside.
+        """
+        if self.tuning is None or not self.tuning.knows_fresh_runs:
+            return ()
+        tuned = {workload_key(run) for run in self.fresh_runs}
+        asked_for = {run.folder for run in (*self.tuning_runs, *self.fresh_runs)}
+        return tuple(
+            run for run in self.runs if workload_key(run) in tuned and run.folder not in asked_for
+        )
+
+    @cached_property
+    def counted_runs(self) -> tuple[Run, ...]:
+        others = {run.folder for run in (*self.tuning_runs, *self.outside_tuning)}
+        return tuple(run for run in self.runs if run.folder not in others)
+
+    @cached_property
+    def workloads(self) -> list[Workload]:
+        """The counted runs as comparisons, one for each dataset and network."""
+        nuisance = self.tuning.options if self.tuning else ()
+        return [
+            replace(workload, left_out=(*workload.left_out, *self._outside(workload)))
+            for workload in group_runs(self.counted_runs, nuisance=nuisance)
+        ]
+
+    def _outside(self, workload: Workload) -> list[tuple[Run, str]]:
+        keys = {workload_key(run) for run in workload.runs}
+        return [
+            (run, OUTSIDE_THE_TUNING) for run in self.outside_tuning if workload_key(run) in keys
+        ]
+
+
+def read_study(folder: str | Path) -> Study:
+    """Read a study's folder; curves are read later, when a figure asks for them.
+
+    Raises:
+        ValueError: the folder does not exist, or holds no run at all.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"there is no study folder {folder}.{_nearby(folder)}\n\n"
+            "hint: a study is a folder below outputs/, made by train.py -m optimizer=sgd,adam"
+        )
+    runs: list[Run] = []
+    unfinished: list[Path] = []
+    damaged: list[tuple[Path, str]] = []
+    first_of_its_kind: dict[str, Path] = {}
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            run = read_run(child)
+        except FileNotFoundError:
+            if any((child / trace).exists() for trace in _TRACES_OF_A_RUN):
+                unfinished.append(child)
+            continue
+        except DamagedRecord as error:
+            damaged.append((child, str(error)))
+            continue
+        kind = json.dumps([run.hash, run.record["config"]], sort_keys=True)
+        twin = first_of_its_kind.setdefault(kind, child)
+        if twin == child:
+            runs.append(run)
+        else:  # a copied folder must not count one seed twice
+            damaged.append((child, f"is the same run as {twin.name} (hash {run.hash})"))
+    meta, problem = _read_meta(folder / "study.json")
+    warnings = []
+    if problem:
+        damaged.append((folder / "study.json", problem))
+        warnings.append(
+            f"study.json {problem}. It says which runs are trials of a tuning: if this study has "
+            "any, they stand among the results below."
+        )
+    damaged += [(folder / "study.json", reason) for reason in rows_without_a_figure(meta)]
+    if not runs and not unfinished and not damaged:
+        raise ValueError(
+            f"{folder} holds no run.\n\n"
+            "hint: name the folder of a study, such as outputs/mnist-mlp, not outputs or one run"
+        )
+    study = Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), meta)
+    return replace(study, warnings=(*study.warnings, *_edited_since_tuned(study)))
+
+
+def _edited_since_tuned(study: Study) -> list[str]:
+    """A warning where a configuration's trials and its winner's runs are not of one code."""
+    if study.tuning is None:
+        return []
+    runs: dict[str, list[Run]] = {}
+    labels = {
+        str(text): study.tuning.label(row)
+        for row in (*study.tuning.rows, *study.tuning.winners)
+        for text in (row.get("hash"), *(row.get("runs") or ()))
+    }
+    for run in (*study.tuning_runs, *study.fresh_runs):
+        if run.hash in labels:
+            runs.setdefault(labels[run.hash], []).append(run)
+    edited = sorted(label for label, found in runs.items() if mixes_code(found))
+    if not edited:
+        return []
+    return [
+        f"A class was edited between the trials and the runs of {joined(edited)}: its learning "
+        "rate was chosen for another version. Repeat the sweep with rerun=true."
+    ]
+
+
+def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read ({error})"
+    if not isinstance(meta, dict):
+        return None, "holds no object"
+    try:
+        Tuning.from_meta(meta.get("tuning"))
+    except (TypeError, ValueError) as error:
+        return None, f"has a tuning that cannot be read ({error})"
+    return meta, None
+
+
+def _nearby(folder: Path) -> str:
+    """The studies next to a folder which does not exist, as a sentence."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return ""
+    names = sorted(
+        path.name for path in parent.iterdir() if path.is_dir() and any(path.glob("*/record.json"))
+    )
+    return f" Next to it there are: {', '.join(names[:12])}." if names else ""

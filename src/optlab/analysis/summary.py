@@ -1,0 +1,247 @@
+"""A workload in numbers: a row for each configuration, ranked by validation, compared on test."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from optlab.analysis.comparisons import Difference, compare
+from optlab.analysis.records import Run
+from optlab.analysis.statistics import Estimate, mean_interval
+from optlab.analysis.target import (
+    Reached,
+    median_with_misses,
+    target_of,
+    time_to_target,
+)
+from optlab.analysis.workloads import Configuration, Workload
+
+
+@dataclass(frozen=True, eq=False)
+class ConfigurationSummary:
+    """One configuration's numbers: means and intervals over its finished runs, others counted."""
+
+    configuration: Configuration
+    rank: int
+    is_best: bool
+    difference: Difference | None  # test accuracy against the best; None for itself
+    score: float | None = None  # what it is ranked by; None without a finished run
+    has_few_runs: bool = False  # too few next to the others to lead
+    targets_agree: bool = True  # with those of the other configurations
+
+    @property
+    def label(self) -> str:
+        return self.configuration.label
+
+    @property
+    def num_finished(self) -> int:
+        return len(self.configuration.finished)
+
+    @property
+    def num_diverged(self) -> int:
+        return len(self.configuration.diverged)
+
+    @property
+    def num_failed(self) -> int:
+        return len(self.configuration.failed)
+
+    def accuracy(self, split: str, weights: str = "best") -> Estimate | None:
+        return mean_interval(list(self.configuration.accuracies(split, weights).values()))
+
+    @cached_property
+    def gap(self) -> Estimate | None:
+        """Generalization gap, train minus test accuracy at the best-validation weights."""
+        train, test = self.configuration.accuracies("train"), self.configuration.accuracies("test")
+        return mean_interval([train[key] - test[key] for key in sorted(train.keys() & test.keys())])
+
+    @cached_property
+    def reached(self) -> tuple[Reached, ...]:
+        """Time to target of each finished or diverged run.
+
+        Empty without target or curves, or where others have another target.
+        """
+        if not self.targets_agree:
+            return ()
+        times = (time_to_target(run) for run in self.configuration.runs if run.status != "failed")
+        return tuple(time for time in times if time is not None)
+
+    @property
+    def num_reached(self) -> int:
+        return sum(not time.is_miss for time in self.reached)
+
+    @property
+    def epochs_to_target(self) -> float | None:
+        return median_with_misses([time.epoch for time in self.reached])
+
+    @property
+    def time_to_target_s(self) -> float | None:
+        return median_with_misses([time.train_time_s for time in self.reached])
+
+    def median(self, number: Callable[[Run], float | None]) -> float | None:
+        """Median of a figure over the finished runs."""
+        values = [number(run) for run in self.configuration.finished]
+        return median_with_misses([value for value in values if value is not None])
+
+    def mean(self, number: Callable[[Run], float | None]) -> Estimate | None:
+        """Mean of a figure over the finished runs, with its interval."""
+        values = [number(run) for run in self.configuration.finished]
+        return mean_interval([value for value in values if value is not None])
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words, divergences first."""
+        outcome = "best by validation" if self.is_best else self.difference_in_words
+        return "; ".join([*self._failures, outcome] if self.num_finished else self._failures)
+
+    @property
+    def _failures(self) -> list[str]:
+        total = len(self.configuration.runs)
+        if total == 1 and not self.num_finished:
+            return ["diverged" if self.num_diverged else "failed"]
+        return [
+            f"{number} of {total} {word}" if number < total else f"all {total} {word}"
+            for number, word in ((self.num_diverged, "diverged"), (self.num_failed, "failed"))
+            if number
+        ]
+
+    @property
+    def difference_in_words(self) -> str:
+        return self.difference.conclusion if self.difference else "nothing to compare with"
+
+
+@dataclass(frozen=True, eq=False)
+class WorkloadSummary:
+    """All configurations of a workload in the order of their rank."""
+
+    workload: Workload
+    rows: tuple[ConfigurationSummary, ...]
+
+    @property
+    def best(self) -> ConfigurationSummary | None:
+        """Best by validation; None when nothing finished."""
+        return next((row for row in self.rows if row.is_best), None)
+
+    @property
+    def finished(self) -> tuple[ConfigurationSummary, ...]:
+        """Rows with at least one finished run."""
+        return tuple(row for row in self.rows if row.num_finished)
+
+    @property
+    def targets(self) -> list[float]:
+        """The distinct targets of the runs; one, unless the study is inconsistent."""
+        values = {target_of(run) for run in self.workload.runs}
+        return sorted(value for value in values if value is not None)
+
+    @property
+    def target(self) -> float | None:
+        return self.targets[0] if len(self.targets) == 1 else None
+
+    @property
+    def tied(self) -> tuple[ConfigurationSummary, ...]:
+        """The best, and whoever has the same score."""
+        best = self.best
+        if best is None or best.score is None:
+            return ()
+        return tuple(
+            row
+            for row in self.finished
+            if row.score is not None
+            and math.isclose(row.score, best.score, rel_tol=1e-9)
+            and row.has_few_runs == best.has_few_runs
+        )
+
+    @property
+    def seeds_differ(self) -> bool:
+        """Whether configurations have results for different seeds or folds."""
+        seeds = {
+            frozenset(
+                (run.seed, run.fold) for run in row.configuration.runs if run.status != "failed"
+            )
+            for row in self.finished
+        }
+        return len(seeds) > 1
+
+    @property
+    def unlike_clocks(self) -> str:
+        """In what the runs' machines differ, so that seconds do not compare; empty if in nothing.
+
+        Replicas share their seconds: each counts its part of the common time.
+        """
+        runs = [run for run in self.workload.runs if run.status != "failed"]
+        devices = [run.record.get("device") or {} for run in runs]
+        together = [(run.record.get("replica") or {}).get("of", 1) for run in runs]
+        for what, values in (
+            ("devices", {str(device.get("name")) for device in devices}),
+            ("numbers of devices", {str(device.get("num_devices", 1)) for device in devices}),
+            ("numbers of replicas trained together", {str(number) for number in together}),
+        ):
+            if len(values) > 1:
+                return f"different {what} ({', '.join(sorted(values))})"
+        return ""
+
+    def compared(self) -> list[tuple[ConfigurationSummary, Difference]]:
+        """Rows that have a difference to the best, each with it."""
+        return [
+            (row, row.difference)
+            for row in self.rows
+            if row.difference is not None and row.difference.num_seeds
+        ]
+
+
+def validation_score(configuration: Configuration, num_classes: int) -> float | None:
+    """Mean best validation accuracy over a configuration's own runs; None without a finished run.
+
+    A diverged run counts with the accuracy of guessing, so that divergence costs rank instead of
+    leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
+    nothing about the optimizer and is left out here. No other configuration's runs enter, so none
+    can change the order of two others.
+    """
+    values = list(configuration.accuracies("validation").values())
+    if not values:
+        return None
+    guessing = 1 / num_classes if num_classes else 0.0
+    num_diverged = len(configuration.diverged)
+    return (math.fsum(values) + num_diverged * guessing) / (len(values) + num_diverged)
+
+
+def summarize(workload: Workload) -> WorkloadSummary:
+    """Rank by validation accuracy, and compare test accuracy with that of the best by validation.
+
+    A configuration with fewer than half the usual number of runs comes after the others: a newcomer
+    must not become what all others are compared with.
+    """
+    scores = {
+        one: score
+        for one in workload.configurations
+        if (score := validation_score(one, workload.num_classes)) is not None
+    }
+    num_runs = {one: len(one.finished) + len(one.diverged) for one in scores}
+    usual = median(num_runs.values()) if scores else 0
+    few = {one for one in scores if num_runs[one] < usual / 2}
+    targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
+
+    def order(one: Configuration) -> tuple[bool, float, int, str]:
+        score = round(scores.get(one, -math.inf), 12)
+        return (one in few, -score, -len(one.diverged), one.label)
+
+    ranked = sorted(workload.configurations, key=lambda one: (one not in scores, order(one)))
+    best = ranked[0] if ranked and ranked[0] in scores else None
+    differences: dict[Configuration, Difference] = {}
+    if best is not None:
+        others = [one for one in ranked[1:] if one.finished]
+        tables = [one.accuracies("test") for one in others]
+        differences = dict(zip(others, compare(best.accuracies("test"), tables), strict=True))
+    rows = [
+        ConfigurationSummary(
+            one,
+            rank,
+            is_best=one is best,
+            difference=differences.get(one),
+            score=scores.get(one),
+            has_few_runs=one in few,
+            targets_agree=targets_agree,
+        )
+        for rank, one in enumerate(ranked, start=1)
+    ]
+    return WorkloadSummary(workload, tuple(rows))

@@ -1,0 +1,292 @@
+"""Tables of a study as data frames: plain numbers, fractions and seconds, one idea a table.
+
+The summary has one definition of its columns, `SUMMARY`: the CSV file, the page, summary.md and the
+terminal all take theirs from it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optlab.analysis.formatting import NOTHING, count, percent_estimate, points, seconds
+from optlab.analysis.per_class import confusion_matrices, precision_recall_f1
+from optlab.analysis.records import Run
+from optlab.analysis.statistics import Estimate
+from optlab.analysis.study import Study
+from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+from optlab.analysis.target import target_of, time_to_target
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the summary.
+
+    Attributes:
+        name: in the CSV file, where an estimate takes two more columns, `_low` and `_high`; empty
+            for a column that only readers see.
+        value: the number.
+        heading: on the page; None for a column that only the CSV file has.
+        text: the number as people read it.
+        short: heading in the terminal; None for a column that it has no room for.
+    """
+
+    name: str
+    value: Callable[[ConfigurationSummary], object]
+    heading: str | None = None
+    text: Callable[[ConfigurationSummary], str] = lambda row: ""
+    short: str | None = None
+
+
+def _accuracy(
+    name: str, split: str, weights: str, heading: str, short: str | None = None
+) -> Column:
+    return Column(
+        name,
+        lambda row: row.accuracy(split, weights),
+        heading,
+        lambda row: percent_estimate(row.accuracy(split, weights)),
+        short,
+    )
+
+
+def _difference(row: ConfigurationSummary, end: str) -> float | None:
+    return getattr(row.difference, end) if row.difference else None
+
+
+def _mean(row: ConfigurationSummary, key: str) -> float | None:
+    estimate = row.mean(lambda run: run.number(key))
+    return estimate.mean if estimate else None
+
+
+def _best_epoch(row: ConfigurationSummary) -> float | None:
+    return row.median(lambda run: run.metric("validation", "best", "epoch"))
+
+
+def _num_epochs(row: ConfigurationSummary) -> float | None:
+    return row.median(lambda run: run.number("num_epochs"))
+
+
+def _runs_text(row: ConfigurationSummary) -> str:
+    total = len(row.configuration.runs)
+    return str(total) if row.num_finished == total else f"{row.num_finished}/{total}"
+
+
+def _best_epoch_text(row: ConfigurationSummary) -> str:
+    best = _best_epoch(row)
+    return f"{count(best)} of {count(_num_epochs(row))}" if best else NOTHING
+
+
+def _target_text(row: ConfigurationSummary) -> str:
+    """Median epochs to the target or `missed`; of several runs, how many reached it."""
+    if not row.reached:
+        return NOTHING
+    when, total = count(row.epochs_to_target), len(row.reached)
+    return when if total == 1 or not row.num_reached else f"{when} ({row.num_reached}/{total})"
+
+
+def _speed_text(row: ConfigurationSummary) -> str:
+    speed = _mean(row, "images_per_s")
+    return count(float(f"{speed:.3g}")) if speed else NOTHING
+
+
+def _short_verdict(row: ConfigurationSummary) -> str:
+    """Difference and verdict in a few words; divergences are in the column of runs."""
+    if not row.num_finished:
+        return row.verdict
+    if row.is_best:
+        return "best"
+    difference = row.difference
+    if difference is None or difference.mean is None:
+        return row.difference_in_words
+    return f"{points(difference.mean)} {difference.conclusion}"
+
+
+SUMMARY = (
+    Column("rank", lambda row: row.rank, "#", lambda row: str(row.rank), "#"),
+    Column("label", lambda row: row.label, "configuration", lambda row: row.label, ""),
+    Column("optimizer", lambda row: row.configuration.optimizer),
+    Column("num_finished", lambda row: row.num_finished, "runs", _runs_text, "runs"),
+    Column("num_diverged", lambda row: row.num_diverged),
+    Column("num_failed", lambda row: row.num_failed),
+    Column("validation_score", lambda row: row.score),
+    _accuracy("val_accuracy_best", "validation", "best", "validation %", "val %"),
+    _accuracy("test_accuracy_best", "test", "best", "test %", "test %"),
+    _accuracy("test_accuracy_last", "test", "last", "test %, last weights"),
+    _accuracy("train_accuracy_best", "train", "best", "train %"),
+    Column(
+        "generalization_gap",
+        lambda row: row.gap,
+        "gap",
+        lambda row: points(row.gap.mean if row.gap else None),
+    ),
+    Column("best_epoch", _best_epoch, "best epoch", _best_epoch_text),
+    Column("num_epochs", _num_epochs),
+    Column("num_reached", lambda row: row.num_reached if row.reached else None),
+    Column(
+        "epochs_to_target",
+        lambda row: row.epochs_to_target,
+        "epochs to target",
+        _target_text,
+        "epochs to\ntarget",
+    ),
+    Column("time_to_target_s", lambda row: row.time_to_target_s),
+    Column(
+        "train_time_s",
+        lambda row: _mean(row, "train_time_s"),
+        "training",
+        lambda row: seconds(_mean(row, "train_time_s")),
+        "time",
+    ),
+    Column("images_per_s", lambda row: _mean(row, "images_per_s"), "images/s", _speed_text),
+    Column("test_difference_to_best", lambda row: _difference(row, "mean")),
+    Column("test_difference_low", lambda row: _difference(row, "low")),
+    Column("test_difference_high", lambda row: _difference(row, "high")),
+    Column("test_difference_p", lambda row: _difference(row, "p_value")),
+    Column("num_seeds_compared", lambda row: _difference(row, "num_seeds")),
+    Column("verdict", lambda row: row.verdict, "verdict", lambda row: row.verdict),
+    Column("", lambda row: None, None, _short_verdict, "test against best"),
+)
+
+
+def summary_table(summaries: Iterable[WorkloadSummary]) -> pd.DataFrame:
+    """A row for each configuration; intervals as `_low` and `_high`, empty where there is none."""
+    rows = []
+    for summary in summaries:
+        for row in summary.rows:
+            cells: dict[str, object] = {"workload": summary.workload.name}
+            for column in SUMMARY:
+                value = column.value(row)
+                if isinstance(value, Estimate):
+                    cells[column.name] = value.mean
+                    cells |= {f"{column.name}_low": value.low, f"{column.name}_high": value.high}
+                elif column.name:
+                    cells[column.name] = value
+            rows.append(cells | {"target": summary.target})
+    return pd.DataFrame(rows)
+
+
+def runs_table(study: Study, summaries: Iterable[WorkloadSummary]) -> pd.DataFrame:
+    """A row for each run, trials and runs left out included, with the part each one plays."""
+    rows = []
+    for summary in summaries:
+        name = summary.workload.name
+        for row in summary.rows:
+            rows += [_run_row(run, name, row.label, "counted") for run in row.configuration.runs]
+        for run, reason in summary.workload.left_out:
+            rows.append(_run_row(run, name, "", f"left out: {reason}"))
+    rows += [_run_row(run, "", run.optimizer, "tuning trial") for run in study.tuning_runs]
+    return pd.DataFrame(rows)
+
+
+def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object]:
+    reached = time_to_target(run) if role == "counted" and run.status != "failed" else None
+    return {
+        "workload": workload,
+        "label": label,
+        "optimizer": run.optimizer,
+        "seed": run.seed,
+        "fold": run.fold,
+        "status": run.status,
+        "role": role,
+        "lr": run.lr,
+        "val_accuracy_best": run.metric("validation"),
+        "val_accuracy_last": run.metric("validation", "last"),
+        "test_accuracy_best": run.metric("test"),
+        "test_accuracy_last": run.metric("test", "last"),
+        "train_accuracy_best": run.metric("train"),
+        "best_epoch": run.metric("validation", "best", "epoch"),
+        "num_epochs": run.number("num_epochs"),
+        "num_steps": run.number("num_steps"),
+        "epochs_to_target": reached.epoch if reached else None,
+        "time_to_target_s": reached.train_time_s if reached else None,
+        "train_time_s": run.number("train_time_s"),
+        "images_per_s": run.number("images_per_s"),
+        "peak_memory_gib": run.number("peak_memory_gib"),
+        "reason": run.record.get("reason"),
+        "command": run.record.get("command"),
+        "hash": run.hash,
+        "folder": run.folder.name,
+    }
+
+
+def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
+    """Paired differences in test accuracy to the best by validation, as fractions.
+
+    `low` and `high` are the simultaneous 95 % interval, `p_value` is adjusted for all rows,
+    `detectable` is what this number of seeds finds with a power of 80 %, and `seeds_needed` how
+    many a true difference of this size would need.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "workload": summary.workload.name,
+                "label": row.label,
+                "best": summary.best.label if summary.best else None,
+                "difference": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "p_value": difference.p_value,
+                "num_seeds": difference.num_seeds,
+                "detectable": difference.detectable,
+                "seeds_needed": difference.seeds_needed,
+                "conclusion": difference.conclusion,
+            }
+            for row, difference in summary.compared()
+        ]
+    )
+
+
+def per_class_table(summary: WorkloadSummary) -> pd.DataFrame:
+    """Precision, recall and F1 of each class on test, averaged over the finished runs."""
+    frames = []
+    for row in summary.finished:
+        scores = [precision_recall_f1(each) for each in confusion_matrices(row.configuration)]
+        if scores:
+            frame = pd.DataFrame(np.mean(scores, axis=0).T, columns=["precision", "recall", "f1"])
+            frame.insert(0, "workload", summary.workload.name)
+            frame.insert(1, "label", row.label)
+            frame.insert(2, "class", summary.workload.class_names)
+            frames.append(frame.assign(num_runs=len(scores)))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def confusion_table(summary: WorkloadSummary) -> pd.DataFrame:
+    """Test images by true and predicted class, summed over the finished runs; zeros left out."""
+    names = summary.workload.class_names
+    rows = []
+    for row in summary.finished:
+        total = np.sum(confusion_matrices(row.configuration) or [np.zeros((0, 0), int)], axis=0)
+        for true, predicted in np.argwhere(total):
+            rows.append(
+                {
+                    "workload": summary.workload.name,
+                    "label": row.label,
+                    "true": names[true],
+                    "predicted": names[predicted],
+                    "num_images": total[true, predicted],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def time_to_target_table(summary: WorkloadSummary) -> pd.DataFrame:
+    """A row for each run: epoch, step and second at the target; `inf` for a miss."""
+    rows = []
+    for row in summary.rows:
+        for run in row.configuration.runs:
+            reached = time_to_target(run) if run.status != "failed" else None
+            if reached is not None:
+                rows.append(
+                    {
+                        "label": row.label,
+                        "seed": run.seed,
+                        "fold": run.fold,
+                        "target": target_of(run),
+                        "epoch": reached.epoch,
+                        "step": reached.step,
+                        "train_time_s": reached.train_time_s,
+                    }
+                )
+    return pd.DataFrame(rows)

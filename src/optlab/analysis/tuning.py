@@ -1,0 +1,151 @@
+"""The fair sweeper's part of study.json: trials on one seed, and the winners it re-ran.
+
+Shape of `tuning` (anything else in it is ignored):
+
+    {"rows": [{"optimizer": "adam", "contestant": "9f3a...", "typed": ["optimizer=adam"],
+               "hash": "...", "tuning_seed": 0, "overrides": ["optimizer.lr=0.001"],
+               "params": {"lr": 0.001}, "val_accuracy": 0.97 or null, "status": "finished"}],
+     "winners": [{... its row, "edge": ["lr"], "seeds": [1, 2, 3, 4, 5], "runs": ["...", ...]}]}
+
+A row is written before its trial starts, with the status `unfinished`, and again with its outcome
+when all trials have ended. A sweep that was stopped in between leaves it as it was.
+
+What is tuned is one optimizer with whatever else was typed for it; `contestant` is the hash of that
+config before tuning. `edge` names the options of a winner that are at the edge of the searched
+space, and `runs` are the hashes of its runs on the fresh seeds.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optlab.analysis.formatting import joined
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """All trials that a study has had, and its current winners."""
+
+    rows: tuple[dict[str, Any], ...]  # trials whose outcome is known
+    winners: tuple[dict[str, Any], ...]
+    unfinished: tuple[dict[str, Any], ...] = ()  # trials whose outcome is not: they score nothing
+
+    @classmethod
+    def from_meta(cls, meta: Any) -> "Tuning | None":
+        """None unless study.json holds tuning rows or winners."""
+        if not isinstance(meta, dict) or not (meta.get("rows") or meta.get("winners")):
+            return None
+        rows, winners = (
+            tuple(row for row in meta.get(part) or () if isinstance(row, dict))
+            for part in ("rows", "winners")
+        )
+        return cls(
+            rows=tuple(row for row in rows if row.get("status") != "unfinished"),
+            winners=winners,
+            unfinished=tuple(row for row in rows if row.get("status") == "unfinished"),
+        )
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of all options that were tuned, as `params` has them."""
+        return tuple(sorted({name for row in self.rows for name in row.get("params") or {}}))
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """One, unless the study was tuned several times on different seeds."""
+        seeds = {row.get("tuning_seed") for row in (*self.rows, *self.unfinished)}
+        return tuple(sorted(seed for seed in seeds if seed is not None))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The fresh seeds that winners were re-run on."""
+        return tuple(sorted({seed for row in self.winners for seed in row.get("seeds") or ()}))
+
+    def is_trial(self, run_hash: str) -> bool:
+        """Whether a run only chose hyperparameters. Its hash holds the seed, so this is final."""
+        return any(run_hash == row.get("hash") for row in (*self.rows, *self.unfinished))
+
+    @property
+    def knows_fresh_runs(self) -> bool:
+        """Whether there are winners, so that `is_fresh` can tell."""
+        return bool(self.winners)
+
+    def is_fresh(self, run_hash: str) -> bool:
+        """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
+        is_winners = any(run_hash in (winner.get("runs") or ()) for winner in self.winners)
+        return is_winners and not self.is_trial(run_hash)
+
+    def label(self, row: dict[str, Any]) -> str:
+        """What was tuned: the optimizer, and the words that no other of that optimizer shares."""
+        return self._labels[row.get("contestant")]
+
+    @cached_property
+    def _labels(self) -> dict[Any, str]:
+        every = {
+            row.get("contestant"): row for row in (*self.rows, *self.unfinished, *self.winners)
+        }
+        labels: dict[Any, str] = {}
+        for key, row in every.items():
+            name = row.get("optimizer")
+            typed = [
+                set(other.get("typed") or ())
+                for other in every.values()
+                if other.get("optimizer") == name
+            ]
+            own = [text for text in row.get("typed") or () if text not in set.intersection(*typed)]
+            label = " · ".join([str(name), *own])
+            # A file below conf/ may have changed in between, and the same words mean another config
+            number = 1 + sum(text.partition(" · #")[0] == label for text in labels.values())
+            labels[key] = label if number == 1 else f"{label} · #{number}"
+        return labels
+
+    def cautions(self) -> list[str]:
+        """What to be careful about: edges of spaces, trials without a result, budgets."""
+        cautions = [
+            f"{self.label(winner)}: the winner's {', '.join(map(str, winner['edge']))} is at the "
+            "edge of its search space; a better value may lie outside"
+            for winner in self.winners
+            if winner.get("edge")
+        ]
+        unfinished = Counter(self.label(row) for row in self.unfinished)
+        cautions += [
+            f"{label}: {number} trial{'s' * (number != 1)} without an outcome, because the sweep "
+            "did not finish; the same command resumes it"
+            for label, number in unfinished.items()
+        ]
+        trials = Counter(self.label(row) for row in self.rows)
+        results = {self.label(row) for row in self.rows if row.get("val_accuracy") is not None}
+        cautions += [
+            f"{label}: none of {number} trials had a result"
+            for label, number in trials.items()
+            if label not in results
+        ]
+        if len(set(trials.values())) > 1:
+            budgets = joined([f"{label} {number}" for label, number in sorted(trials.items())])
+            cautions.append(f"the budgets differ, so the efforts were not equal; trials: {budgets}")
+        return cautions
+
+    def winners_rows(self) -> list[dict[str, Any]]:
+        """For each winner the values that won, and what to be careful about."""
+        table = []
+        for winner in sorted(self.winners, key=self.label):
+            trials = [row for row in self.rows if self.label(row) == self.label(winner)]
+            scores = [row.get("val_accuracy") for row in trials if row["hash"] == winner["hash"]]
+            params = sorted((winner.get("params") or {}).items())
+            table.append(
+                {
+                    "optimizer": str(winner.get("optimizer")),
+                    "label": self.label(winner),
+                    "settings": ", ".join(f"{name}={_short(value)}" for name, value in params),
+                    "val_accuracy_of_trial": scores[0] if scores else None,
+                    "num_trials": len(trials),
+                    "num_diverged": sum(row.get("status") == "diverged" for row in trials),
+                    "at_edge_of_space": ", ".join(map(str, winner.get("edge") or ())),
+                }
+            )
+        return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,244 @@
+"""The outcome of a comparison in sentences that claim no more than the figures carry."""
+
+import math
+from dataclasses import dataclass
+
+from optlab.analysis.comparisons import MIN_SEEDS, Difference
+from optlab.analysis.formatting import (
+    MINUS,
+    MOST_NAMED,
+    count,
+    joined,
+    percent_estimate,
+    points,
+    seconds,
+    some,
+)
+from optlab.analysis.labels import display_name
+from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+from optlab.analysis.target import target_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`lead` answers the question; `remarks` say how sure that is and what else to know."""
+
+    lead: str
+    remarks: tuple[str, ...]
+
+
+def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
+    """The outcome of one workload; `is_tuned` where a fair sweep has chosen its configurations."""
+    best = summary.best
+    if best is None:
+        return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
+    remarks = [
+        *_certainty(summary, best, is_tuned),
+        *_missing_seeds(summary),
+        *_edited_code(summary),
+        *_failures(summary),
+        *_target(summary),
+    ]
+    return Verdict(_lead(summary, best), tuple(remarks))
+
+
+def _lead(summary: WorkloadSummary, best: ConfigurationSummary) -> str:
+    name = display_name(best.label)
+    on_validation = best.accuracy("validation")
+    on_test = best.accuracy("test")
+    assert on_validation is not None and on_test is not None  # finished runs have both
+    over = f" ({best.num_finished} runs)" if best.num_finished > 1 else ""
+    validation = f"{percent_estimate(on_validation)} %"
+    test = f"{percent_estimate(on_test)} %"
+    if len(summary.finished) == 1:
+        return (
+            f"{name} reaches {validation} on validation and {test} on test{over}; "
+            "no other setting finished to compare it with."
+        )
+    if len(summary.tied) > 1:
+        tied = some([display_name(row.label) for row in summary.tied])
+        return f"{tied} tie on validation with {validation}{over}."
+    return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
+
+
+def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: bool) -> list[str]:
+    name = display_name(best.label)
+    by_conclusion: dict[str, list[tuple[ConfigurationSummary, Difference]]] = {}
+    for row, difference in summary.compared():
+        by_conclusion.setdefault(difference.conclusion, []).append((row, difference))
+    remarks = [
+        f"{words} {_named(by_conclusion[conclusion])}."
+        for conclusion, words in (
+            ("no significant difference", f"No significant difference from {name} on test:"),
+            ("lower", f"Lower than {name} on test:"),
+            (
+                "higher",
+                f"Higher than {name} on test, although not ranked before it by validation:",
+            ),
+        )
+        if conclusion in by_conclusion
+    ]
+    too_few = by_conclusion.get("too few seeds", [])
+    if too_few and all(row.num_finished == 1 for row in summary.finished):
+        more = f"hydra.sweeper.seeds={MIN_SEEDS}" if is_tuned else _seeds_option(MIN_SEEDS)
+        remarks.append(
+            "One seed each: no interval, so the order is a hint and no finding. "
+            f"Repeat with {more} to know more."
+        )
+    elif too_few:
+        remarks.append(
+            f"Fewer than {MIN_SEEDS} seeds in common with {name}, too few for a claim on test: "
+            f"{_named(too_few)}."
+        )
+    without = [display_name(row.label) for row in summary.rows if _shares_no_seed(row)]
+    if without:
+        remarks.append(
+            f"No seed in common with {name}, so not compared with it on test: {some(without)}."
+        )
+    return remarks + _power([diff for _, diff in summary.compared()], is_tuned)
+
+
+def _power(differences: list[Difference], is_tuned: bool) -> list[str]:
+    """What the study could have seen, where it saw no difference."""
+    open_ones = [
+        one for one in differences if one.num_seeds >= MIN_SEEDS and not one.is_significant
+    ]
+    detectable = [one.detectable for one in open_ones if one.detectable is not None]
+    if not detectable:
+        return []
+    num_seeds = min(one.num_seeds for one in open_ones)
+    text = (
+        f"With {num_seeds} seeds this study finds a difference of {points(max(detectable))} points "
+        "with a probability of 80 %."
+    ).replace("+", "")
+    needed = [one.seeds_needed for one in open_ones if one.seeds_needed]
+    if needed and min(needed) > num_seeds:
+        more = f"hydra.sweeper.seeds={min(needed)}" if is_tuned else _seeds_option(min(needed))
+        text += f" If the largest observed difference is real, {min(needed)} seeds find it: {more}."
+    return [text]
+
+
+def _seeds_option(num_seeds: int) -> str:
+    return f"'seed=range({num_seeds})'"
+
+
+def _missing_seeds(summary: WorkloadSummary) -> list[str]:
+    remarks = []
+    if summary.seeds_differ:
+        remarks.append(
+            "The configurations have results for different seeds: each mean is over its own seeds, "
+            "and differences are over the seeds in common."
+        )
+    few = [row for row in summary.rows if row.has_few_runs]
+    if few:
+        listed = some([f"{display_name(row.label)} ({row.num_finished})" for row in few])
+        remarks.append(f"With far fewer runs than the others, and so ranked after them: {listed}.")
+    return remarks
+
+
+def _edited_code(summary: WorkloadSummary) -> list[str]:
+    edited = [display_name(row.label) for row in summary.finished if row.configuration.mixes_code]
+    if not edited:
+        return []
+    return [
+        f"A class was edited between the runs of {some(edited)}: they are no repeats of one "
+        "setting. Repeat them with rerun=true."
+    ]
+
+
+def _shares_no_seed(row: ConfigurationSummary) -> bool:
+    return row.difference is not None and not row.difference.num_seeds
+
+
+def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
+    return some(
+        [
+            f"{display_name(row.label)} ({points(difference.mean)} points"
+            + (f", 95 % interval {interval(difference)})" if interval(difference) else ")")
+            for row, difference in members
+        ]
+    )
+
+
+def interval(difference: Difference) -> str:
+    """`-0.12 to +0.08`, in points; empty without one."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"{points(difference.low)} to {points(difference.high)}".replace("-", MINUS)
+
+
+def _failures(summary: WorkloadSummary) -> list[str]:
+    remarks = []
+    for word in ("diverged", "failed"):
+        rows = [row for row in summary.rows if getattr(row, f"num_{word}")]
+        texts = [
+            f"{display_name(row.label)} ({getattr(row, f'num_{word}')} of "
+            f"{len(row.configuration.runs)})"
+            for row in rows[: 2 * MOST_NAMED]
+        ]
+        if len(rows) > len(texts):
+            texts.append(f"{len(rows) - len(texts)} more")
+        if texts:
+            remarks.append(f"{word.capitalize()}: {joined(texts)}.")
+    if any(row.num_diverged and row.num_finished for row in summary.rows):
+        remarks.append(
+            "Means of a setting with diverged runs are over the runs that finished; "
+            "for its rank a diverged run counts as guessing."
+        )
+    return remarks
+
+
+def _target(summary: WorkloadSummary) -> list[str]:
+    if len(summary.targets) > 1:
+        listed = ", ".join(f"{100 * value:g} %" for value in summary.targets)
+        return [f"The runs have different targets ({listed}), so no time to target is compared."]
+    rows = [row for row in summary.rows if row.reached]
+    if summary.target is None or not rows:
+        return []
+    target = f"{100 * summary.target:g} % validation accuracy"
+    if not any(row.num_reached for row in rows):
+        return [f"None reached {target}."]
+    unlike = summary.unlike_clocks
+    costs = [(row.epochs_to_target if unlike else row.time_to_target_s, row) for row in rows]
+    hits = sorted(
+        ((cost, row) for cost, row in costs if cost is not None and cost < math.inf),
+        key=lambda pair: pair[0],
+    )
+    remarks = []
+    if hits:
+        time, first = hits[0]
+        # Their seconds differ from command to command: who is first among them is no finding
+        alike = [row for _, row in hits if row.epochs_to_target == first.epochs_to_target]
+        median = "in the median " if len(first.reached) > 1 else ""
+        epoch = f"epoch {count(first.epochs_to_target)}"
+        names = [display_name(row.label) for row in alike]
+        when = f"in {epoch}"
+        if not unlike and len(alike) == 1:
+            when = f"after {seconds(time)} of training {median}({epoch})"
+        elif not unlike:
+            names = [
+                f"{display_name(row.label)} ({seconds(row.time_to_target_s)})" for row in alike
+            ]
+        remarks.append(f"First at the target of {target}: {some(names)}, {when}.")
+    if unlike:
+        remarks.append(f"Seconds do not compare: the runs had {unlike}.")
+    in_part = [
+        f"{display_name(row.label)} ({row.num_reached} of {len(row.reached)})"
+        for row in rows
+        if row.num_reached and row.epochs_to_target == math.inf
+    ]
+    if in_part:
+        none = f"In the median none reached {target}; some runs did"
+        remarks.append(f"{'Reached it in some runs' if hits else none}: {some(in_part)}.")
+    missed = [display_name(row.label) for row in rows if not row.num_reached]
+    if missed:
+        remarks.append(f"Missed it: {some(missed)}.")
+    return remarks
+
+
+def target_origin(summary: WorkloadSummary) -> str:
+    """Where the target's value comes from, as the records say."""
+    for run in summary.workload.runs:
+        if target_of(run) is not None:
+            return str((run.record.get("target") or {}).get("origin") or "")
+    return ""

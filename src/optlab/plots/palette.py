@@ -1,0 +1,117 @@
+"""One fixed color, line style and marker for each optimizer, in pictures, tables and pages alike.
+
+The five of the main study take Okabe and Ito's colors (2008, "Color Universal Design"), which
+stay apart under the common color-vision deficiencies; adam and adamw, whose curves lie closest,
+take the pair that is farthest apart, blue and orange. The others follow Paul Tol's muted set.
+Dashes differ as well, so that grey print keeps them apart. An unknown optimizer gets a style from
+its name, the same one everywhere and always.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optlab.analysis.workloads import Configuration
+
+Dashes = tuple[float, ...]
+
+SOLID: Dashes = ()
+DASHED: Dashes = (5, 1.6)
+DOTTED: Dashes = (1.2, 1.4)
+DASH_DOT: Dashes = (6, 1.6, 1.2, 1.6)
+LONG_DASH: Dashes = (9, 2)
+DASH_DOT_DOT: Dashes = (6, 1.4, 1.2, 1.4, 1.2, 1.4)
+SHORT_DASH: Dashes = (2.6, 1.3)
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one optimizer is drawn: `dashes` in points (on, off, ...), empty for a solid line."""
+
+    color: str  # "#RRGGBB"
+    dashes: Dashes
+    marker: str  # matplotlib's letter
+
+    @property
+    def linestyle(self) -> str | tuple[float, Dashes]:
+        """What matplotlib's `linestyle` takes."""
+        return (0, self.dashes) if self.dashes else "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for `Axes.plot`."""
+        return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
+
+
+STYLES: dict[str, LineStyle] = {
+    "sgd": LineStyle("#D55E00", DASH_DOT, "s"),
+    "adam": LineStyle("#0072B2", SOLID, "o"),
+    "rmsprop": LineStyle("#009E73", SHORT_DASH, "^"),
+    "adagrad": LineStyle("#CC79A7", DOTTED, "v"),
+    "adamw": LineStyle("#E69F00", DASHED, "D"),
+    "sgd_plain": LineStyle("#6B6B6B", SOLID, "s"),
+    "nesterov": LineStyle("#882255", LONG_DASH, "s"),
+    "nadam": LineStyle("#56B4E9", DASH_DOT, "P"),
+    "radam": LineStyle("#332288", SHORT_DASH, "X"),
+    "adamax": LineStyle("#44AA99", LONG_DASH, "p"),
+    "adadelta": LineStyle("#999933", DASHED, "<"),
+    "adafactor": LineStyle("#CC6677", SOLID, "h"),
+    "asgd": LineStyle("#8C564B", DOTTED, ">"),
+    "rprop": LineStyle("#B59F00", DASH_DOT_DOT, "d"),
+    "lbfgs": LineStyle("#117733", SOLID, "*"),
+    "muon": LineStyle("#AA3377", DASHED, "8"),
+    "schedule_free": LineStyle("#5B5FC7", DASH_DOT, "H"),
+}
+
+# For names that are not listed above; dashes that no line of the five main ones shares a hue with.
+_SPARE_COLORS = ("#7A4F9E", "#2A7F8E", "#A6611A", "#4D6B1F", "#B0306A", "#3F4E8C", "#7D7453")
+_SPARE_DASHES = (LONG_DASH, DASH_DOT_DOT, SHORT_DASH, DASHED, DOTTED)
+_SPARE_MARKERS = ("X", "P", "*", "h", "8", "<", ">")
+
+
+def style_of(optimizer: str) -> LineStyle:
+    """The style of an optimizer by the name it has in `conf/optimizer`."""
+    known = STYLES.get(optimizer)
+    if known is not None:
+        return known
+    digest = hashlib.sha256(optimizer.encode()).digest()
+    return LineStyle(
+        _SPARE_COLORS[digest[0] % len(_SPARE_COLORS)],
+        _SPARE_DASHES[digest[1] % len(_SPARE_DASHES)],
+        _SPARE_MARKERS[digest[2] % len(_SPARE_MARKERS)],
+    )
+
+
+def styles_by_label(configurations: Iterable[Configuration]) -> dict[str, LineStyle]:
+    """The style of each configuration's line, by its label."""
+    configurations = list(configurations)
+    styles = styles_for([one.optimizer for one in configurations])
+    return {one.label: style for one, style in zip(configurations, styles, strict=True)}
+
+
+def styles_for(optimizers: Sequence[str]) -> list[LineStyle]:
+    """A style for each line of one picture, in order.
+
+    Several lines of one optimizer share its color, from dark to light, and differ in dashes. Where
+    all lines are of one optimizer, they take the styles of the palette one after another.
+    """
+    if len(optimizers) > 1 and len(set(optimizers)) == 1:
+        cycle = [*STYLES.values()]
+        return [cycle[index % len(cycle)] for index in range(len(optimizers))]
+    seen: dict[str, int] = {}
+    styles = []
+    for name in optimizers:
+        count, index = optimizers.count(name), seen.get(name, 0)
+        seen[name] = index + 1
+        styles.append(style_of(name) if count == 1 else _variant(style_of(name), index, count))
+    return styles
+
+
+def _variant(style: LineStyle, index: int, count: int) -> LineStyle:
+    amount = -0.35 + 0.8 * index / (count - 1)  # below zero toward black, above toward white
+    channels = [int(style.color[start : start + 2], 16) for start in (1, 3, 5)]
+    goal = 255 if amount > 0 else 0
+    mixed = [round(channel + (goal - channel) * abs(amount)) for channel in channels]
+    dashes = (SOLID, DASHED, DOTTED, DASH_DOT, LONG_DASH, DASH_DOT_DOT)[index % 6]
+    return LineStyle("#" + "".join(f"{channel:02X}" for channel in mixed), dashes, style.marker)

@@ -1,0 +1,114 @@
+"""The report of a study: one self-contained page, every picture as PNG, every table as CSV.
+
+The page is templates/report.html.j2; this module fills it. The same records give the same bytes:
+nothing here reads a clock.
+"""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from optlab.analysis.study import Study, read_study
+from optlab.analysis.summary import WorkloadSummary, summarize
+from optlab.analysis.tables import runs_table, summary_table
+from optlab.report.folder import ReportFolder
+from optlab.report.study_content import study_content
+from optlab.report.workload_content import workload_content
+
+# Everything a report may write, so that a newer one can remove what no longer applies
+_STEMS = (
+    "summary",
+    "runs",
+    "loss_comparison",
+    "val_accuracy",
+    "time_to_target",
+    "lr_sensitivity",
+    "paired_differences",
+    "per_class",
+    "per_class_f1",
+    "confusion_matrices",
+    "generalization_gap",
+    "training_cost",
+    "performance_profile",
+    "published",
+    "tuning_winners",
+    "failures",
+    "environment",
+)
+
+
+def make_report(study_dir: str | Path) -> Path:
+    """Write `<study>/report/` and return its index.html.
+
+    Raises:
+        ValueError: there is no such study, or none of its runs has a record.
+    """
+    study = read_study(study_dir)
+    if not study.counted_runs:
+        raise ValueError(_nothing_to_report(study))
+    summaries = [summarize(workload) for workload in study.workloads]
+    several = len(summaries) > 1
+    folder = ReportFolder(study.folder / "report")
+    content: dict[str, Any] = {
+        "study": study,
+        "subtitle": _subtitle(study, summaries),
+        "several": several,
+        "workloads": [
+            workload_content(
+                summary,
+                folder,
+                suffix=f"-{summary.workload.name}" if several else "",
+                is_tuned=study.is_tuned(summary.workload),
+            )
+            for summary in summaries
+        ],
+        "whole": study_content(study, summaries, folder),
+    }
+    folder.csv("summary", summary_table(summaries))
+    folder.csv("runs", runs_table(study, summaries))
+    folder.write("summary.md", render("summary.md.j2", **content))
+    if content["whole"]["published"]:
+        folder.write("published.md", render("published.md.j2", **content))
+    folder.write("index.html", render("report.html.j2", **content))
+    folder.remove_older(_STEMS)
+    return folder.folder / "index.html"
+
+
+def render(template: str, **content: object) -> bytes:
+    """A filled template of this package."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("optlab.report"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["slug"] = lambda text: re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
+    css = resources.files("optlab.report").joinpath("templates/report.css")
+    return environment.get_template(template).render(css=css.read_text("utf-8"), **content).encode()
+
+
+def _nothing_to_report(study: Study) -> str:
+    counts = {
+        "unfinished": len(study.unfinished),
+        "damaged": len(study.damaged),
+        "tuning": len(study.tuning_runs),
+    }
+    found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    return (
+        f"{study.folder} holds no finished run{f' ({found})' if found else ''}.\n\n"
+        "hint: repeat the command that started the study; it resumes where it stopped"
+    )
+
+
+def _subtitle(study: Study, summaries: list[WorkloadSummary]) -> str:
+    finished, total = sum(run.is_finished for run in study.counted_runs), len(study.counted_runs)
+    runs = f"{total} run{'s' * (total != 1)}"
+    if finished < total:
+        runs += f", {finished} finished"
+    about = summaries[0].workload.title if len(summaries) == 1 else f"{len(summaries)} workloads"
+    return f"{about} · {runs}"

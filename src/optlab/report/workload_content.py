@@ -1,0 +1,247 @@
+"""What the report says about one workload: its pictures, tables and notes for the template."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from optlab.analysis import tables
+from optlab.analysis.comparisons import MIN_SEEDS
+from optlab.analysis.formatting import NOTHING, count, joined, points, seconds
+from optlab.analysis.labels import key_of
+from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
+from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
+from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+from optlab.analysis.verdict import interval, target_origin, verdict_of
+from optlab.plots.classes import ConfusionMatricesDisplay, PerClassF1Display
+from optlab.plots.comparisons import (
+    GeneralizationGapDisplay,
+    PairedDifferencesDisplay,
+    TrainingCostDisplay,
+)
+from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
+from optlab.plots.palette import LineStyle, styles_by_label
+from optlab.plots.sensitivity import LRSensitivityDisplay
+from optlab.plots.style import Display
+from optlab.plots.targets import TimeToTargetDisplay
+from optlab.report.folder import ReportFolder, Table
+
+Draw = Callable[[str, Display, str], None]  # name of the file, picture, text for who cannot see it
+MOST_ROWS = 24  # of a chart with a row for each configuration; more do not fit on a screen
+
+
+def workload_content(
+    summary: WorkloadSummary, folder: ReportFolder, suffix: str, is_tuned: bool
+) -> dict[str, Any]:
+    """Write the pictures and tables of one workload, and return what the template needs.
+
+    A section is left out where its picture or table is missing.
+
+    Args:
+        suffix: ends the names of files where a report covers several workloads.
+        is_tuned: whether a tuning chose the learning rates, which has a section of its own.
+    """
+    workload = summary.workload
+    styles = styles_by_label(workload.configurations)
+    content: dict[str, Any] = {
+        "summary": summary,
+        "title": workload.title,
+        "suffix": suffix,
+        "verdict": verdict_of(summary, is_tuned=is_tuned),
+        "table": _summary_table(summary, styles),
+        "min_seeds": MIN_SEEDS,
+        "shares_batches": _shares_batches(summary),
+        "most_rows": MOST_ROWS,
+        "figures": {},
+    }
+
+    def draw(name: str, display: Display, alt: str) -> None:
+        content["figures"][name] = folder.figure(f"{name}{suffix}", display, alt)
+
+    _draw_curves(summary, styles, content, draw)
+    if any(row.reached for row in summary.rows) and summary.target is not None:
+        times = TimeToTargetDisplay.from_summary(summary, MOST_ROWS)
+        draw("time_to_target", times, "Seconds of training to the target")
+        file = folder.csv(f"time_to_target{suffix}", tables.time_to_target_table(summary))
+        content["target_table"] = _target_table(summary, styles, file)
+        content["target_origin"] = target_origin(summary)
+    lr_points, option = ([], "lr") if is_tuned else lr_points_of_workload(workload)
+    if lr_points:
+        title = f"Validation accuracy by learning rate: {workload.title}"
+        sensitivity = LRSensitivityDisplay(points=lr_points, option=option, title=title)
+        draw("lr_sensitivity", sensitivity, "Best validation accuracy over the learning rate")
+        folder.csv(f"lr_sensitivity{suffix}", lr_table(lr_points, option))
+        content["any_rate_diverged"] = any(point.status == "diverged" for point in lr_points)
+    best_rows = replace(summary, rows=summary.rows[:MOST_ROWS])  # what one picture has room for
+    if summary.compared() and summary.best:
+        file = folder.csv(f"paired_differences{suffix}", tables.differences_table(summary))
+        content["differences_table"] = _differences_table(summary, styles, file)
+        if best_rows.compared():
+            alt = f"Differences in test accuracy to {summary.best.label} with intervals"
+            draw("paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt)
+    _draw_classes(summary, folder, content, draw)
+    gaps = GeneralizationGapDisplay.from_summary(best_rows)
+    if gaps.labels:
+        draw("generalization_gap", gaps, "Train and test accuracy of each configuration")
+    costs = TrainingCostDisplay.from_summary(best_rows)
+    if costs.labels:
+        draw("training_cost", costs, "Seconds of training")
+    return content
+
+
+def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
+    columns = [column for column in tables.SUMMARY if column.heading is not None]
+    names = [column.name for column in columns]
+    return Table(
+        columns=[str(column.heading) for column in columns],
+        rows=[[column.text(row) for column in columns] for row in summary.rows],
+        left=(names.index("label"), names.index("verdict")),
+        file="summary.csv",
+        styles=styles,
+    )
+
+
+def _draw_curves(
+    summary: WorkloadSummary, styles: dict[str, LineStyle], content: dict[str, Any], draw: Draw
+) -> None:
+    rows, content["curves_remark"] = rows_for_curves(summary.rows)
+    shown = [row.configuration for row in rows]
+    if content["curves_remark"]:  # fewer lines can be told apart more easily
+        styles = styles_by_label(shown)
+    title = summary.workload.title
+    loss = LossCurvesDisplay.from_configurations(shown, styles, f"Training loss: {title}")
+    if not loss.drawn:
+        return
+    names = ", ".join(curve.label for curve in loss.curves)
+    alt = f"Training loss over optimizer steps, one line for each of {names}"
+    draw("loss_comparison", loss, alt)
+    accuracy = AccuracyCurvesDisplay.from_configurations(
+        shown, styles, summary.target, f"Validation accuracy: {title}"
+    )
+    if accuracy.drawn:
+        draw("val_accuracy", accuracy, "Validation accuracy over epochs, the same lines")
+
+
+def rows_for_curves(
+    rows: Sequence[ConfigurationSummary], most: int = 12
+) -> tuple[list[ConfigurationSummary], str]:
+    """Rows that one picture can show, best first, and a remark where some are left out.
+
+    Args:
+        rows: in the order of their rank.
+        most: lines that can still be told apart.
+    """
+    best_first: dict[str, ConfigurationSummary] = {}
+    for row in rows:
+        best_first.setdefault(row.configuration.optimizer, row)
+    best = list(best_first.values())
+    if len(rows) > 8 and 1 < len(best) < len(rows):
+        if len(best) <= most:
+            return best, "the best configuration of each optimizer by validation"
+        cut = f"the {most} best of {len(best)} optimizers by validation"
+        return best[:most], f"{cut}, each at its best configuration"
+    if len(rows) > most:
+        return list(rows)[:most], f"the {most} best of {len(rows)} by validation"
+    return list(rows), ""
+
+
+def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
+    by_label = {row.label: row for row in summary.rows}
+    order = TimeToTargetDisplay.from_summary(summary).labels
+    return Table(
+        columns=("configuration", "runs that reached it", "median epoch", "median training time"),
+        rows=[
+            (
+                label,
+                f"{by_label[label].num_reached} of {len(by_label[label].reached)}",
+                count(by_label[label].epochs_to_target),
+                seconds(by_label[label].time_to_target_s),
+            )
+            for label in order
+        ],
+        file=file,
+        styles=styles,
+    )
+
+
+def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
+    return Table(
+        columns=(
+            "configuration",
+            "difference",
+            "simultaneous 95 % interval",
+            "adjusted p",
+            "seeds",
+            "seeds needed",
+            "conclusion",
+        ),
+        rows=[
+            (
+                row.label,
+                points(difference.mean),
+                interval(difference) or NOTHING,
+                NOTHING if difference.p_value is None else f"{difference.p_value:.2g}",
+                str(difference.num_seeds),
+                str(difference.seeds_needed or NOTHING),
+                difference.conclusion,
+            )
+            for row, difference in summary.compared()
+        ],
+        left=(0, 6),
+        file=file,
+        styles=styles,
+    )
+
+
+def _shares_batches(summary: WorkloadSummary) -> bool:
+    """Whether one seed gives the compared configurations the same weights and batches."""
+    compared = [row.configuration for row, _ in summary.compared()]
+    if summary.best:
+        compared.append(summary.best.configuration)
+    parts = ("data.", "model.", "module.label_smoothing")
+    kept = [
+        key_of({key: value for key, value in one.config.items() if key.startswith(parts)})
+        for one in compared
+    ]
+    return len(set(kept)) <= 1
+
+
+def _draw_classes(
+    summary: WorkloadSummary, folder: ReportFolder, content: dict[str, Any], draw: Draw
+) -> None:
+    """F1 of each class and the confusion matrices, where records hold confusion matrices."""
+    matrices = {row.label: confusion_matrices(row.configuration) for row in summary.finished}
+    rows = [row for row in summary.finished if matrices[row.label]]
+    if not rows:
+        return
+    names, title, suffix = summary.workload.class_names, summary.workload.title, content["suffix"]
+    scores = [[precision_recall_f1(each)[2] for each in matrices[row.label]] for row in rows]
+    f1 = np.array([np.mean(each, axis=0) for each in scores])
+    folder.csv(f"per_class{suffix}", tables.per_class_table(summary))
+    f1_of_classes = PerClassF1Display(
+        f1=f1[:MOST_ROWS],
+        labels=[row.label for row in rows[:MOST_ROWS]],
+        class_names=names,
+        title=f"F1 of each class on test: {title}",
+    )
+    draw("per_class_f1", f1_of_classes, "F1 of each class, one row a configuration")
+    hardest = int(np.nanargmin(f1.mean(axis=0)))
+    every = [matrix for row in rows for matrix in matrices[row.label]]
+    pairs = [
+        f"{names[true]} as {names[predicted]} ({count(number)})"
+        for true, predicted, number in most_confused(np.sum(every, axis=0))
+    ]
+    content["hardest_class"], content["hardest_f1"] = names[hardest], f1[:, hardest].mean()
+    content["confused"] = joined(pairs) if pairs else ""
+    content["num_matrices"], content["num_with_classes"] = len(every), len(rows)
+    shown, content["confusion_remark"] = rows_for_curves(rows, most=9)
+    if summary.workload.num_classes <= 40:
+        folder.csv(f"confusion_matrices{suffix}", tables.confusion_table(summary))
+        confusion = ConfusionMatricesDisplay(
+            matrices=[np.sum(matrices[row.label], axis=0) for row in shown],
+            labels=[row.label for row in shown],
+            class_names=names,
+            title=f"Confusion on test: {title}",
+        )
+        draw("confusion_matrices", confusion, "Confusion matrices on test")

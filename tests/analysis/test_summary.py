@@ -1,0 +1,205 @@
+"""Ranking, counting and the words of a comparison."""
+
+import math
+
+import pytest
+
+from optlab.analysis.study import read_study
+from optlab.analysis.summary import summarize, validation_score
+from optlab.analysis.tables import (
+    confusion_table,
+    differences_table,
+    per_class_table,
+    runs_table,
+    summary_table,
+)
+from optlab.analysis.verdict import verdict_of
+
+
+def summary_of(writer):
+    (workload,) = read_study(writer.folder).workloads
+    return summarize(workload)
+
+
+def test_validation_ranks_and_test_only_reports(new_study):
+    writer = new_study()
+    writer.run("adam", accuracy=0.98, test_accuracy=0.96)
+    writer.run("sgd", accuracy=0.97, test_accuracy=0.99)
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["adam", "sgd"]
+    assert summary.best is not None
+    assert summary.best.label == "adam"
+    ((row, difference),) = summary.compared()
+    assert row.label == "sgd"
+    assert difference.mean == pytest.approx(0.03)
+
+
+def test_diverged_run_costs_rank_and_is_counted(new_study):
+    writer = new_study()
+    for seed in range(5):
+        writer.run("sgd", seed, accuracy=0.96)
+        if seed < 4:
+            writer.run("adam", seed, accuracy=0.98)
+    writer.run("adam", 4, status="diverged", reason="loss is not finite")
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["sgd", "adam"]
+    adam = summary.rows[1]
+    assert (adam.num_finished, adam.num_diverged) == (4, 1)
+    # (4 * 0.98 + 0.1) / 5, guessing one of ten classes for the diverged seed
+    assert validation_score(adam.configuration, 10) == pytest.approx(0.804)
+    assert adam.accuracy("validation").mean == pytest.approx(0.98)  # over the finished ones
+    assert adam.verdict.startswith("1 of 5 diverged; too few seeds")
+
+
+def test_failed_run_is_counted_but_not_held_against_the_optimizer(new_study):
+    writer = new_study()
+    for seed in range(2):
+        writer.run("sgd", seed, accuracy=0.96)
+    writer.run("adam", 0, accuracy=0.98)
+    writer.run("adam", 1, status="failed", reason="out of memory")
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["adam", "sgd"]
+    assert summary.rows[0].verdict == "1 of 2 failed; best by validation"
+
+
+@pytest.mark.parametrize("outcome", ["finished", "diverged", "failed"])
+def test_third_configuration_never_reorders_two_others(outcome, new_study):
+    writer = new_study()
+    for seed in range(5):
+        writer.run("adam", seed, accuracy=0.980)
+        if seed < 4:
+            writer.run("rmsprop", seed, accuracy=0.985)
+            writer.run("sgd", seed, accuracy=0.970)
+    writer.run("sgd", 4, status=outcome, accuracy=0.990)
+    rows = [row.label for row in summary_of(writer).rows]
+    assert rows.index("rmsprop") < rows.index("adam")
+
+
+def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_study):
+    writer = new_study()
+    for seed in range(5):
+        for optimizer in ("sgd", "adam", "rmsprop"):
+            writer.run(optimizer, seed)
+    writer.run("muon", 0, accuracy=0.999)
+    summary = summary_of(writer)
+    assert summary.rows[-1].label == "muon"
+    assert [difference.num_seeds for _, difference in summary.compared()] == [5, 5, 1]
+    remarks = verdict_of(summary).remarks
+    assert any(
+        "fewer runs than the others, and so ranked after them: Muon (1)" in r for r in remarks
+    )
+    assert any("too few for a claim on test: Muon" in text for text in remarks)
+    assert not any("One seed each" in text for text in remarks)
+
+
+def test_group_that_only_diverged_comes_last(new_study):
+    writer = new_study()
+    writer.run("adam", accuracy=0.05)
+    for seed in range(2):
+        writer.run("sgd", seed, status="diverged")
+    summary = summary_of(writer)
+    assert [row.label for row in summary.rows] == ["adam", "sgd"]
+    assert summary.rows[1].verdict == "all 2 diverged"
+    assert summary.rows[1].difference is None
+
+
+def test_generalization_gap_is_train_minus_test(new_study):
+    writer = new_study()
+    writer.run("adam", accuracy=0.97, test_accuracy=0.96)  # trains to 0.97 + 0.014
+    gap = summary_of(writer).rows[0].gap
+    assert gap is not None
+    assert gap.mean == pytest.approx(0.024)
+
+
+def test_summary_table_holds_plain_numbers(five_optimizers):
+    table = summary_table([summary_of(five_optimizers)])
+    assert list(table["rank"]) == [1, 2, 3, 4, 5]
+    assert table["test_accuracy_best"].between(0, 1).all()
+    assert table["test_accuracy_best_low"].isna().all()  # one seed
+    assert table.loc[table.label == "adagrad", "epochs_to_target"].item() == math.inf
+    assert (table["num_diverged"] == 0).all()
+
+
+def test_runs_table_says_what_each_run_was_for(new_study):
+    writer = new_study()
+    writer.run("adam", 0, record={"protocol_version": 2})
+    writer.run("sgd", 0)
+    study = read_study(writer.folder)
+    table = runs_table(study, [summarize(workload) for workload in study.workloads])
+    assert list(table.role) == ["counted", "left out: protocol version 1, the others have 2"]
+
+
+def test_class_tables_add_up(five_optimizers):
+    summary = summary_of(five_optimizers)
+    counts = confusion_table(summary).groupby("label").num_images.sum()
+    assert (counts == 10_000).all()
+    classes = per_class_table(summary)
+    assert len(classes) == 50
+    assert classes.f1.between(0.85, 1).all()
+
+
+def test_class_without_test_images_has_no_figures_and_is_in_no_average(new_study):
+    writer = new_study()
+    # of the images of class 1 there are none; one of class 0 was taken for it
+    matrix = [[14, 1, 0], [0, 0, 0], [0, 0, 15]]
+    dataset = {"class_names": ["a", "b", "c"], "name": "mnist", "title": "MNIST", "checksum": "1"}
+    writer.run("adam", record={"confusion_matrix": matrix, "dataset": dataset})
+    classes = per_class_table(summary_of(writer)).set_index("class")
+    assert classes.loc["b", ["precision", "recall", "f1"]].isna().all()
+    assert classes.loc["a", "f1"] == pytest.approx(28 / 29)  # 2 * 14 / (15 + 14)
+    assert classes.f1.mean() == pytest.approx((28 / 29 + 1) / 2)
+
+
+def test_runs_without_confusion_matrix_leave_the_class_tables_empty(new_study):
+    writer = new_study()
+    writer.run("adam", record={"confusion_matrix": None})
+    writer.run("sgd", record={"confusion_matrix": [[1, 2], [3]]})
+    assert per_class_table(summary_of(writer)).empty
+    assert confusion_table(summary_of(writer)).empty
+
+
+def test_differences_table_has_no_row_for_the_best(five_optimizers):
+    table = differences_table(summary_of(five_optimizers))
+    assert len(table) == 4
+    assert set(table.conclusion) == {"too few seeds"}
+    assert table.p_value.isna().all()
+
+
+def test_verdict_of_one_seed_is_a_hint(five_optimizers):
+    verdict = verdict_of(summary_of(five_optimizers))
+    assert verdict.lead.startswith("Adam leads on validation with 97.")
+    assert any(text.startswith("One seed each: no interval") for text in verdict.remarks)
+    assert not any("significant" in text for text in verdict.remarks)
+
+
+def test_verdict_names_what_differs_and_what_would_settle_the_rest(new_study):
+    writer = new_study()
+    for seed, noise in enumerate((0.0, 0.0004, -0.0003, 0.0002, -0.0001)):
+        writer.run("adamw", seed, accuracy=0.980, test_accuracy=0.9780)
+        writer.run("adam", seed, accuracy=0.979, test_accuracy=0.9780 + noise)
+        writer.run("sgd", seed, accuracy=0.970, test_accuracy=0.9680 + noise)
+    verdict = verdict_of(summary_of(writer))
+    assert verdict.lead.startswith("AdamW leads on validation with 98.00")
+    same, lower, power, *_ = verdict.remarks
+    assert "Adam (" in same
+    assert "SGD with momentum" not in same
+    assert "SGD with momentum" in lower
+    assert "With 5 seeds" in power
+    assert "80 %" in power
+
+
+def test_verdict_without_finished_run_says_so(new_study):
+    writer = new_study()
+    writer.run("sgd", status="diverged")
+    verdict = verdict_of(summary_of(writer))
+    assert verdict.lead == "No run finished, so nothing can be said."
+    assert verdict.remarks[0] == "Diverged: SGD with momentum (1 of 1)."
+
+
+def test_verdict_of_one_setting_compares_with_nothing(new_study):
+    writer = new_study()
+    writer.run("adam", accuracy=0.97)
+    assert verdict_of(summary_of(writer)).lead == (
+        "Adam reaches 97.00 % on validation and 96.90 % on test; "
+        "no other setting finished to compare it with."
+    )

@@ -1,0 +1,195 @@
+"""What the report makes of a tuning: which runs count, and who is told apart from whom."""
+
+import json
+
+import pytest
+
+from optlab.analysis.learning_rates import lr_points_of_tuning
+from optlab.analysis.study import OUTSIDE_THE_TUNING, read_study
+from optlab.analysis.tuning import Tuning
+from optlab.report import make_report
+
+
+def row(optimizer="adam", lr=0.01, accuracy=0.97, **values):
+    """One trial."""
+    found = {"optimizer": optimizer, "contestant": optimizer, "params": {"lr": lr}}
+    found["hash"] = f"{optimizer}-{lr}-{values}"
+    status = "diverged" if accuracy is None else "finished"
+    return {**found, "tuning_seed": 0, "val_accuracy": accuracy, "status": status, **values}
+
+
+def batch(size, lr, accuracy, **values):
+    typed = ["optimizer=adam", f"data.batch_size={size}"]
+    return row("adam", lr, accuracy, contestant=f"batch-{size}", typed=typed, **values)
+
+
+@pytest.fixture
+def two_batch_sizes():
+    rows = [
+        batch(32, 0.001, 0.90),
+        batch(32, 0.01, None),
+        batch(128, 0.001, 0.80),
+        batch(128, 0.01, 0.98),
+        row("sgd", 0.01, 0.96, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
+        row("sgd", 0.1, 0.97, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
+    ]
+    return Tuning.from_meta({"rows": rows, "winners": [rows[0], rows[3], rows[5]]})
+
+
+def test_configurations_of_one_optimizer_have_labels_of_their_own(two_batch_sizes):
+    points, option, joined = lr_points_of_tuning(two_batch_sizes)
+    assert (option, joined) == ("lr", True)
+    assert [(point.label, point.learning_rate, point.val_accuracy) for point in points] == [
+        ("adam · data.batch_size=32", 0.001, 0.90),
+        ("adam · data.batch_size=32", 0.01, None),
+        ("adam · data.batch_size=128", 0.001, 0.80),
+        ("adam · data.batch_size=128", 0.01, 0.98),
+        ("sgd", 0.01, 0.96),
+        ("sgd", 0.1, 0.97),
+    ]
+
+
+def test_winners_count_the_trials_of_each_configuration(two_batch_sizes):
+    columns = ("label", "num_trials", "num_diverged", "optimizer")
+    assert [tuple(row[c] for c in columns) for row in two_batch_sizes.winners_rows()] == [
+        ("adam · data.batch_size=128", 2, 0, "adam"),
+        ("adam · data.batch_size=32", 2, 1, "adam"),
+        ("sgd", 2, 0, "sgd"),
+    ]
+
+
+def test_equal_words_for_different_configs_do_not_give_one_label():
+    rows = [row(contestant=name, typed=["optimizer=adam"]) for name in ("before", "after")]
+    tuning = Tuning.from_meta({"rows": rows})
+    assert [tuning.label(r) for r in rows] == ["adam", "adam · #2"]
+
+
+def test_cautions_name_edges_failed_tunings_and_unequal_budgets():
+    rows = [row("adam", 0.1), row("adam", 0.2), row("sgd", 0.1, None)]
+    tuning = Tuning.from_meta({"rows": rows, "winners": [rows[0] | {"edge": ["lr"]}]})
+    edge, failed, budgets = tuning.cautions()
+    assert edge.startswith("adam: the winner's lr is at the edge of its search space")
+    assert failed == "sgd: none of 1 trials had a result"
+    assert budgets.endswith("trials: adam 2 and sgd 1")
+
+
+@pytest.fixture
+def tuned(new_study):
+    """A study of adam and sgd, tuned, after ordinary runs; the writer and what was written."""
+    writer = new_study()
+    ordinary = [writer.run(name, seed) for name in ("adam", "sgd", "adagrad") for seed in (0, 1)]
+    rows, winners, trials, fresh = [], [], [], []
+    for name, best in (("adam", 0.003), ("sgd", 0.3)):
+        for lr in (best, 10 * best):
+            accuracy = 0.99 if lr == best else 0.9
+            trials.append(writer.run(name, 0, config={"optimizer.lr": lr}, accuracy=accuracy))
+            rows.append(row(name, lr, accuracy, hash=hash_of(trials[-1]), contestant=name))
+        again = [writer.run(name, seed, config={"optimizer.lr": best}) for seed in (1, 2)]
+        fresh += again
+        runs = {"seeds": [1, 2], "runs": [hash_of(folder) for folder in again]}
+        winners.append(rows[-2] | runs)
+    writer.meta(tuning={"rows": rows, "winners": winners})
+    return writer, ordinary, trials, fresh
+
+
+def hash_of(folder):
+    return json.loads((folder / "record.json").read_text())["hash"]
+
+
+def folders(runs):
+    return sorted(run.folder for run in runs)
+
+
+def test_only_fresh_runs_of_winners_count_next_to_a_tuning(tuned):
+    writer, ordinary, trials, fresh = tuned
+    study = read_study(writer.folder)
+    assert folders(study.tuning_runs) == sorted(trials)
+    assert folders(study.counted_runs) == sorted(fresh)
+    (workload,) = study.workloads
+    assert [group.label for group in workload.configurations] == ["adam", "sgd"]
+    assert folders(run for run, _ in workload.left_out) == sorted(ordinary)
+    assert {reason for _, reason in workload.left_out} == {OUTSIDE_THE_TUNING}
+
+
+def test_report_lists_what_a_tuning_left_out(tuned):
+    writer, ordinary, _, _ = tuned
+    page = make_report(writer.folder)
+    text = page.read_text()
+    assert "The figures above are of these fresh runs only. Left out and listed" in text
+    failures = (page.parent / "failures.csv").read_text()
+    assert all(f"{folder.name},left out,next to a tuning only" in failures for folder in ordinary)
+
+
+def test_problem_that_was_not_tuned_counts_as_ever(tuned):
+    writer, _, _, fresh = tuned
+    other = [writer.run("adam", seed, data="cifar10") for seed in (0, 1)]
+    study = read_study(writer.folder)
+    assert folders(study.counted_runs) == sorted([*fresh, *other])
+    by_name = {workload.name: workload for workload in study.workloads}
+    assert by_name["cifar10-mlp"].left_out == ()
+    assert len(by_name["mnist-mlp"].left_out) == 6
+
+
+def test_trial_on_an_earlier_tuning_seed_is_none_of_the_fresh_runs(tuned):
+    writer, _, trials, fresh = tuned
+    meta = json.loads((writer.folder / "study.json").read_text())
+    earlier = row("adam", 0.003, hash=hash_of(fresh[0]), contestant="adam", tuning_seed=1)
+    meta["tuning"]["rows"].append(earlier)
+    writer.meta(tuning=meta["tuning"])
+    study = read_study(writer.folder)
+    assert folders(study.tuning_runs) == sorted([*trials, fresh[0]])
+    assert folders(study.fresh_runs) == folders(study.counted_runs) == sorted(fresh[1:])
+
+
+def test_report_does_not_claim_fresh_runs_before_there_are_any(new_study):
+    writer = new_study()
+    folder = writer.run("adam", 1)
+    found = row("adam", 0.001, hash="0123456789abcdef")
+    winner = found | {"seeds": [1], "runs": ["fedcba9876543210"]}
+    writer.meta(tuning={"tuning_seed": 0, "rows": [found], "winners": [winner]})
+    assert folders(read_study(writer.folder).counted_runs) == [folder]
+    text = make_report(writer.folder).read_text()
+    assert "of all runs that are not trials" in text
+    assert "fresh runs only" not in text
+
+
+def test_class_that_was_edited_after_its_trials_is_told(tuned):
+    writer, _, trials, fresh = tuned
+
+    def written_by(version, folders):
+        for folder in folders:
+            record = json.loads((folder / "record.json").read_text())
+            record["own_code"] = {"mine": version} if "adam" in folder.name else {}
+            (folder / "record.json").write_text(json.dumps(record))
+
+    written_by("1f", [*trials, *fresh])
+    assert read_study(writer.folder).warnings == ()
+    written_by("2e", fresh)
+    (warning,) = read_study(writer.folder).warnings
+    assert warning.startswith(
+        "A class was edited between the trials and the runs of adam: its learning rate"
+    )
+
+
+def test_problem_that_was_not_tuned_is_reported_as_without_a_tuning(tuned):
+    writer, *_ = tuned
+    for optimizer in ("adam", "sgd"):
+        for lr in (0.001, 0.01):
+            writer.run(optimizer, 0, model="cnn", config={"optimizer.lr": lr})
+    study = read_study(writer.folder)
+    assert {workload.name: study.is_tuned(workload) for workload in study.workloads} == {
+        "mnist-cnn": False,
+        "mnist-mlp": True,
+    }
+    names = {path.name for path in make_report(writer.folder).parent.iterdir()}
+    assert "lr_sensitivity-mnist-cnn.png" in names
+    assert "lr_sensitivity-mnist-mlp.png" not in names
+
+
+def test_tuning_that_cannot_be_read_is_told_before_the_figures(five_optimizers):
+    five_optimizers.meta(tuning={"rows": 5})
+    study = read_study(five_optimizers.folder)
+    assert study.tuning is None
+    (warning,) = study.warnings
+    assert warning.startswith("study.json has a tuning that cannot be read")
+    make_report(study.folder)

@@ -1,0 +1,180 @@
+"""Sentences of the verdict about the target and about what could not be compared."""
+
+import pytest
+
+from optlab.analysis.study import read_study
+from optlab.analysis.summary import summarize
+from optlab.analysis.tables import summary_table
+from optlab.analysis.verdict import MOST_NAMED, verdict_of
+
+
+def remarks_of(writer):
+    (workload,) = read_study(writer.folder).workloads
+    return verdict_of(summarize(workload)).remarks
+
+
+def reach(writer, optimizer, *accuracies):
+    """One run for each accuracy; the study's target is 97 %."""
+    for seed, accuracy in enumerate(accuracies):
+        writer.run(optimizer, seed, accuracy=accuracy)
+
+
+def test_none_reached_the_target_only_where_no_run_did(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.96, 0.96, 0.96)
+    reach(writer, "sgd", 0.95, 0.95, 0.95)
+    assert remarks_of(writer)[-1] == "None reached 97 % validation accuracy."
+
+
+def test_target_that_single_runs_reached_is_missed_in_the_median(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.96, 0.96)
+    reach(writer, "sgd", 0.95, 0.95, 0.95)
+    assert remarks_of(writer)[-2:] == (
+        "In the median none reached 97 % validation accuracy; some runs did: Adam (1 of 3).",
+        "Missed it: SGD with momentum.",
+    )
+
+
+def test_setting_that_reached_the_target_in_some_runs_is_named_beside_the_first(new_study):
+    writer = new_study()
+    reach(writer, "adamw", 0.98, 0.98, 0.98)
+    reach(writer, "adam", 0.98, 0.96, 0.96)
+    first, in_part = remarks_of(writer)[-2:]
+    assert first.startswith("First at the target of 97 % validation accuracy: AdamW")
+    assert in_part == "Reached it in some runs: Adam (1 of 3)."
+
+
+def test_setting_without_a_seed_in_common_with_the_best_is_named(new_study):
+    writer = new_study()
+    for seed in (1, 2):
+        writer.run("adam", seed, accuracy=0.98)
+        writer.run("sgd", seed, accuracy=0.97)
+        writer.run("muon", seed + 100, accuracy=0.975)
+    sentence = "No seed in common with Adam, so not compared with it on test: Muon."
+    assert sentence in remarks_of(writer)
+
+
+def test_nothing_shares_a_seed_with_the_best_and_the_verdict_says_so(new_study):
+    writer = new_study()
+    writer.run("adam", 1, accuracy=0.98)
+    writer.run("sgd", 2, accuracy=0.97)
+    assert remarks_of(writer)[0].startswith("No seed in common with Adam")
+
+
+def test_all_that_tie_are_named_and_none_is_called_lower(new_study):
+    writer = new_study()
+    for seed in range(5):
+        for number, optimizer in enumerate(("adam", "rmsprop", "sgd")):
+            writer.run(optimizer, seed, accuracy=0.98, test_accuracy=0.97 + 0.001 * number)
+    (workload,) = read_study(writer.folder).workloads
+    verdict = verdict_of(summarize(workload))
+    tie = "Adam, RMSprop and SGD with momentum tie on validation with 98.00"
+    assert verdict.lead.startswith(tie)
+    (higher,) = [text for text in verdict.remarks if text.startswith("Higher")]
+    assert "although not ranked before it by validation: " in higher
+
+
+def test_all_that_are_first_at_the_target_are_named(new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        for seed in range(3):
+            record = {"device": {"name": f"of {optimizer}"}}  # so epochs compare, not seconds
+            writer.run(optimizer, seed, accuracy=0.98, tau_factor=0.01, record=record)
+    (first,) = [text for text in remarks_of(writer) if text.startswith("First at the target")]
+    assert first.endswith(": Adam and SGD with momentum, in epoch 1.")
+
+
+def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98)
+    reach(writer, "sgd", 0.97)
+    (workload,) = read_study(writer.folder).workloads
+    remarks = verdict_of(summarize(workload), is_tuned=True).remarks
+    assert any("Repeat with hydra.sweeper.seeds=5" in text for text in remarks)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"device": {"name": "another"}}, "different devices (a made-up CPU, another)"),
+        ({"replica": {"of": 8}}, "different numbers of replicas trained together (1, 8)"),
+    ],
+)
+def test_seconds_of_unlike_machines_are_not_compared(record, why, new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.98, 0.98)
+    for seed in range(3):
+        writer.run("sgd", seed, accuracy=0.98, record=record)
+    remarks = remarks_of(writer)
+    (first,) = [text for text in remarks if text.startswith("First at the target")]
+    assert ", in epoch " in first
+    assert " s of training" not in first
+    assert any(text.startswith(f"Seconds do not compare: the runs had {why}") for text in remarks)
+
+
+def test_times_to_different_targets_stand_nowhere(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98)
+    writer.target = 0.9
+    reach(writer, "sgd", 0.98)
+    (workload,) = read_study(writer.folder).workloads
+    summary = summarize(workload)
+    sentence = "The runs have different targets (90 %, 97 %), so no time to target is compared."
+    assert sentence in verdict_of(summary).remarks
+    assert [row.reached for row in summary.rows] == [(), ()]
+    assert set(summary_table([summary]).epochs_to_target.isna()) == {True}
+
+
+def test_runs_of_an_edited_class_are_no_repeats(new_study):
+    writer = new_study()
+    for seed, version in enumerate(["1f", "1f", "2e"]):
+        writer.run("mine", seed, record={"own_code": {"my_optimizers": version}})
+        writer.run("sgd", seed, record={"own_code": {}})
+    (told,) = [remark for remark in remarks_of(writer) if "edited" in remark]
+    assert told.startswith("A class was edited between the runs of mine: they are no repeats")
+
+
+def test_setting_that_alone_finished_is_compared_with_nothing(new_study):
+    writer = new_study()
+    writer.run("adam", 0, accuracy=0.98, test_accuracy=0.97)
+    writer.run("sgd", 0, status="failed", reason="no memory")
+    (workload,) = read_study(writer.folder).workloads
+    verdict = verdict_of(summarize(workload))
+    assert verdict.lead == (
+        "Adam reaches 98.00 % on validation and 97.00 % on test; "
+        "no other setting finished to compare it with."
+    )
+    assert verdict.remarks[0] == "Failed: SGD with momentum (1 of 1)."  # and not Adam
+
+
+def test_few_common_seeds_make_no_claim(new_study):
+    writer = new_study()
+    reach(writer, "adam", 0.98, 0.98, 0.98)
+    reach(writer, "rmsprop", 0.97, 0.97, 0.97)
+    reach(writer, "sgd", 0.96)
+    (told,) = [remark for remark in remarks_of(writer) if "too few for a claim" in remark]
+    assert "RMSprop" in told
+    assert "SGD with momentum" in told
+
+
+def test_long_list_of_failures_ends_with_how_many_more(new_study):
+    writer = new_study()
+    writer.run("adam", 0, accuracy=0.98)
+    for number in range(2 * MOST_NAMED + 3):
+        writer.run(f"mine{number}", 0, status="failed", reason="no memory")
+    (told,) = [remark for remark in remarks_of(writer) if remark.startswith("Failed")]
+    assert told.count("(1 of 1)") == 2 * MOST_NAMED
+    assert told.endswith(" and 3 more.")
+
+
+def test_first_at_the_target_is_the_fastest_and_not_the_best(new_study):
+    writer = new_study()
+    for seed in range(3):
+        writer.run("adam", seed, accuracy=0.99, tau_factor=10)
+        writer.run("sgd", seed, accuracy=0.975, tau_factor=0.01)
+        writer.run("rmsprop", seed, status="failed", reason="no memory")
+    remarks = remarks_of(writer)
+    (first,) = [remark for remark in remarks if remark.startswith("First at the target")]
+    assert ": SGD with momentum, after" in first
+    assert not any("RMSprop" in remark for remark in remarks if not remark.startswith("Failed"))

@@ -1,0 +1,43 @@
+"""Time to target and performance profiles as pictures."""
+
+import numpy as np
+import pytest
+
+from optlab.analysis import read_study, summarize
+from optlab.plots.targets import PerformanceProfileDisplay, TimeToTargetDisplay
+
+
+def summary_of(writer):
+    (workload,) = read_study(writer.folder).workloads
+    return summarize(workload)
+
+
+def test_misses_come_last_and_are_crosses(five_optimizers):
+    display = TimeToTargetDisplay.from_summary(summary_of(five_optimizers)).plot()
+    assert display.labels[-1] == "adagrad"
+    rows = [cross.get_ydata()[0] for cross in display.artists["misses"]]
+    assert len(display.labels) - 1 in rows
+    assert "missed" in [text.get_text() for text in display.ax.texts]
+
+
+def test_rows_can_be_cut_to_the_fastest(five_optimizers):
+    summary = summary_of(five_optimizers)
+    every = TimeToTargetDisplay.from_summary(summary)
+    fastest = TimeToTargetDisplay.from_summary(summary, most=2)
+    assert fastest.labels == every.labels[:2]
+    assert fastest.styles == every.styles[:2]
+
+
+def test_time_to_target_needs_a_target(new_study):
+    writer = new_study(target=None)
+    writer.run("adam")
+    with pytest.raises(ValueError, match="MNIST, mlp has no single validation target"):
+        TimeToTargetDisplay.from_summary(summary_of(writer))
+
+
+def test_performance_profile_labels_axes_and_lines():
+    tau = np.linspace(1, 4, 5)
+    shares = {"sgd": tau / 8, "adam": tau / 4}
+    display = PerformanceProfileDisplay(tau=tau, shares=shares, num_workloads=2).plot()
+    assert display.ax.get_xlabel() == "time to target / best time to target"
+    assert display.artists["labels"] == ["adam", "sgd"]  # by their ends

@@ -1,0 +1,366 @@
+"""The report as a folder: complete, self-contained, repeatable, honest about gaps."""
+
+import csv
+import html.parser
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optlab.analysis import read_study
+from optlab.analysis.published import published_rows
+from optlab.report import make_report, workload_content
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report_script():
+    spec = importlib.util.spec_from_file_location("report_script", ROOT / "scripts" / "report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, links and headings of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.sources, self.links = [], [], [], []
+        self.feed(text)
+        assert self.open == [], "unclosed tags"
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "link", "img", "br", "line"):
+            self.open.append(tag)
+        if tag == "img":
+            self.sources.append(dict(attrs)["src"])
+            assert dict(attrs)["alt"]
+        if tag == "a":
+            self.links.append(dict(attrs)["href"])
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        if tag != "line":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings[-1] += data
+
+
+def test_report_of_five_optimizers_is_complete(five_optimizers):
+    command = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
+    five_optimizers.meta(commands=[command])
+    index = make_report(five_optimizers.folder)
+    assert index == five_optimizers.folder / "report" / "index.html"
+    names = {path.name for path in index.parent.iterdir()}
+    assert names == {
+        "index.html",
+        "summary.csv",
+        "summary.md",
+        "runs.csv",
+        "loss_comparison.png",
+        "val_accuracy.png",
+        "time_to_target.png",
+        "time_to_target.csv",
+        "paired_differences.png",
+        "paired_differences.csv",
+        "per_class.csv",
+        "per_class_f1.png",
+        "confusion_matrices.png",
+        "confusion_matrices.csv",
+        "generalization_gap.png",
+        "training_cost.png",
+        "environment.csv",
+    }
+    text = index.read_text()
+    page = Page(text)
+    assert page.headings == [
+        "mnist-mlp",
+        "Summary",
+        "Curves",
+        "Time to target",
+        "Paired differences",
+        "F1 of each class",
+        "Confusion matrices",
+        "Generalization gap",
+        "Training cost",
+        "Environment",
+        "The command",
+        "How it was judged",
+    ]
+    assert command in text
+    assert text.index("leads on validation") < text.index("<table>")
+
+
+def test_page_is_self_contained(five_optimizers):
+    index = make_report(five_optimizers.folder)
+    text = index.read_text()
+    page = Page(text)
+    assert len(page.sources) == 8
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert all((index.parent / link).is_file() for link in page.links)
+    assert "http" not in text
+    assert "<script" not in text
+
+
+def test_same_records_give_the_same_bytes(five_optimizers):
+    folder = make_report(five_optimizers.folder).parent
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    make_report(five_optimizers.folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_newer_report_removes_what_no_longer_applies_and_nothing_else(new_study):
+    writer = new_study()
+    writer.run("adam", config={"lr_multiplier": 1.0})
+    folder = writer.run("adam", config={"lr_multiplier": 10.0})
+    report = make_report(writer.folder).parent
+    assert (report / "lr_sensitivity.png").exists()
+    (report / "my_notes.md").write_text("mine")
+    (folder / "record.json").unlink()
+    make_report(writer.folder)
+    assert not (report / "lr_sensitivity.png").exists()
+    assert not (report / "paired_differences.csv").exists()
+    assert (report / "my_notes.md").exists()
+
+
+def test_markup_in_names_is_shown_and_not_run(new_study):
+    writer = new_study()
+    writer.run("<b>adam", status="diverged", reason="<script>alert(1)</script>")
+    writer.run("sgd")
+    text = make_report(writer.folder).read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>" not in text
+
+
+def test_diverged_failed_damaged_and_unfinished_runs_are_all_named(new_study):
+    writer = new_study()
+    writer.run("adam")
+    writer.run("sgd", status="diverged", reason="loss is not finite at step 40", broken_after=40)
+    writer.run("rmsprop", status="failed", reason="CUDA out of memory", curves=False)
+    writer.run("adamw", record={"format": 9})
+    (writer.folder / "nadam-seed0-12345678" / "checkpoints").mkdir(parents=True)
+    text = make_report(writer.folder).read_text()
+    assert "loss is not finite at step 40 (after 40 steps)" in text
+    assert "CUDA out of memory" in text
+    assert "has format 9" in text
+    assert "nadam-seed0-12345678" in text
+    assert "python train.py optimizer=sgd seed=0" in text
+    assert "Diverged: SGD with momentum (1 of 1)." in text
+
+
+def test_report_where_nothing_finished_still_says_why(new_study):
+    writer = new_study()
+    for optimizer in ("sgd", "adam"):
+        writer.run(optimizer, status="diverged", reason="loss is not finite", broken_after=3)
+    text = make_report(writer.folder).read_text()
+    assert "No run finished, so nothing can be said." in text
+    assert "Summary" in Page(text).headings
+
+
+def test_runs_without_curves_are_reported_without_pictures_of_them(new_study):
+    writer = new_study()
+    for optimizer in ("sgd", "adam"):
+        writer.run(optimizer, curves=False)
+    index = make_report(writer.folder)
+    assert not (index.parent / "loss_comparison.png").exists()
+    assert "steps.csv is missing" in index.read_text()
+
+
+def test_profile_is_of_those_that_ran_on_all_workloads(new_study):
+    writer = new_study("both")
+    for data in ("mnist", "cifar10"):
+        for optimizer in ("adam", "sgd"):
+            writer.run(optimizer, data=data)
+    writer.run("rmsprop", data="mnist")
+    page = make_report(writer.folder).read_text()
+    assert "Without those that did not run all of them: RMSprop." in page
+
+
+def test_two_workloads_have_their_own_files_and_a_profile(new_study):
+    writer = new_study("both")
+    for data, model in (("mnist", "mlp"), ("cifar10", "cnn")):
+        for optimizer in ("adam", "sgd"):
+            writer.run(optimizer, data=data, model=model)
+    index = make_report(writer.folder)
+    names = {path.name for path in index.parent.iterdir()}
+    assert {"loss_comparison-mnist-mlp.png", "loss_comparison-cifar10-cnn.png"} <= names
+    assert "performance_profile.png" in names
+    headings = Page(index.read_text()).headings
+    assert "MNIST, mlp" in headings
+    assert "Performance profile" in headings
+
+
+def test_mixed_protocols_are_kept_apart_and_named(new_study):
+    writer = new_study()
+    writer.run("adam", record={"protocol_version": 2})
+    writer.run("sgd", record={"protocol_version": 2})
+    old = writer.run("adamw")
+    index = make_report(writer.folder)
+    with (index.parent / "summary.csv").open() as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"adam", "sgd"}
+    text = index.read_text()
+    assert old.name in text
+    assert "protocol version 1, the others have 2" in text
+
+
+def tuned_study(writer):
+    rows, winners = [], []
+    for optimizer, best in (("adam", 0.001), ("sgd", 0.1)):
+        for lr in (0.001, 0.01, 0.1):
+            diverged = optimizer == "adam" and lr == 0.1
+            folder = writer.run(
+                optimizer,
+                0,
+                config={"optimizer.lr": lr},
+                accuracy=0.99 if lr == best else 0.95,
+                status="diverged" if diverged else "finished",
+            )
+            record = json.loads((folder / "record.json").read_text())
+            rows.append(
+                {
+                    "optimizer": optimizer,
+                    "hash": record["hash"],
+                    "overrides": [],
+                    "params": {"lr": lr},
+                    "val_accuracy": None if diverged else record["validation"]["best"]["accuracy"],
+                    "status": record["status"],
+                    "contestant": optimizer,
+                    "tuning_seed": 0,
+                }
+            )
+        winner = next(r for r in rows if r["optimizer"] == optimizer and r["params"]["lr"] == best)
+        fresh = [
+            writer.run(optimizer, seed, config={"optimizer.lr": best}, accuracy=0.97)
+            for seed in (1, 2)
+        ]
+        hashes = [json.loads((run / "record.json").read_text())["hash"] for run in fresh]
+        winners.append({**winner, "edge": ["lr"], "seeds": [1, 2], "runs": hashes})
+    writer.meta(tuning={"rows": rows, "winners": winners})
+
+
+def test_tuned_study_reports_fresh_seeds_and_warns_at_the_edge(new_study):
+    writer = new_study()
+    tuned_study(writer)
+    index = make_report(writer.folder)
+    with (index.parent / "summary.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["label"] for row in table] == ["adam", "sgd"]
+    assert {row["num_finished"] for row in table} == {"2"}
+    assert {float(row["val_accuracy_best"]) for row in table} == {0.97}  # not the lucky 0.99
+    text = index.read_text()
+    assert "at the edge of its search space" in text
+    with (index.parent / "tuning_winners.csv").open() as file:
+        winners = {row["optimizer"]: row for row in csv.DictReader(file)}
+    assert winners["adam"]["settings"] == "lr=0.001"
+    assert winners["adam"]["num_diverged"] == "1"
+    assert (index.parent / "lr_sensitivity.png").exists()
+
+
+def publish(writer, **values):
+    rows = [
+        {"label": "Adam", "match": {"optimizer.name": "adam"}, "value": 0.545, "note": None},
+        {"label": "Lion", "match": {"optimizer.name": "lion"}, "value": 0.55, "note": "soon"},
+    ]
+    writer.meta(published={"source": "a paper", "metric": "test/accuracy", "rows": rows} | values)
+
+
+def test_published_numbers_are_next_to_ours(new_study):
+    writer = new_study()
+    for seed in range(3):
+        writer.run("adam", seed, accuracy=0.56, test_accuracy=0.55)
+    publish(writer)
+    study = read_study(writer.folder)
+    adam, lion = published_rows(study.meta, study.workloads)
+    assert adam.best is not None
+    assert (adam.best.mean, adam.best.n) == (pytest.approx(0.55), 3)
+    assert adam.difference == pytest.approx(0.005)
+    assert lion.best is None
+    index = make_report(writer.folder)
+    markdown = (index.parent / "published.md").read_text().splitlines()
+    assert markdown[2].startswith("| Adam | 54.50 | 55.00 ± 0.00 | 54.94 ± 0.00 | 3 | +0.50 |")
+    assert markdown[3] == "| Lion | 55.00 | - | - | not run | - | soon |"
+
+
+def test_script_prints_the_table_and_where_the_report_is(five_optimizers, capsys, report_script):
+    assert report_script.main([str(five_optimizers.folder)]) == 0
+    out = capsys.readouterr().out
+    assert "leads on validation" in out
+    assert out.rstrip().endswith("report/index.html")
+
+
+def test_script_names_a_missing_folder(tmp_path, capsys, report_script):
+    assert report_script.main([str(tmp_path / "nothing")]) == 2
+    assert "there is no study folder" in capsys.readouterr().err
+
+
+def test_script_says_what_to_do_when_nothing_finished(new_study, capsys, report_script):
+    writer = new_study()
+    (writer.run("adam") / "record.json").unlink()
+    assert report_script.main([str(writer.folder)]) == 2
+    error = capsys.readouterr().err
+    assert "holds no finished run (1 unfinished)" in error
+    assert "hint: repeat the command that started the study" in error
+
+
+def test_importing_analysis_brings_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, optlab.analysis, optlab.plots.palette; "
+        "print([m for m in ('torch', 'matplotlib', 'hydra', 'lightning', 'scipy.stats') "
+        "if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_unreadable_study_json_is_reported_before_the_figures(new_study):
+    writer = new_study()
+    writer.run("adam", 0)
+    writer.run("sgd", 0)
+    (writer.folder / "study.json").write_text('{"tuning": {"rows": [')
+    page = make_report(writer.folder).read_text()
+    assert page.index("Careful:") < page.index("leads on validation")
+    assert "It says which runs are trials of a tuning" in page
+    summary = (writer.folder / "report" / "summary.md").read_text()
+    assert summary.index("> Careful: study.json") < summary.index("leads on validation")
+
+
+@pytest.mark.parametrize(("version", "is_drawn"), [(1, True), (2, False)])
+def test_profile_joins_workloads_of_one_protocol_version(version, is_drawn, new_study):
+    writer = new_study()
+    for optimizer in ("adam", "sgd"):
+        writer.run(optimizer, accuracy=0.98)
+        writer.run(optimizer, accuracy=0.98, data="digits", record={"protocol_version": version})
+    make_report(writer.folder)
+    assert (writer.folder / "report" / "performance_profile.png").exists() is is_drawn
+
+
+def test_cut_pictures_say_so(five_optimizers, monkeypatch):
+    assert "The picture shows" not in make_report(five_optimizers.folder).read_text()
+    monkeypatch.setattr(workload_content, "MOST_ROWS", 2)
+    text = make_report(five_optimizers.folder).read_text()
+    assert text.count("The picture shows the 2 best of 5 configurations by time") == 1
+    # Paired differences, F1 of each class, generalization gap, training cost
+    assert text.count("The picture shows the 2 best of 5 configurations by validation") == 4
+
+
+def test_paragraphs_of_a_section_say_what_its_content_holds(new_study):
+    writer = new_study(classes=3)
+    one, other = [[98, 2, 0], [0, 95, 5], [1, 0, 99]], [[90, 10, 0], [0, 99, 1], [3, 0, 97]]
+    writer.run("adam", record={"confusion_matrix": one})
+    writer.run("sgd", record={"confusion_matrix": other}, config={"data.batch_size": 256})
+    text = make_report(writer.folder).read_text()
+    assert "over 2 runs, true as predicted: 0 as 1 (12), 1 as 2 (6) and 2 as 0 (4)." in text
+    assert "do not share weights or batches" in text
