@@ -9,18 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Ask every optimizer's model about one image.")
-    parser.add_argument("image", type=Path, help="PNG or JPEG")
+    parser.add_argument("image", type=Path, help="of any format that training reads")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="folder of studies")
     parser.add_argument("--study", help="which one; without it the newest")
     options = parser.parse_args()
-    content_type = CONTENT_TYPES.get(options.image.suffix.lower())
-    if content_type is None:
-        parser.error(f"{options.image} is neither .png nor .jpg")
     if not options.image.is_file():
         parser.error(f"{options.image} is no file")
 
@@ -32,9 +28,7 @@ def main() -> int:
         from optlab.web.terminal import answer_table
 
     try:
-        table = answer_table(
-            options.image.read_bytes(), content_type, options.outputs, options.study
-        )
+        table = answer_table(options.image, options.outputs, options.study)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,3 +1,4 @@
+import gzip
 import http.server
 import os
 import threading
@@ -21,12 +22,16 @@ def _unsettled(monkeypatch):
     monkeypatch.setattr(availability, "mirror_reachable", lambda timeout_s: False)
 
 
-def make_mnist_files(root, *, bytes_missing=0, suffix=""):
+def make_mnist_files(root, *, bytes_missing=0, compressed=False):
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name, sizes in availability._MNIST_BYTES.items():
-        with open(raw / f"{name}{suffix}", "wb") as file:
-            file.truncate(sizes[1 if suffix else 0] - bytes_missing)  # sparse: takes no space
+    for name, num_bytes in availability._MNIST_BYTES.items():
+        num_bytes -= bytes_missing
+        if compressed:
+            (raw / f"{name}.gz").write_bytes(gzip.compress(bytes(num_bytes), compresslevel=1))
+        else:
+            with open(raw / name, "wb") as file:
+                file.truncate(num_bytes)  # sparse: takes no space
     return root
 
 
@@ -35,8 +40,21 @@ def test_auto_is_mnist_where_its_files_lie(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_auto_is_mnist_where_only_the_compressed_files_lie(tmp_path):
-    assert settle_auto(make_mnist_files(tmp_path, suffix=".gz")) == "mnist"
+@pytest.mark.parametrize(("bytes_missing", "answer"), [(0, "mnist"), (1, "digits")])
+def test_compressed_files_count_by_the_size_of_their_contents(
+    tmp_path, monkeypatch, bytes_missing, answer
+):
+    sizes = {name: size // 100 for name, size in availability._MNIST_BYTES.items()}
+    with monkeypatch.context() as smaller:
+        smaller.setattr(availability, "_MNIST_BYTES", sizes)
+        make_mnist_files(tmp_path, bytes_missing=bytes_missing, compressed=True)
+        assert settle_auto(tmp_path) == answer
+
+
+def test_compressed_files_that_are_empty_are_none(tmp_path):
+    make_mnist_files(tmp_path, compressed=True)
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    assert not mnist_on_disk(tmp_path)
 
 
 def test_auto_is_mnist_where_the_mirror_answers(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def test_every_data_set_has_its_option():
 def test_shared_options_are_those_of_the_data_module_with_its_defaults():
     options = OmegaConf.load(CONF / "data" / "shared" / "common.yaml")
     parameters = inspect.signature(ImageDataModule).parameters
-    of_image_folders = {"title", "image_size"}
+    of_image_folders = {"title", "image_size", "preparation"}
     assert set(options) - {"_target_", "_convert_"} == set(parameters) - of_image_folders
     for name in set(parameters) & set(options) - {"name", "root", "augment", "seed"}:
         assert options[name] == parameters[name].default, name
@@ -47,6 +47,15 @@ def test_image_folder_takes_root_title_and_size(tmp_path):
         "image_folder", f"data.root={tmp_path}", "data.title='CIFAR-10 (JPEG copy)'"
     )
     assert instantiate(config)._title == "CIFAR-10 (JPEG copy)"
+
+
+@pytest.mark.parametrize(
+    ("typed", "normalize"),
+    [("half", "half"), ("{mean:[0.5],std:[0.25]}", {"mean": [0.5], "std": [0.25]})],
+)
+def test_normalization_is_a_name_or_numbers(typed, normalize):
+    config = compose_data("digits", f"data.normalize={typed}")
+    assert instantiate(config)._normalize == normalize
 
 
 def test_root_follows_the_environment(monkeypatch):

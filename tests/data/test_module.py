@@ -118,7 +118,7 @@ def test_images_are_on_a_device_once_per_process():
     first, second = make_module().train_dataloader(), make_module(seed=3).train_dataloader()
     assert first._data is second._data
     source = load_source("digits")
-    on_cpu = device_images(source, "train", torch.device("cpu"))
+    on_cpu = device_images(source, "train", torch.device("cpu"), source.mean, source.std)
     assert on_cpu.images.data_ptr() == source.train_images.data_ptr()  # no copy on the CPU
 
 

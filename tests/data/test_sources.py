@@ -15,7 +15,9 @@ def test_unknown_set_names_the_nearest():
     assert "fashion_mnist" in str(error.value)
 
 
-@pytest.mark.parametrize(("knob", "value"), [("title", "Mine"), ("image_size", 32)])
+@pytest.mark.parametrize(
+    ("knob", "value"), [("title", "Mine"), ("image_size", 32), ("preparation", "mnist")]
+)
 def test_knob_that_an_official_set_would_ignore_is_refused(knob, value):
     with pytest.raises(ValueError, match=rf"data\.{knob} is .*data=digits would ignore it"):
         load_source("digits", **{knob: value})
@@ -24,6 +26,11 @@ def test_knob_that_an_official_set_would_ignore_is_refused(knob, value):
 def test_image_folder_without_root_is_refused():
     with pytest.raises(ValueError, match=r"data=image_folder needs data\.root"):
         load_source("image_folder")
+
+
+def test_unknown_preparation_names_those_that_there_are(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.preparation is 'minst'.* resize, .*mnist"):
+        load_source("image_folder", tmp_path, preparation="minst")
 
 
 def test_image_size_below_one_is_refused(tmp_path):

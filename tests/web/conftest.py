@@ -58,6 +58,7 @@ def write_run(
         "class_names": [str(digit) for digit in range(10)],
         "in_channels": 1,
         "image_size": 28,
+        "preparation": "digits",
         "mean": [MEAN],
         "std": [STD],
     }

@@ -16,7 +16,7 @@ from optlab.web.preprocessing import Prepared
 from optlab.web.run import Run
 
 MakeRun = Callable[..., Path]
-PREPARED = Prepared(np.random.default_rng(0).random((1, 28, 28)).astype(np.float32), blank=False)
+PREPARED = Prepared(np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8), blank=False)
 
 
 def runs_of(outputs: Path) -> dict[str, list[Run]]:
@@ -46,7 +46,7 @@ def test_probabilities_are_those_of_the_network_on_normalised_pixels(
     (run,) = runs_of(tmp_path)["adam"]
     answer = ask(Networks(), {"adam": [run]}, PREPARED, with_saliency=False)
     dataset = run.record.dataset
-    images = (torch.from_numpy(PREPARED.pixels)[None] - dataset.mean[0]) / dataset.std[0]
+    images = (torch.from_numpy(PREPARED.pixels)[None] / 255 - dataset.mean[0]) / dataset.std[0]
     expected = load_network(folder)(images).softmax(dim=1)[0].detach()
     assert answer is not None
     np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-5)
@@ -89,6 +89,7 @@ def fake_run(run_id: str = "a", modified_ns: int = 1) -> Run:
                 "class_names": list("0123456789"),
                 "in_channels": 1,
                 "image_size": 28,
+                "preparation": "digits",
                 "mean": [0.0],
                 "std": [1.0],
             },

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from optlab.results.palette import style_of
+from optlab.plots.palette import style_of
 from optlab.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS
 
 FIVE = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
@@ -232,7 +232,8 @@ def test_wrong_question_gets_a_sentence(
         ("application/json", b"{", 422),
         ("application/json", b'{"pixels": [[NaN]]}', 422),
         ("application/json; charset=utf-8", b'{"pixels": "x"}', 422),
-        ("image/gif", b"GIF89a", 415),
+        ("image/gif", b"GIF89a", 422),
+        ("image/svg+xml", b"<svg/>", 415),
         ("", b"x", 415),
         ("multipart/form-data; boundary=x", b"--x--", 415),
         ("image/png", b"\0" * (MAX_BODY_BYTES + 1), 413),
@@ -365,6 +366,7 @@ def test_photographs_are_for_colour_networks(
         "class_names": names,
         "in_channels": 3,
         "image_size": 32,
+        "preparation": "center_crop",
         "mean": [0.49, 0.48, 0.45],
         "std": [0.25, 0.24, 0.26],
     }

@@ -190,7 +190,21 @@ def test_picture_can_be_opened(page: Any, tmp_path: Path) -> None:
     strokes = [(180, 80), (370, 80), (300, 200), (250, 340)]
     ImageDraw.Draw(image).line(strokes, fill="yellow", width=34)
     image.save(tmp_path / "seven.png")
+    page.evaluate("""() => {
+        const send = window.fetch;
+        window.fetch = (url, options) => {
+            if (options.body) window.sent = [options.body.type, options.body.size];
+            return send(url, options);
+        };
+    }""")
     page.set_input_files("#file", tmp_path / "seven.png")
+    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    num_bytes = (tmp_path / "seven.png").stat().st_size
+    assert page.evaluate("window.sent") == ["image/png", num_bytes]  # the file itself
+    image.resize((3000, 2000)).save(tmp_path / "large.jpg")  # more than the server reads
+    page.set_input_files("#file", tmp_path / "large.jpg")
+    wait_until(page, f"window.sent[1] !== {num_bytes}")
+    assert page.evaluate("window.sent[0]") == "image/png"  # made smaller by the browser
     wait_until(page, "document.getElementById('big-name').textContent === '7'")
     (tmp_path / "fake.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "fake.png")

@@ -95,7 +95,7 @@ def test_unreadable_record_is_named_with_the_reason(
 @pytest.mark.parametrize(
     ("dataset", "why"),
     [
-        ({"std": [0.0]}, "standard deviation of zero"),
+        ({"preparation": "none"}, "dataset.preparation"),
         ({"mean": [0.1, 0.2, 0.3]}, "another number of channels"),
         ({"in_channels": 4}, "dataset.in_channels"),
         ({"image_size": 10**6}, "dataset.image_size"),
@@ -264,7 +264,7 @@ def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> 
     make_run()
     other = make_run(optimizer="sgd")
     record = json.loads((other / "record.json").read_text())
-    change(other, dataset={**record["dataset"], "name": "mnist"})
+    change(other, dataset={**record["dataset"], "name": "mnist", "preparation": "mnist"})
     names = set(Catalogue(tmp_path).table().studies)
     assert names == {"digits-mlp (digits, 28 px)", "digits-mlp (mnist, 28 px)"}
 

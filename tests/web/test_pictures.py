@@ -75,7 +75,7 @@ def test_every_png_mode_is_read(mode: str) -> None:
     converted = Image.fromarray(wide) if mode == "I;16" else image.convert(mode)
     file = io.BytesIO()
     converted.save(file, "PNG")
-    picture = picture_from_image(file.getvalue(), "image/png")
+    picture = picture_from_image(file.getvalue())
     assert picture.shape[:2] == (10, 20)
     assert picture.dtype == np.uint8
     assert picture[3, 6].max() == 0
@@ -85,7 +85,7 @@ def test_every_png_mode_is_read(mode: str) -> None:
 def test_transparency_is_white_paper() -> None:
     colour = np.zeros((8, 8, 4), np.uint8)
     colour[4, 4, 3] = 255
-    picture = picture_from_image(png_of(colour), "image/png")
+    picture = picture_from_image(png_of(colour))
     assert picture[0, 0].tolist() == [255, 255, 255]
     assert picture[4, 4].tolist() == [0, 0, 0]
 
@@ -93,7 +93,7 @@ def test_transparency_is_white_paper() -> None:
 def test_jpeg_is_read() -> None:
     file = io.BytesIO()
     Image.new("RGB", (16, 16), (255, 0, 0)).save(file, "JPEG")
-    assert picture_from_image(file.getvalue(), "image/jpeg").shape == (16, 16, 3)
+    assert picture_from_image(file.getvalue()).shape == (16, 16, 3)
 
 
 def test_photograph_stands_as_the_camera_was_held() -> None:
@@ -103,15 +103,15 @@ def test_photograph_stands_as_the_camera_was_held() -> None:
     exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
     file = io.BytesIO()
     image.save(file, "JPEG", exif=exif)
-    picture = picture_from_image(file.getvalue(), "image/jpeg")
+    picture = picture_from_image(file.getvalue())
     assert picture.shape == (16, 8)
     assert picture[:3].max() < 60 < 200 < picture[6:].min()  # dark at the top
 
 
 def test_declared_size_is_refused_before_decoding() -> None:
     for width, height in ((3000, 3000), (5000, 2), (30_000, 30_000), (2**31 - 1, 2**31 - 1)):
-        with pytest.raises(ValueError, match=r"pixels|not a readable PNG") as caught:
-            picture_from_image(png_header(width, height), "image/png")
+        with pytest.raises(ValueError, match=r"pixels|not a readable") as caught:
+            picture_from_image(png_header(width, height))
         if width < 10**5:
             assert isinstance(caught.value, PictureTooLarge)
 
@@ -121,6 +121,7 @@ def test_declared_size_is_refused_before_decoding() -> None:
     [
         b"",
         b"GIF89a",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         b"<svg/>",
         png_header(20, 20)[:50],
         png_header(0, 0),
@@ -128,26 +129,36 @@ def test_declared_size_is_refused_before_decoding() -> None:
         b"\x89PNG\r\n\x1a\n" + b"\0" * 64,
         png_header(20, 20, colour_type=3),  # Pillow answers this one with an AssertionError
     ],
-    ids=["nothing", "GIF", "SVG", "cut header", "no size", "cut pixels", "zeros", "no palette"],
+    ids=[
+        "nothing",
+        "cut GIF",
+        "EPS",
+        "SVG",
+        "cut header",
+        "no size",
+        "cut pixels",
+        "zeros",
+        "no palette",
+    ],
 )
-def test_what_is_no_png_is_refused_with_a_sentence(body: bytes) -> None:
-    with pytest.raises(ValueError, match="The body is not a readable PNG image"):
-        picture_from_image(body, "image/png")
+def test_what_is_no_image_is_refused_with_a_sentence(body: bytes) -> None:
+    with pytest.raises(ValueError, match="The body is not a readable image"):
+        picture_from_image(body)
 
 
-def test_other_formats_are_not_tried() -> None:
+def test_formats_that_training_does_not_read_are_not_tried() -> None:
     file = io.BytesIO()
-    Image.new("L", (16, 16)).save(file, "GIF")
-    with pytest.raises(ValueError, match="not a readable PNG"):
-        picture_from_image(file.getvalue(), "image/png")
+    Image.new("L", (16, 16)).save(file, "SGI")
+    with pytest.raises(ValueError, match="not a readable image"):
+        picture_from_image(file.getvalue())
 
 
-@pytest.mark.parametrize(("kind", "name"), [("image/png", "PNG"), ("image/jpeg", "JPEG")])
-def test_damaged_bytes_never_lead_to_anything_but_a_sentence(kind: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_damaged_bytes_never_lead_to_anything_but_a_sentence(name: str) -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (40, 30, 3), np.uint8)).quantize(16)
     file = io.BytesIO()
-    (image if name == "PNG" else image.convert("RGB")).save(file, name)
+    (image if name in ("PNG", "GIF", "BMP", "TIFF") else image.convert("RGB")).save(file, name)
     sound = np.frombuffer(file.getvalue(), np.uint8)
     num_refused = 0
     for _ in range(500):
@@ -155,7 +166,7 @@ def test_damaged_bytes_never_lead_to_anything_but_a_sentence(kind: str, name: st
         at = rng.integers(0, min(len(sound), 400), rng.integers(1, 6))
         damaged[at] = rng.integers(0, 256, len(at))
         try:
-            picture_from_image(damaged.tobytes(), kind)
+            picture_from_image(damaged.tobytes())
         except ValueError as error:
             num_refused += 1
             assert str(error).startswith(("The body is not a readable", "The image has"))

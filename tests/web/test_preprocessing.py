@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from torch import nn
 
 from optlab.models import MLP
 from optlab.web.preprocessing import (
+    as_fashion_mnist,
+    as_mnist,
+    as_uci_digit,
+    center_crop,
     ink_of,
     prepare,
-    prepare_drawing,
-    prepare_photograph,
-    prepare_uci_digit,
 )
 
 RAW = Path(os.environ.get("OPTLAB_DATA", "data")) / "MNIST" / "raw"
@@ -34,24 +36,24 @@ def bar(height: int = 120, width: int = 20, level: int = 255) -> np.ndarray:
 def test_drawing_fills_a_box_of_20_and_has_its_mass_in_the_middle() -> None:
     image = np.zeros((90, 60), np.uint8)
     image[:, :12] = image[-12:, :] = 255  # an L, whose centre of mass is off its middle
-    pixels = prepare_drawing(canvas_with(image, 10, 190)).pixels
-    assert pixels.shape == (1, 28, 28)
-    assert pixels.dtype == np.float32
-    rows = np.flatnonzero(pixels[0].any(axis=1))
-    columns = np.flatnonzero(pixels[0].any(axis=0))
+    pixels = as_mnist(canvas_with(image, 10, 190), 28)
+    assert pixels is not None
+    assert (pixels.shape, pixels.dtype) == ((28, 28), np.uint8)
+    rows = np.flatnonzero(pixels.any(axis=1))
+    columns = np.flatnonzero(pixels.any(axis=0))
     assert len(rows) == 20
     assert len(columns) == 13  # 60 / 90 of 20, rounded
-    weights = pixels[0] / pixels[0].sum()
+    weights = pixels / pixels.sum()
     # MNIST shifts by whole pixels, so half a pixel may remain
     assert abs(weights.sum(axis=1) @ np.arange(28) - 14) <= 0.5
     assert abs(weights.sum(axis=0) @ np.arange(28) - 14) <= 0.5
 
 
 def test_drawing_does_not_depend_on_polarity_position_or_pencil() -> None:
-    reference = prepare_drawing(bar()).pixels
+    reference = as_mnist(bar(), 28)
     moved = canvas_with(np.full((120, 20), 255, np.uint8), 150, 10)
     for other in (255 - bar(), moved, bar(level=90), 40 + bar(level=120)):
-        np.testing.assert_allclose(prepare_drawing(other).pixels, reference, atol=1e-6)
+        np.testing.assert_array_equal(as_mnist(other, 28), reference)
 
 
 def test_ink_is_the_distance_from_the_paper_in_grey_and_colour() -> None:
@@ -63,7 +65,7 @@ def test_ink_is_the_distance_from_the_paper_in_grey_and_colour() -> None:
     np.testing.assert_allclose(ink_of(np.repeat(grey[..., None], 3, 2)), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+@pytest.mark.parametrize("dataset", ["mnist", "digits", "fashion_mnist"])
 @pytest.mark.parametrize(
     "picture",
     [
@@ -77,7 +79,7 @@ def test_ink_is_the_distance_from_the_paper_in_grey_and_colour() -> None:
     ids=["black", "white", "grey", "one pixel", "grain", "speck"],
 )
 def test_blank_picture_is_said_to_be_blank(picture: np.ndarray, dataset: str) -> None:
-    prepared = prepare(picture, dataset=dataset, in_channels=1, image_size=28)
+    prepared = prepare(picture, preparation=dataset, in_channels=1, image_size=28)
     assert prepared.blank
     assert not prepared.pixels.any()
 
@@ -86,7 +88,9 @@ def test_thin_strokes_grow_to_those_of_the_embedded_digits() -> None:
     def ink(pen: int) -> float:
         canvas = Image.new("L", (280, 280), 255)
         ImageDraw.Draw(canvas).ellipse((60, 60, 220, 220), outline=0, width=pen)
-        return float(prepare_uci_digit(np.asarray(canvas)).pixels.mean())
+        pixels = as_uci_digit(np.asarray(canvas), 28)
+        assert pixels is not None
+        return float(pixels.mean()) / 255
 
     assert ink(8) > 0.2  # 32 pixels wide, this ring is 1.6 wide: about 0.15 of the frame
     assert ink(24) == pytest.approx(0.40, abs=0.04)  # left alone: pi * 27.2 * 4.8 / 32**2
@@ -96,9 +100,9 @@ def test_thin_strokes_grow_to_those_of_the_embedded_digits() -> None:
 def test_thin_pen_on_a_large_sheet_is_no_blank(dataset: str) -> None:
     canvas = Image.new("L", (2000, 2000), 255)
     ImageDraw.Draw(canvas).line([(500, 400), (1500, 400), (900, 1600)], fill=0, width=4)
-    prepared = prepare(np.asarray(canvas), dataset=dataset, in_channels=1, image_size=28)
+    prepared = prepare(np.asarray(canvas), preparation=dataset, in_channels=1, image_size=28)
     assert not prepared.blank
-    assert prepared.pixels.max() > 0.5
+    assert prepared.pixels.max() > 127
 
 
 def test_drawing_survives_extreme_shapes() -> None:
@@ -106,12 +110,14 @@ def test_drawing_survives_extreme_shapes() -> None:
     line[0, 100:900] = 0
     for picture in (line, line.T):
         for dataset in ("mnist", "digits"):
-            prepared = prepare(picture, dataset=dataset, in_channels=1, image_size=28)
-            assert np.isfinite(prepared.pixels).all()
+            prepared = prepare(picture, preparation=dataset, in_channels=1, image_size=28)
+            assert prepared.pixels.shape == (1, 28, 28)
 
 
 def test_drawing_scales_with_the_side_of_the_network() -> None:
-    rows = np.flatnonzero(prepare_drawing(bar(), side=56).pixels[0].any(axis=1))
+    pixels = as_mnist(bar(), 56)
+    assert pixels is not None
+    rows = np.flatnonzero(pixels.any(axis=1))
     assert len(rows) == 40
 
 
@@ -119,22 +125,53 @@ def test_photograph_is_its_middle_square() -> None:
     picture = np.zeros((100, 300, 3), np.uint8)
     picture[:, 100:200] = (255, 128, 0)
     picture[50, 150] = (0, 0, 0)
-    prepared = prepare_photograph(picture, side=32)
-    assert prepared.pixels.shape == (3, 32, 32)
-    assert not prepared.blank
-    np.testing.assert_allclose(prepared.pixels[:, 2, 2], [1, 128 / 255, 0], atol=1e-6)
-    assert prepare_photograph(picture[:, :60], side=32).blank
+    pixels = center_crop(picture, 32)
+    assert pixels is not None
+    assert pixels.shape == (32, 32, 3)
+    assert pixels[2, 2].tolist() == [255, 128, 0]
+    assert center_crop(picture[:, :60], 32) is None
+
+
+def test_garment_on_white_is_negated_and_fitted_into_the_frame() -> None:
+    photograph = np.full((400, 300, 3), 253, np.uint8)  # the published ones are on #fdfdfd
+    photograph[50:330, 100:170] = (30, 30, 30)  # 280 x 70
+    photograph[50:190, 100:170] = (180, 180, 180)
+    pixels = as_fashion_mnist(photograph, 28)
+    assert pixels is not None
+    assert np.flatnonzero(pixels.any(axis=1)).tolist() == list(range(28))
+    assert np.flatnonzero(pixels.any(axis=0)).tolist() == list(range(10, 17))  # 7 wide, centered
+    assert abs(int(pixels[5, 13]) - (255 - 180)) <= 1
+    assert abs(int(pixels[22, 13]) - (255 - 30)) <= 1
+
+
+def test_garment_on_black_is_not_negated() -> None:
+    picture = canvas_with(np.full((100, 50), 180, np.uint8), 20, 30)
+    pixels = as_fashion_mnist(picture, 28)
+    assert pixels is not None
+    assert abs(int(pixels[14, 14]) - 180) <= 1
+
+
+def test_images_that_a_data_set_has_itself_stay_as_they_are(
+    embedded_digits: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    images, _ = embedded_digits
+    for digit in (images[:200, 0].numpy() * 255).round().astype(np.uint8):
+        np.testing.assert_array_equal(as_uci_digit(digit, 28), digit)
+    shirt = np.pad(np.full((28, 20), 7, np.uint8), ((0, 0), (5, 3)))  # as faint as some are
+    shirt[3:9, 8:11] = 200
+    np.testing.assert_array_equal(as_fashion_mnist(shirt, 28), shirt)
+
+
+def test_for_an_image_folder_only_white_paper_is_blank() -> None:
+    options: dict[str, Any] = {"preparation": "resize", "in_channels": 3, "image_size": 28}
+    for level, blank in ((255, True), (254, False), (0, False)):
+        assert prepare(np.full((280, 280), level, np.uint8), **options).blank == blank
 
 
 def test_grey_picture_serves_a_colour_network() -> None:
-    prepared = prepare(bar(), dataset="cifar10", in_channels=3, image_size=32)
+    prepared = prepare(bar(), preparation="center_crop", in_channels=3, image_size=32)
     assert prepared.pixels.shape == (3, 32, 32)
     np.testing.assert_array_equal(prepared.pixels[0], prepared.pixels[2])
-
-
-def test_other_channel_counts_are_refused() -> None:
-    with pytest.raises(ValueError, match="A network with 4 input channels reads neither"):
-        prepare(bar(), dataset="x", in_channels=4, image_size=28)
 
 
 def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -169,9 +206,9 @@ def paste(images: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def prepared_by(canvases: list[np.ndarray], dataset: str) -> torch.Tensor:
-    prepared = [prepare(c, dataset=dataset, in_channels=1, image_size=28) for c in canvases]
+    prepared = [prepare(c, preparation=dataset, in_channels=1, image_size=28) for c in canvases]
     assert not any(each.blank for each in prepared)
-    return torch.from_numpy(np.stack([each.pixels for each in prepared]))
+    return torch.from_numpy(np.stack([each.pixels for each in prepared])) / 255
 
 
 def test_pasted_embedded_digits_keep_their_accuracy(

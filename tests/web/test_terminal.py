@@ -12,18 +12,25 @@ from rich.console import Console
 from optlab.web.terminal import answer_table
 
 
-def png_of_a_seven(ink: int = 0) -> bytes:
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return a_seven(tmp_path / "seven.png")
+
+
+def a_seven(path: Path, ink: int = 0) -> Path:
     image = Image.new("L", (280, 280), 255)
     strokes = [(80, 50), (200, 50), (150, 140), (120, 230)]
     ImageDraw.Draw(image).line(strokes, fill=ink, width=22, joint="curve")
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    image.save(path)
+    return path
 
 
-def test_table_has_a_line_for_each_optimizer_and_the_ensemble(trained_outputs: Path) -> None:
+@pytest.mark.parametrize("name", ["seven.png", "seven.JPG", "seven.webp"])
+def test_table_has_a_line_for_each_optimizer_and_the_ensemble(
+    trained_outputs: Path, tmp_path: Path, name: str
+) -> None:
     file = io.StringIO()
-    table = answer_table(png_of_a_seven(), "image/png", trained_outputs, "digits-mlp")
+    table = answer_table(a_seven(tmp_path / name), trained_outputs, "digits-mlp")
     Console(file=file, width=100).print(table)
     text = file.getvalue()
     for name in ("Adam", "AdamW", "RMSprop", "Adagrad", "SGD with momentum"):
@@ -32,31 +39,30 @@ def test_table_has_a_line_for_each_optimizer_and_the_ensemble(trained_outputs: P
     assert ensemble.split("│")[2].strip() == "7"
 
 
-@pytest.mark.parametrize(
-    ("image", "study", "sentence"),
-    [
-        (png_of_a_seven(ink=255), None, "The image is blank"),
-        (b"junk", None, "not a readable PNG"),
-        (png_of_a_seven(), "nothing", "There is no study called 'nothing'"),
-    ],
-)
 def test_what_cannot_be_answered_is_said(
-    trained_outputs: Path, image: bytes, study: str | None, sentence: str
+    trained_outputs: Path, picture: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        answer_table(image, "image/png", trained_outputs, study)
+    with pytest.raises(ValueError, match="The image is blank"):
+        answer_table(a_seven(tmp_path / "white.png", ink=255), trained_outputs)
+    with pytest.raises(ValueError, match="There is no study called 'nothing'"):
+        answer_table(picture, trained_outputs, "nothing")
+    (tmp_path / "junk.png").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"junk\.png cannot be read as a picture"):
+        answer_table(tmp_path / "junk.png", trained_outputs)
 
 
-def test_class_names_are_no_markup(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_class_names_are_no_markup(
+    make_run: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
     folder = make_run()
     record = json.loads((folder / "record.json").read_text())
     record["dataset"]["class_names"] = [f"[red] cat {number} [/x]" for number in range(10)]
     (folder / "record.json").write_text(json.dumps(record))
     file = io.StringIO()
-    Console(file=file, width=200).print(answer_table(png_of_a_seven(), "image/png", tmp_path))
+    Console(file=file, width=200).print(answer_table(picture, tmp_path))
     assert "[red] cat " in file.getvalue()
 
 
-def test_no_trained_model_is_said_with_the_command(tmp_path: Path) -> None:
+def test_no_trained_model_is_said_with_the_command(picture: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no trained model yet. Run: python train.py -m"):
-        answer_table(png_of_a_seven(), "image/png", tmp_path)
+        answer_table(picture, tmp_path)

@@ -42,7 +42,8 @@ class Augmentation:
         rotation_degrees: rotation uniform in +- this angle.
         scale_range: magnification uniform in 1 +- this share, in [0, 1).
         translation_pixels: shift uniform in +- this many pixels (fractions too), each axis.
-        cutout_pixels: side of a square filled with the mean colour, centred on a random pixel
+        cutout_pixels: side of a square filled with what normalization makes 0, by default the mean
+            color, centered on a random pixel
             (DeVries and Taylor 2017, arXiv:1708.04552); 0 is off.
     """
 

@@ -14,12 +14,12 @@ ANSWER_VARIABLE = "OPTLAB_AUTO_DATA"
 MIRROR_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz"
 MIRROR_BYTES = 9_912_422  # size of that file; a captive portal answers with another one
 
-# Bytes of each official MNIST file, uncompressed and as the .gz that torchvision keeps beside it.
+# Bytes of each official MNIST file, uncompressed
 _MNIST_BYTES = {
-    "train-images-idx3-ubyte": (47_040_016, 9_912_422),
-    "train-labels-idx1-ubyte": (60_008, 28_881),
-    "t10k-images-idx3-ubyte": (7_840_016, 1_648_877),
-    "t10k-labels-idx1-ubyte": (10_008, 4_542),
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
 }
 
 
@@ -56,12 +56,9 @@ def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
 
 
 def mnist_on_disk(root: str | os.PathLike[str]) -> bool:
-    """Whether all four MNIST files lie under `root` at their full size; contents are not read."""
+    """Whether all four MNIST files are under `root` at their full size; contents are not read."""
     raw = Path(root).expanduser() / "MNIST" / "raw"
-    return all(
-        _has_bytes(raw / name, num_bytes) or _has_bytes(raw / f"{name}.gz", num_bytes_gz)
-        for name, (num_bytes, num_bytes_gz) in _MNIST_BYTES.items()
-    )
+    return all(_has_bytes(raw / name, num_bytes) for name, num_bytes in _MNIST_BYTES.items())
 
 
 def mirror_reachable(timeout_s: float = 4.0) -> bool:
@@ -86,7 +83,15 @@ def _ask_mirror(answers: list[int], timeout_s: float) -> None:
 
 
 def _has_bytes(path: Path, num_bytes: int) -> bool:
-    return path.is_file() and path.stat().st_size == num_bytes
+    """Whether a file, or else the contents of its .gz, has so many bytes."""
+    if path.is_file():
+        return path.stat().st_size == num_bytes
+    try:
+        with open(f"{path}.gz", "rb") as file:
+            file.seek(-4, os.SEEK_END)  # where gzip keeps the size of the contents (RFC 1952)
+            return int.from_bytes(file.read(), "little") == num_bytes
+    except OSError:  # missing, or shorter than that
+        return False
 
 
 def _writable(folder: str) -> bool:

@@ -5,6 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from optlab.data.normalize import scale_and_shift
 from optlab.data.source import Source
 
 
@@ -14,8 +15,8 @@ class DeviceImages:
     Args:
         images: uint8 (N, C, H, W), on any device.
         labels: int64 (N,).
-        mean: per channel, of pixels / 255.
-        std: likewise.
+        mean: per channel, subtracted from pixels / 255.
+        std: per channel, what they are divided by then.
         device: where batches are made.
     """
 
@@ -30,13 +31,9 @@ class DeviceImages:
     ) -> None:
         self.images = images.to(device).contiguous()
         self.labels = labels.to(device)
-        pixel_mean = torch.tensor(mean, dtype=torch.float64)[:, None, None] * 255  # (C, 1, 1)
-        pixel_std = torch.tensor(std, dtype=torch.float64)[:, None, None] * 255
-        pixel_std = pixel_std.where(pixel_std > 0, 1.0)  # a channel without contrast becomes 0
-        self.mean_pixel = pixel_mean.float().to(device)
-        # (x - mean) / std as one product and one sum
-        self._scale = (1 / pixel_std).float().to(device)
-        self._shift = (-pixel_mean / pixel_std).float().to(device)
+        mean_pixel = torch.tensor(mean, dtype=torch.float64)[:, None, None] * 255  # (C, 1, 1)
+        self.mean_pixel = mean_pixel.float().to(device)
+        self._scale, self._shift = (each.to(device) for each in scale_and_shift(mean, std))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,7 +43,7 @@ class DeviceImages:
         return self.images.index_select(0, index)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """float32 (N, C, H, W) with zero mean and unit deviation, from pixels in 0..255.
+        """Return float32 (N, C, H, W), normalized, from pixels in 0..255.
 
         Float pixels are overwritten.
         """
@@ -54,11 +51,17 @@ class DeviceImages:
 
 
 @lru_cache(maxsize=8)  # train and test part of the sets that a process works with
-def device_images(source: Source, part: str, device: torch.device) -> DeviceImages:
-    """The "train" or "test" part of `source` on `device`, copied there once per process."""
+def device_images(
+    source: Source,
+    part: str,
+    device: torch.device,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> DeviceImages:
+    """Return the "train" or "test" part of `source` on `device`, copied there once per process."""
     images, labels = (
         (source.train_images, source.train_labels)
         if part == "train"
         else (source.test_images, source.test_labels)
     )
-    return DeviceImages(images, labels, mean=source.mean, std=source.std, device=device)
+    return DeviceImages(images, labels, mean=mean, std=std, device=device)

@@ -43,4 +43,5 @@ def load_digits() -> Source:
         class_names=tuple(str(digit) for digit in range(10)),
         mean=mean,
         std=std,
+        preparation="digits",
     )

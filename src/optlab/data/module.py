@@ -12,8 +12,10 @@ from torch import Tensor
 
 from optlab.data.augment import Augmentation
 from optlab.data.device_images import DeviceImages, device_images
+from optlab.data.frozen_features import FrozenBody, feature_rows
 from optlab.data.loader import EvalLoader, TrainLoader
-from optlab.data.source import Source
+from optlab.data.normalize import Normalize, check_normalize, mean_and_std
+from optlab.data.source import Preparation, Source
 from optlab.data.sources import load_source
 from optlab.data.splits import split_train_part, stratified_subset
 
@@ -22,15 +24,19 @@ class ImageDataModule(L.LightningDataModule):
     """Train, validation and test images of one data set.
 
     After `setup()` it tells: name, title, checksum, class_names, in_channels, image_size,
-    num_classes, mean, std, num_train, num_val, num_test, batches_per_epoch, train_indices and
-    val_indices (int64, into the official train part). The test part is reached by
-    `test_dataloader` alone.
+    num_classes, preparation, mean, std, num_train, num_val, num_test, batches_per_epoch,
+    train_indices and val_indices (int64, into the official train part). `mean` and `std` are those
+    of `normalize`. The test part is reached by `test_dataloader` only.
 
     Args:
         name: one of optlab.data.SOURCE_NAMES.
         root: folder of the official sets, or the image folder; None: $OPTLAB_DATA, else `data`.
         title: how tables call an image folder; None for its folder's name.
         image_size: pixels a side that an image folder is resized to; None keeps its own.
+        preparation: how others prepare a picture for networks of an image folder; None resizes it.
+        normalize: what pixels are normalized by: `dataset` (mean and deviation of the set), `unit`
+            (pixels / 255), `half` (mean and deviation 0.5), or `mean` and `std`, lists with a
+            number a channel.
         batch_size: images of a batch, over all devices.
         eval_batch_size: images per evaluation batch, over all devices; changes no result.
         val_fraction: share of the official train part held out; unused with folds.
@@ -51,6 +57,8 @@ class ImageDataModule(L.LightningDataModule):
         *,
         title: str | None = None,
         image_size: int | None = None,
+        preparation: Preparation | None = None,
+        normalize: Normalize = "dataset",
         batch_size: int = 64,
         eval_batch_size: int = 1000,
         val_fraction: float = 0.1,
@@ -77,6 +85,9 @@ class ImageDataModule(L.LightningDataModule):
         self._root = root
         self._title = title
         self._resize_to = image_size
+        self._preparation = preparation
+        check_normalize(normalize)
+        self._normalize = normalize
         self._eval_batch_size = eval_batch_size
         self._split_knobs: dict[str, Any] = {
             "val_fraction": val_fraction,
@@ -87,6 +98,8 @@ class ImageDataModule(L.LightningDataModule):
         }
         self.seeds: Sequence[int] = (seed,)  # several for replicas, which train together
         self._source: Source | None = None
+        self._body: FrozenBody | None = None
+        self._features: dict[str, DeviceImages] = {}  # by part
 
     def prepare_data(self) -> None:
         """Fetch and verify the files, on one process of a machine."""
@@ -105,12 +118,26 @@ class ImageDataModule(L.LightningDataModule):
         self.checksum = source.checksum
         self.class_names = list(source.class_names)
         self.num_classes = len(source.class_names)
-        self.mean, self.std = source.mean, source.std
+        self.preparation = source.preparation
+        self.mean, self.std = mean_and_std(self._normalize, source)
         self.train_indices, self.val_indices = split.train, split.val
         self.num_train, self.num_val = len(split.train), len(split.val)
         self.num_test = len(source.test_labels)
         self.batches_per_epoch = -(-self.num_train // self.batch_size)
         self._source = source
+
+    def use_features(self, body: FrozenBody) -> None:
+        """Yield features (B, F) of a frozen body in the place of images from now on.
+
+        Raises:
+            ValueError: if images are augmented, so that their features change.
+        """
+        if self.augmentation is not None:
+            raise ValueError(
+                f"model.cache_features is true, but data.augment changes the images: "
+                f"{self.augmentation}.\n\nhint: model.cache_features=false, or no augmentation"
+            )
+        self._body = body
 
     def train_dataloader(self) -> TrainLoader:
         """Batches (images, labels); the epoch is the trainer's, or 0 without one.
@@ -153,7 +180,13 @@ class ImageDataModule(L.LightningDataModule):
         return self._eval_loader("train", indices)
 
     def _load(self) -> Source:
-        return load_source(self.name, self._root, title=self._title, image_size=self._resize_to)
+        return load_source(
+            self.name,
+            self._root,
+            title=self._title,
+            image_size=self._resize_to,
+            preparation=self._preparation,
+        )
 
     def _loaded_source(self) -> Source:
         assert self._source is not None, "call setup() first"
@@ -163,7 +196,16 @@ class ImageDataModule(L.LightningDataModule):
         device = torch.device("cpu")
         if self.trainer is not None:
             device = self.trainer.strategy.root_device
-        return device_images(self._loaded_source(), part, device)
+        images = device_images(self._loaded_source(), part, device, self.mean, self.std)
+        if self._body is None:
+            return images
+        if part not in self._features:
+            used = torch.arange(self.num_test)
+            if part == "train":
+                used = torch.cat([self.train_indices, self.val_indices])
+            key = f"{self.checksum} {part} {self.mean} {self.std}"
+            self._features[part] = feature_rows(self._body, images, used, key)
+        return self._features[part]
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -12,6 +12,7 @@ import shutil
 import socket
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -32,7 +33,7 @@ _IDX_SHAPES = {
     "t10k-images-idx3-ubyte": (10_000, 28, 28),
     "t10k-labels-idx1-ubyte": (10_000,),
 }
-# torchvision publishes the md5 of the .gz files alone. These are of their uncompressed contents.
+# Of the uncompressed contents; torchvision publishes the md5 of the .gz files only.
 _MNIST_RAW_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -64,6 +65,7 @@ def load_mnist(root: Path) -> Source:
         class_names=tuple(str(digit) for digit in range(10)),
         mean=(0.1307,),  # the constants that published MNIST recipes use
         std=(0.3081,),
+        preparation="mnist",
     )
 
 
@@ -78,6 +80,7 @@ def load_fashion_mnist(root: Path) -> Source:
         class_names=tuple(FashionMNIST.classes),
         mean=mean,
         std=std,
+        preparation="fashion_mnist",
     )
 
 
@@ -98,6 +101,7 @@ def load_cifar10(root: Path) -> Source:
         class_names=_CIFAR10_CLASSES,
         mean=(0.4914, 0.4822, 0.4465),  # the usual constants, per channel R, G, B
         std=(0.2470, 0.2435, 0.2616),
+        preparation="center_crop",
     )
 
 
@@ -118,13 +122,12 @@ def _load_idx_set(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Train images, train labels, test images, test labels of a set in MNIST's IDX files."""
     folder = root / dataset.__name__ / "raw"
-    gz_md5 = {file.removesuffix(".gz"): md5 for file, md5 in dataset.resources}
     if not is_whole(name, root):
         archives = [Path(dataset.__name__, "raw", file) for file, _ in dataset.resources]
         _fetch(name, dataset, root, archives, list(dataset.mirrors))
     parts = []
     for file, shape in _IDX_SHAPES.items():
-        tensor = _read_idx(folder / file, shape, raw_md5.get(file), gz_md5[file])
+        tensor = _read_idx(folder / file, shape, raw_md5.get(file))
         # (N, H, W) images get their channel; labels become class indices
         parts.append(tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.long())
     train_images, train_labels, test_images, test_labels = parts
@@ -136,18 +139,21 @@ def _load_idx_set(
     return train_images, train_labels, test_images, test_labels
 
 
-def _read_idx(path: Path, shape: tuple[int, ...], raw_md5: str | None, gz_md5: str) -> Tensor:
-    """A verified IDX file; its .gz is read in memory where the file itself is not there."""
+def _read_idx(path: Path, shape: tuple[int, ...], raw_md5: str | None) -> Tensor:
+    """Return a verified IDX file; its .gz is read in memory where the file itself is not there.
+
+    What counts is the contents: who compresses them again writes another .gz.
+    """
     if path.is_file():
         contents = np.fromfile(path, dtype=np.uint8)
-        if raw_md5 and hashlib.md5(contents.data, usedforsecurity=False).hexdigest() != raw_md5:
-            raise _damaged(path, "its md5 is not that of the published file")
     else:
         path = path.with_name(f"{path.name}.gz")
-        compressed = path.read_bytes()
-        if hashlib.md5(compressed, usedforsecurity=False).hexdigest() != gz_md5:
-            raise _damaged(path, "its md5 is not the published one")
-        contents = np.frombuffer(bytearray(gzip.decompress(compressed)), dtype=np.uint8)
+        try:
+            contents = np.frombuffer(bytearray(gzip.decompress(path.read_bytes())), dtype=np.uint8)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _damaged(path, f"it cannot be decompressed ({error})") from error
+    if raw_md5 and hashlib.md5(contents.data, usedforsecurity=False).hexdigest() != raw_md5:
+        raise _damaged(path, "the md5 of its contents is not that of the published file")
     # IDX header: 0, 0, 8 (unsigned byte), number of dimensions, then each as big-endian uint32
     header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
     if contents[: len(header)].tobytes() != header or contents.size != len(header) + np.prod(shape):
@@ -158,7 +164,7 @@ def _read_idx(path: Path, shape: tuple[int, ...], raw_md5: str | None, gz_md5: s
 def _damaged(path: Path, reason: str) -> DataUnavailableError:
     return DataUnavailableError(
         f"{path} is damaged: {reason}.\n\n"
-        "hint: delete this file (and its .gz or .tar.gz) and run again to download it anew, "
+        "hint: delete this file (and its .gz or .tar.gz) and run again to download it, "
         "or point OPTLAB_DATA at a folder with an intact copy"
     )
 

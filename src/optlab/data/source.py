@@ -3,9 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+# How others make a picture like those of a data set; optlab.web.preprocessing has the ways
+Preparation = Literal["resize", "center_crop", "mnist", "digits", "fashion_mnist"]
 
 
 class DataUnavailableError(ValueError):
@@ -17,7 +21,8 @@ class Source:
     """One data set in its official train and test parts, on the CPU.
 
     Images are uint8 (N, C, H, W), labels int64 (N,) in [0, len(class_names)). `mean` and `std`
-    are per channel, of pixels / 255 over the train part.
+    are per channel, of pixels / 255 over the train part. `preparation` says how page, API and
+    predict.py prepare a picture for networks that were trained on the set.
     """
 
     name: str
@@ -29,6 +34,7 @@ class Source:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    preparation: Preparation = "resize"
 
     @cached_property
     def checksum(self) -> str:

@@ -4,8 +4,9 @@ import difflib
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
-from optlab.data.source import Source
+from optlab.data.source import Preparation, Source
 
 SOURCE_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder")
 
@@ -16,6 +17,7 @@ def load_source(
     *,
     title: str | None = None,
     image_size: int | None = None,
+    preparation: Preparation | None = None,
 ) -> Source:
     """The data set `name`, from disk, fetched, or embedded; a second call returns the same object.
 
@@ -25,6 +27,7 @@ def load_source(
             None means `$OPTLAB_DATA`, else `data`.
         title: how tables call an image folder; None means its folder's name.
         image_size: side in pixels that an image folder is resized to; None keeps its own.
+        preparation: how others prepare a picture for networks of an image folder; None resizes it.
 
     Raises:
         DataUnavailableError: the set is missing, damaged, or cannot be fetched.
@@ -37,7 +40,8 @@ def load_source(
             f"hint: {f'did you mean data={near[0]}?' if near else 'choose one of these'}"
         )
     if name != "image_folder":
-        for knob, value in (("title", title), ("image_size", image_size)):
+        only_there = {"title": title, "image_size": image_size, "preparation": preparation}
+        for knob, value in only_there.items():
             if value is not None:
                 raise ValueError(
                     f"data.{knob} is {value!r}, but data={name} would ignore it.\n\n"
@@ -53,12 +57,22 @@ def load_source(
             f"data.image_size is {image_size}, but a picture has at least 1 pixel a side.\n\n"
             "hint: 28 or 32 suit the networks here; null keeps the pictures as they are"
         )
+    if preparation is not None and preparation not in get_args(Preparation):
+        raise ValueError(
+            f"data.preparation is {preparation!r}, but must be one of "
+            f"{', '.join(get_args(Preparation))}.\n\n"
+            "hint: resize prepares a picture as training did; docs/page.md has the others"
+        )
     folder = Path(root if root is not None else os.environ.get("OPTLAB_DATA", "data"))
-    return _load_once(name, folder.expanduser().absolute(), title, image_size)
+    return _load_once(
+        name, folder.expanduser().absolute(), title, image_size, preparation or "resize"
+    )
 
 
 @lru_cache(maxsize=4)  # a process compares on one set, rarely on two
-def _load_once(name: str, root: Path, title: str | None, image_size: int | None) -> Source:
+def _load_once(
+    name: str, root: Path, title: str | None, image_size: int | None, preparation: Preparation
+) -> Source:
     # Imported where needed: each source brings libraries that the others do without.
     if name == "digits":
         from optlab.data.digits import load_digits
@@ -67,7 +81,7 @@ def _load_once(name: str, root: Path, title: str | None, image_size: int | None)
     if name == "image_folder":
         from optlab.data.image_folder import load_image_folder
 
-        return load_image_folder(root, title=title, image_size=image_size)
+        return load_image_folder(root, title=title, image_size=image_size, preparation=preparation)
     from optlab.data import official
 
     load = {

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from optlab.data.normalize import scale_and_shift
 from optlab.models import load_network
 from optlab.web.preprocessing import Prepared
 from optlab.web.run import Run
@@ -142,7 +143,7 @@ def ask(
         networks: where loaded networks are kept.
         runs: by optimizer; all read the same input shape and know the same classes.
         prepared: the picture as a network reads it.
-        with_saliency: also tell which pixels each answer hangs on.
+        with_saliency: also say which pixels each answer depends on.
     """
     pixels = torch.from_numpy(prepared.pixels)[None]  # (1, C, H, W)
     optimizers = []
@@ -177,9 +178,8 @@ def _ask_one(
     network: nn.Module, run: Run, pixels: torch.Tensor, with_saliency: bool
 ) -> ModelAnswer:
     dataset = run.record.dataset
-    mean = torch.tensor(dataset.mean).view(1, -1, 1, 1)
-    std = torch.tensor(dataset.std).view(1, -1, 1, 1)
-    images = (pixels - mean) / std
+    scale, shift = scale_and_shift(dataset.mean, dataset.std)
+    images = pixels.to(torch.float32) * scale + shift  # as in training
     if not with_saliency:
         with torch.inference_mode():
             return ModelAnswer(run, _probabilities(network(images)), None)

@@ -24,7 +24,7 @@ from optlab import __version__
 from optlab.web import answers, schemas, summary
 from optlab.web.catalogue import Catalogue
 from optlab.web.guard import SECURITY_HEADERS, Guard
-from optlab.web.pictures import FORMATS, Drawing, PictureTooLarge, UnreadablePicture
+from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
 from optlab.web.prediction import UnsupportedType, answer_question
 from optlab.web.selection import NotFound, short, study_of
 
@@ -150,7 +150,10 @@ def create_app(
             **_missing("study, optimizer or model"),
             408: {"model": schemas.Problem, "description": "The body took too long"},
             413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},
-            415: {"model": schemas.Problem, "description": "Neither JSON nor PNG nor JPEG"},
+            415: {
+                "model": schemas.Problem,
+                "description": "Neither JSON nor an image that is read",
+            },
         },
     )
     async def predict(
@@ -158,7 +161,7 @@ def create_app(
     ) -> schemas.Prediction:
         """What the models see in a picture.
 
-        Send numbers as JSON, or the bytes of a PNG or JPEG. Preprocessing happens here.
+        Send numbers as JSON, or the bytes of an image. Preprocessing happens here.
         """
         content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
         body = await request.body()
@@ -171,7 +174,7 @@ _PICTURE_BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": Drawing.model_json_schema()},
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS},
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES},
     },
 }
 

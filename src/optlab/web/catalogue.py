@@ -22,7 +22,8 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from optlab.results.tuning import Tuning
+from optlab.analysis.tuning import Tuning
+from optlab.web.preprocessing import PEN_WIDTHS
 from optlab.web.record import Dataset
 from optlab.web.run import RECORD, Failure, Run, read_run
 
@@ -46,6 +47,11 @@ class Study:
     @property
     def dataset(self) -> Dataset:
         return self.runs[0].record.dataset
+
+    @property
+    def reads_drawings(self) -> bool:
+        """Whether its networks know drawings; others know pictures from files."""
+        return self.dataset.preparation in PEN_WIDTHS
 
     @cached_property
     def finished(self) -> tuple[Run, ...]:
@@ -104,7 +110,7 @@ class Table:
     def default_study(self) -> Study | None:
         """The newest that can answer; drawings come before photographs."""
         ready = [study for study in self.studies.values() if study.finished]
-        return max(ready, key=lambda s: (s.dataset.in_channels == 1, s.modified_ns), default=None)
+        return max(ready, key=lambda s: (s.reads_drawings, s.modified_ns), default=None)
 
 
 class Catalogue:
@@ -279,7 +285,8 @@ def _studies_of(
     datasets: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
         dataset = run.record.dataset
-        key = (dataset.name, dataset.in_channels, dataset.image_size, *dataset.class_names)
+        shape = (dataset.in_channels, dataset.image_size, dataset.preparation)
+        key = (dataset.name, *shape, *dataset.class_names)
         datasets[key].append(run)
     first_of_name = {key[0]: key for key in reversed(datasets)}
     studies: list[Study] = []

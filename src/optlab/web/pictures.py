@@ -8,15 +8,17 @@ import logging
 from typing import Annotated
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+from optlab.data.pictures import FORMATS, upright
 
 log = logging.getLogger(__name__)
 
 MAX_IMAGE_PIXELS = 4 * 1024 * 1024  # a decoded colour image of this size takes 12 MiB
 MAX_SIDE = 4096  # of an uploaded image
 MAX_JSON_SIDE = 1024  # of pixels sent as numbers
-FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG"}
+CONTENT_TYPES = [f"image/{name.lower()}" for name in FORMATS]
 
 _Level = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False, strict=True)]
 _Row = Annotated[list[_Level], Field(min_length=1, max_length=MAX_JSON_SIDE), FailFast()]
@@ -47,7 +49,7 @@ class PictureTooLarge(ValueError):
 
 
 def picture_from_json(body: bytes) -> np.ndarray:
-    """(height, width) float32 from `{"pixels": [[...], ...]}`.
+    """Return (height, width) float32 from `{"pixels": [[...], ...]}`.
 
     Raises:
         UnreadablePicture: what is wrong, as a sentence.
@@ -61,25 +63,22 @@ def picture_from_json(body: bytes) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
-def picture_from_image(body: bytes, content_type: str) -> np.ndarray:
-    """(height, width) or (height, width, 3) uint8 from a PNG or JPEG; transparency is white paper.
+def picture_from_image(body: bytes) -> np.ndarray:
+    """Return (height, width) or (height, width, 3) uint8, upright and without transparency.
 
     Raises:
         PictureTooLarge: more than `MAX_IMAGE_PIXELS`, or a side above `MAX_SIDE`.
         UnreadablePicture: the bytes are no such image.
     """
-    name = FORMATS[content_type]
     try:
-        with Image.open(io.BytesIO(body), formats=[name]) as image:  # reads the header alone
+        with Image.open(io.BytesIO(body), formats=list(FORMATS)) as image:  # reads the header only
             width, height = image.size
             if width * height > MAX_IMAGE_PIXELS or max(width, height) > MAX_SIDE:
                 raise PictureTooLarge(
                     f"The image has {width} x {height} pixels; at most {MAX_IMAGE_PIXELS:,} "
                     f"and {MAX_SIDE} on a side are read."
                 )
-            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-                return _to_array(ImageOps.exif_transpose(image))  # as the camera was held
-            return _to_array(image)
+            return np.asarray(upright(image))
     except PictureTooLarge:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -88,17 +87,7 @@ def picture_from_image(body: bytes, content_type: str) -> np.ndarray:
         ) from None
     except Exception:  # damaged files set off a dozen kinds, AssertionError among them
         log.info("an image could not be decoded", exc_info=True)
-        raise UnreadablePicture(f"The body is not a readable {name} image.") from None
-
-
-def _to_array(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16-bit grey
-        return (np.asarray(image, np.float32) / 257).clip(0, 255).round().astype(np.uint8)
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        paper = Image.new("RGBA", colour.size, "white")
-        image = Image.alpha_composite(paper, colour)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        raise UnreadablePicture("The body is not a readable image.") from None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from optlab.web import answers, schemas
 from optlab.web.catalogue import Catalogue, Study
-from optlab.web.pictures import FORMATS, picture_from_image, picture_from_json
+from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
 from optlab.web.preprocessing import Prepared, prepare
 from optlab.web.selection import NotFound, at_most, choose
 
@@ -40,7 +40,7 @@ def answer_question(
     asked = at_most(runs, MAX_MODELS_PER_QUESTION)
     prepared = prepare(
         picture,
-        dataset=study.dataset.name,
+        preparation=study.dataset.preparation,
         in_channels=study.dataset.in_channels,
         image_size=study.dataset.image_size,
     )
@@ -57,9 +57,9 @@ def answer_question(
 def _picture(content_type: str, body: bytes) -> np.ndarray:
     if content_type == "application/json":
         return picture_from_json(body)
-    if content_type in FORMATS:
-        return picture_from_image(body, content_type)
-    raise UnsupportedType(f"Send {', '.join(['application/json', *FORMATS])}.")
+    if content_type in CONTENT_TYPES:  # the bytes say which of them, as for training
+        return picture_from_image(body)
+    raise UnsupportedType(f"Send {', '.join(['application/json', *CONTENT_TYPES])}.")
 
 
 def _prediction(
@@ -101,7 +101,7 @@ def _prediction(
         study=study.name,
         class_names=names,
         blank=prepared.blank,
-        seen=schemas.Seen(channels=channels, side=side, pixels=_levels(prepared.pixels)),
+        seen=schemas.Seen(channels=channels, side=side, pixels=prepared.pixels.tolist()),
         ensemble=ensemble,
         optimizers=optimizers,
         num_left_out=num_left_out,

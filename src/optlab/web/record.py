@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from optlab.data.source import Preparation
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False, protected_namespaces=())
@@ -25,6 +27,7 @@ class Dataset(_Part):
     class_names: list[str] = Field(min_length=2)
     in_channels: Literal[1, 3]
     image_size: int = Field(ge=4, le=512)
+    preparation: Preparation
     mean: list[float]
     std: list[float]
 

@@ -54,9 +54,12 @@ class StudyEntry(_Reply):
     title: str
     dataset: str
     reads: Literal["drawing", "picture"]
+    preparation: str = Field(description="what is done to a picture, as a sentence")
     class_names: list[str]
     image_size: int
-    pen_width: int = Field(description="of a 280 pixel canvas: strokes as the models know them")
+    pen_width: int | None = Field(
+        description="of a 280 pixel canvas: strokes as the models know them; null for pictures"
+    )
     optimizers: list[str] = Field(description="those that have a finished run")
     report_url: str | None
 

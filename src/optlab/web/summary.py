@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from urllib.parse import quote
 
-from optlab.results.palette import display_name, style_of
+from optlab.analysis.labels import display_name
+from optlab.plots.palette import style_of
 from optlab.web import schemas
 from optlab.web.answers import Networks
 from optlab.web.catalogue import REPORT, Study, Table
-from optlab.web.preprocessing import PEN_WIDTH, PEN_WIDTHS
+from optlab.web.preprocessing import IN_WORDS, PEN_WIDTHS
 from optlab.web.record import BestAndLast
 from optlab.web.run import Curve, Run
 
@@ -61,10 +62,11 @@ def _entry(study: Study) -> schemas.StudyEntry:
         name=study.name,
         title=study.title,
         dataset=dataset.title,
-        reads="drawing" if dataset.in_channels == 1 else "picture",
+        reads="drawing" if study.reads_drawings else "picture",
+        preparation=IN_WORDS[dataset.preparation],
         class_names=dataset.class_names,
         image_size=dataset.image_size,
-        pen_width=PEN_WIDTHS.get(dataset.name, PEN_WIDTH),
+        pen_width=PEN_WIDTHS.get(dataset.preparation),
         optimizers=list(study.answering),
         report_url=address if study.report_files() else None,
     )

@@ -8,24 +8,22 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from optlab.results.palette import display_name, style_of
+from optlab.analysis.labels import display_name
+from optlab.data.pictures import opened, upright
+from optlab.plots.palette import style_of
 from optlab.web.answers import Networks, ask
 from optlab.web.catalogue import Catalogue
-from optlab.web.pictures import picture_from_image
 from optlab.web.preprocessing import prepare
 from optlab.web.selection import choose
 
 NUM_RUNNERS_UP = 2
 
 
-def answer_table(
-    image: bytes, content_type: str, outputs: Path, study_name: str | None = None
-) -> RichTable:
+def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> RichTable:
     """Ask each optimizer's models about one image.
 
     Args:
-        image: the bytes of a PNG or JPEG.
-        content_type: `image/png` or `image/jpeg`.
+        image: a file of any format that training reads, and of any size that it does.
         outputs: the folder of studies.
         study_name: whom to ask; None for the newest study.
 
@@ -34,12 +32,13 @@ def answer_table(
             message says which.
     """
     torch.set_num_threads(1)
-    picture = picture_from_image(image, content_type)
+    with opened(image) as file:
+        picture = np.asarray(upright(file))
     study, runs = choose(Catalogue(outputs).table(), study_name)
     dataset = study.dataset
     prepared = prepare(
         picture,
-        dataset=dataset.name,
+        preparation=dataset.preparation,
         in_channels=dataset.in_channels,
         image_size=dataset.image_size,
     )

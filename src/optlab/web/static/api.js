@@ -20,7 +20,7 @@ export const listModels = () => get("/api/models");
 export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
 export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
 
-/** Ask for answers: `picture` is a PNG blob, `question` says whom to ask. */
+/** Ask for answers: `picture` is a blob of an image, `question` says whom to ask. */
 export function predict(picture, { study, optimizer, model, saliency }) {
   const query = new URLSearchParams();
   if (study) query.set("study", study);
@@ -30,7 +30,7 @@ export function predict(picture, { study, optimizer, model, saliency }) {
   return answerOf(
     fetch(`/api/predict?${query}`, {
       method: "POST",
-      headers: { "content-type": "image/png" },
+      headers: { "content-type": picture.type },
       body: picture,
       signal: AbortSignal.timeout(20_000),
     }),

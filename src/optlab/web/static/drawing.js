@@ -4,7 +4,10 @@
 import { exampleStrokes } from "./examples.js";
 
 const SIDE = 280;
-const LONGEST_SIDE_SENT = 512; // of a photograph; the server crops and scales it
+const LIMIT = 4 * 1024 * 1024; // bytes and pixels of a file that the server reads
+const LONGEST_SIDE = 4096; // likewise
+const FORMATS = ["png", "jpeg", "webp", "gif", "bmp"].map((name) => `image/${name}`);
+const LONGEST_SIDE_SENT = 512; // of a picture above the limit
 
 export class Pad {
   /** @param {HTMLCanvasElement} canvas  @param {() => void} onChange called after every change */
@@ -55,16 +58,19 @@ export class Pad {
     this.#changed();
   }
 
-  show(bitmap) {
+  show(bitmap, file) {
     this.stroke = null;
-    this.marks = [{ bitmap }];
+    this.marks = [{ bitmap, file }];
     this.#changed();
   }
 
-  /** What is sent: a picture as it is, or black ink on white paper, whatever the theme shows. */
-  toPNG() {
+  /** What is sent: a file as it is, or black ink on white paper, whatever the theme shows. */
+  async toBlob() {
     const canvas = document.createElement("canvas");
-    const bitmap = this.marks.find((mark) => mark.bitmap)?.bitmap;
+    const { bitmap, file } = this.marks.find((mark) => mark.bitmap) ?? {};
+    const { width, height } = bitmap ?? {};
+    const fits = file?.size <= LIMIT && width * height <= LIMIT && Math.max(width, height) <= LONGEST_SIDE;
+    if (fits && FORMATS.includes(file.type)) return file;
     if (bitmap) {
       const scale = Math.min(1, LONGEST_SIDE_SENT / Math.max(bitmap.width, bitmap.height));
       canvas.width = Math.max(1, Math.round(bitmap.width * scale));

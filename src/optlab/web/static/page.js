@@ -39,7 +39,7 @@ async function ask() {
     do {
       askAgain = false;
       const chosen = { study: state.study.name, optimizer: state.optimizer, model: state.model };
-      const picture = await pad.toPNG();
+      const picture = await pad.toBlob();
       const prediction = await predict(picture, { ...chosen, saliency: $("saliency").checked });
       const stillChosen = chosen.study === state.study?.name && chosen.optimizer === state.optimizer && chosen.model === state.model;
       if (stillChosen) show(prediction);
@@ -146,11 +146,9 @@ function chooseStudy(name) {
     make("b", "", pictures ? "Drop a picture here" : "Draw a digit here"),
     make("span", "", pictures ? "or paste or open one" : "mouse, finger or pen"),
   );
-  $("sees-text").textContent = pictures
-    ? `The middle square, scaled to ${state.study.image_size}×${state.study.image_size}.`
-    : "Cropped to the ink, fitted and centred like the images that the models were trained on.";
+  $("sees-text").textContent = state.study?.preparation ?? "";
   $("tagline").textContent = pictures ? "Drop a picture. Every optimizer’s model answers." : "Draw a digit. Every optimizer’s model answers.";
-  if (!penChosen && state.study) setPen(state.study.pen_width);
+  if (!penChosen && state.study?.pen_width) setPen(state.study.pen_width);
   showOptimizers();
   readDetails();
   ask();
@@ -304,7 +302,7 @@ function showEmpty(none, training) {
 async function openPicture(file) {
   if (!file) return;
   try {
-    pad.show(await createImageBitmap(file));
+    pad.show(await createImageBitmap(file), file);
   } catch {
     toast("That file is no picture that this browser can open.");
   }
