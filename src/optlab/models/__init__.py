@@ -6,10 +6,19 @@ linear layer is called `head` everywhere, so that transfer can replace it.
 """
 
 from optlab.models.cnn import CNN
+from optlab.models.efficientnet_lite0 import EfficientNetLite0
 from optlab.models.load import load_network
 from optlab.models.mlp import MLP
 from optlab.models.resnet9 import ResNet9
 from optlab.models.resnet18 import ResNet18
 from optlab.models.transfer import FineTuned
 
-__all__ = ["CNN", "MLP", "FineTuned", "ResNet9", "ResNet18", "load_network"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "EfficientNetLite0",
+    "FineTuned",
+    "ResNet9",
+    "ResNet18",
+    "load_network",
+]

@@ -1,14 +1,12 @@
 """Transfer: a trained network, a new head, and a body that is frozen at first.
 
-Weights come from ImageNet through torchvision, from a local file of torchvision's resnet18, or from
-any earlier run of OptLab. The head is replaced; grey images and other image sizes are fitted to
-what the trained body expects inside `forward`, so any dataset goes with any weights.
-
-Normalisation: images arrive standardised by their own dataset's mean and deviation. That is what
-ImageNet's constants do to ImageNet, so the body sees the scale that it was trained on, and nothing
-is normalised twice.
+Weights come from ImageNet (torchvision's ResNet18, or a package with EfficientNet-Lite0), from a
+local file of torchvision's resnet18, or from any earlier run of OptLab. The head is replaced. Gray
+images and other image sizes are fitted to what the trained body expects inside `forward`, so any
+data set goes with any weights. How pixels are scaled is up to `data.normalize`.
 """
 
+import hashlib
 import pickle
 from pathlib import Path
 from typing import Any, cast
@@ -17,17 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from optlab.models.efficientnet_lite0 import imagenet_efficientnet_lite0
 from optlab.models.load import build_network, load_network, read_record
 from optlab.models.resnet18 import ResNet18
 
-IMAGENET_SOURCE = {
-    "target": "optlab.models.ResNet18",
-    "kwargs": {
-        "in_channels": 3,
-        "image_size": 224,
-        "num_classes": 1000,
-        "stem": "imagenet",
-    },
+_IMAGENET = {"in_channels": 3, "image_size": 224, "num_classes": 1000}
+# Names that model.weights takes, and the networks that they belong to
+SOURCES: dict[str, dict[str, Any]] = {
+    "imagenet": {"target": "optlab.models.ResNet18", "kwargs": {**_IMAGENET, "stem": "imagenet"}},
+    "efficientnet_lite0": {"target": "optlab.models.EfficientNetLite0", "kwargs": _IMAGENET},
 }
 
 
@@ -37,6 +33,9 @@ class FineTuned(nn.Module):
     While the body is frozen it stays in eval mode: its batch norms keep the statistics of the
     original data, and its dropout is off. `set_epoch` unfreezes it when its time has come. The
     body's parameters belong to the optimizer from the beginning; without a gradient they stay.
+
+    With `cache_features` the training data are the features that the frozen body makes of the
+    images (see `optlab.data.frozen_features`). The network takes either: images or features.
     """
 
     def __init__(
@@ -50,25 +49,27 @@ class FineTuned(nn.Module):
         fit: str = "resize",
         freeze_body: bool = True,
         unfreeze_epoch: int | None = None,
+        cache_features: bool = False,
         source: dict[str, Any] | None = None,
     ) -> None:
         """
         Args:
-            in_channels: 1 for grey, 3 for colour, of the new data.
+            in_channels: 1 for gray, 3 for color, of the new data.
             image_size: height and width in pixels of the new data.
             num_classes: number of logits.
-            weights: `imagenet` (ResNet18), a `.pt` or `.pth` file with the state of torchvision's
-                resnet18, or the folder of a run of OptLab.
+            weights: `imagenet` (ResNet18), `efficientnet_lite0` (ImageNet too), a `.pt` or `.pth`
+                file with the state of torchvision's resnet18, or the folder of a run of OptLab.
             resize_to: size in pixels that the images are brought to; None is the size that the
                 weights were trained on (224 for ImageNet).
             fit: how: `resize` (bilinear) or `pad` (the border pixels are repeated; only enlarges).
-            freeze_body: train the head alone.
+            freeze_body: train the head only.
             unfreeze_epoch: number of epochs after which the frozen body is trained too; None never.
+            cache_features: compute the features of the frozen body once and train on them.
             source: target and kwargs of the network under the head; where it is given, `weights` is
                 not read, and the weights are to be loaded afterwards (see `load_network`).
 
         Raises:
-            ValueError: if weights cannot be had or do not fit, or a knob is out of its range.
+            ValueError: if weights are missing or do not fit, or an option is out of its range.
         """
         super().__init__()
         if fit not in ("resize", "pad"):
@@ -84,8 +85,14 @@ class FineTuned(nn.Module):
         if unfreeze_epoch is not None and unfreeze_epoch < 1:
             raise ValueError(
                 f"model.unfreeze_epoch is {unfreeze_epoch}, but it counts the epochs of the head "
-                f"alone, 1 or more.\n\n"
+                f"only, 1 or more.\n\n"
                 f"hint: model.freeze_body=false trains the body from the first step"
+            )
+        if cache_features and (unfreeze_epoch is not None or not freeze_body):
+            raise ValueError(
+                f"model.cache_features is true, but model.freeze_body={freeze_body} and "
+                f"model.unfreeze_epoch={unfreeze_epoch} train the body, so its features change."
+                f"\n\nhint: model.cache_features=false"
             )
         self.source = source if source is not None else find_source(weights)
         self.network = _fresh(self.source) if source is not None else _trained(weights)
@@ -101,14 +108,19 @@ class FineTuned(nn.Module):
                 f"{self.size} that the weights expect.\n\nhint: model.fit=resize"
             )
         self.freeze_body, self.unfreeze_epoch = freeze_body, unfreeze_epoch
+        self.cache_features = cache_features
         self.set_epoch(0)
 
     @property
     def head(self) -> nn.Linear:
         return cast(nn.Linear, self.network.head)
 
+    @property
+    def num_features(self) -> int:
+        return self.head.in_features
+
     def set_epoch(self, epoch: int) -> None:
-        """Freezes or unfreezes the body for the epoch that begins.
+        """Freeze or unfreeze the body for the epoch that begins.
 
         Args:
             epoch: epochs already finished, 0 at the start of training.
@@ -128,11 +140,39 @@ class FineTuned(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.repeats > 1:
-            images = images.expand(-1, self.repeats, -1, -1)  # (B, 1, H, W) -> (B, 3, H, W)
+        if images.ndim == 2:  # features, from `extract_features`
+            return self.head(images)
         if images.shape[-1] != self.size:
             images = self._fitted(images)  # (B, C, size, size)
+        if self.repeats > 1:
+            images = images.expand(-1, self.repeats, -1, -1)  # (B, 1, H, W) -> (B, 3, H, W)
         return self.network(images)  # (B, num_classes)
+
+    def extract_features(self, images: Tensor) -> Tensor:
+        """Return what the head receives for images (B, C, H, W), of shape (B, num_features).
+
+        Raises:
+            ValueError: if the head's output is not the network's, so features are not enough.
+        """
+        received: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
+        logits = self.forward(images.to(self.head.weight.dtype))
+        hook.remove()
+        if not torch.allclose(self.head(received[0]), logits, equal_nan=True):
+            raise ValueError(
+                f"model.cache_features is true, but {type(self.network).__name__} changes what its "
+                f"head returns.\n\nhint: model.cache_features=false"
+            )
+        return received[0]
+
+    def body_checksum(self) -> str:
+        """Return a SHA-256 (hex) of all that decides the features, apart from the images."""
+        settings = (self.source, self.repeats, self.size, self.fit)
+        digest = hashlib.sha256(repr(settings).encode())
+        for name, tensor in self.network.state_dict().items():
+            if not name.startswith("head."):
+                digest.update(name.encode() + tensor.cpu().double().numpy().tobytes())
+        return digest.hexdigest()
 
     def _fitted(self, images: Tensor) -> Tensor:
         size = (self.size, self.size)
@@ -140,23 +180,26 @@ class FineTuned(nn.Module):
             return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         missing = self.size - images.shape[-1]
         before, after = missing // 2, missing - missing // 2
-        # zero would be the mean grey of standardised images, not their background
+        # zero would be the mean gray of standardized images, not their background
         return F.pad(images, (before, after, before, after), mode="replicate")
 
 
 def find_source(weights: str) -> dict[str, Any]:
-    """Target and kwargs of the network that `weights` belong to.
+    """Return target and kwargs of the network that `weights` belong to.
 
     Raises:
         ValueError: if `weights` is no known name, file or folder.
     """
     path = Path(weights)
-    if weights == "imagenet" or path.suffix in (".pt", ".pth"):
-        return IMAGENET_SOURCE
+    if weights in SOURCES:
+        return SOURCES[weights]
+    if path.suffix in (".pt", ".pth"):
+        return SOURCES["imagenet"]
     if not path.is_dir():
         raise ValueError(
-            f"model.weights is {weights!r}, which is neither imagenet nor a .pt or .pth file nor "
-            f"the folder of a run.\n\nhint: outputs/<study>/<run name>-<hash> of a finished run"
+            f"model.weights is {weights!r}, which is none of {', '.join(SOURCES)}, no .pt or .pth "
+            f"file and not the folder of a run.\n\n"
+            f"hint: outputs/<study>/<run name>-<hash> of a finished run"
         )
     model = read_record(path)["model"]
     if model["target"].endswith(".FineTuned"):  # the source of a source
@@ -171,6 +214,8 @@ def _fresh(source: dict[str, Any]) -> nn.Module:
 def _trained(weights: str) -> nn.Module:
     if weights == "imagenet":
         return _torchvision_resnet18(_download_imagenet(), "torchvision's ImageNet weights")
+    if weights == "efficientnet_lite0":
+        return imagenet_efficientnet_lite0()
     path = Path(weights)
     if path.suffix not in (".pt", ".pth"):
         net = load_network(path)
@@ -202,16 +247,16 @@ def _download_imagenet() -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:  # no network; a broken download
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         raise ValueError(
-            f"model.weights is imagenet, but {entry.url} could not be had ({error}), and "
+            f"model.weights is imagenet, but {entry.url} could not be downloaded ({error}), and "
             f"{cache} is not there from an earlier download.\n\n"
-            f"hint: fetch that file on another machine and give model.weights=PATH/{cache.name}, "
-            f"or start from a run of your own with model.weights=outputs/<study>/<run>"
+            f"hint: model=efficientnet_lite0_pretrained needs no download; or fetch that file on "
+            f"another machine and set model.weights=PATH/{cache.name}"
         ) from error
 
 
 def _torchvision_resnet18(state: dict[str, Tensor], origin: str) -> ResNet18:
-    """ResNet18 with the ImageNet stem and the given weights, whatever the classes of their head."""
-    net = ResNet18(**cast(dict[str, Any], IMAGENET_SOURCE["kwargs"]))
+    """Return ResNet18 with the ImageNet stem and the given weights, except those of the head."""
+    net = ResNet18(**SOURCES["imagenet"]["kwargs"])
     is_state = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     body = {key: value for key, value in state.items() if key[:3] != "fc."} if is_state else {}
     try:
@@ -234,7 +279,7 @@ def _channel_repeats(in_channels: int, expected: int, weights: str) -> int:
         return expected
     raise ValueError(
         f"model.weights={weights} expects {expected} channel(s), but the images have {in_channels}."
-        f"\n\nhint: grey images can be repeated for colour weights, not the reverse"
+        f"\n\nhint: gray images can be repeated for color weights, not the reverse"
     )
 
 
@@ -249,6 +294,6 @@ def _target_size(net: nn.Module, resize_to: int | None, trained_size: int, weigh
     if not getattr(net, "accepts_any_size", False):
         raise ValueError(
             f"model.resize_to is {resize_to}, but the network of model.weights={weights} takes "
-            f"{trained_size} pixels alone.\n\nhint: model.resize_to=null"
+            f"{trained_size} pixels only.\n\nhint: model.resize_to=null"
         )
     return resize_to
