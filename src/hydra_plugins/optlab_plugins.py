@@ -1,10 +1,13 @@
-"""What OptLab adds to Hydra. Hydra finds plugins in this package alone and imports it in every
-process of every launcher, so the resolvers that conf/ uses are registered here.
+"""What OptLab adds to Hydra: resolvers, a launcher, a sweeper and the config loader of studies.
+
+Hydra finds plugins only in this package and imports it in every process of every launcher, so the
+resolvers that conf/ uses are registered here.
 """
 
-import os
 from collections.abc import Sequence
+from typing import Literal
 
+import hydra._internal.hydra as hydra_app
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -15,8 +18,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from optlab.data.availability import settle_auto
-from optlab.training.identity import run_folder_name
-from optlab.training.option_names import check_top_level
+from optlab.studies.compose import StudyConfigLoader
+from optlab.training.identity import resolve_path, run_folder_name
+from optlab.training.option_values import check_arguments, check_top_level
 
 
 def _run_folder(_root_: DictConfig) -> str:
@@ -25,7 +29,7 @@ def _run_folder(_root_: DictConfig) -> str:
 
 
 def _available_data(_root_: DictConfig) -> str:
-    return settle_auto(os.path.expanduser(str(_root_.data.root)))
+    return settle_auto(resolve_path(_root_.data.root))
 
 
 def _config_groups(_root_: DictConfig) -> str:
@@ -41,15 +45,19 @@ def _config_groups(_root_: DictConfig) -> str:
     )
 
 
+OmegaConf.register_new_resolver("resolve_path", lambda path: str(resolve_path(path)), replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("config_groups", _config_groups, replace=True)
 OmegaConf.register_new_resolver("available_data", _available_data, replace=True)
+# Hydra has no plugin for this; it looks the class up here when a program starts
+hydra_app.ConfigLoaderImpl = StudyConfigLoader  # type: ignore[misc]
 
 
 class LocalLauncher(Launcher):
     """Runs side by side on this machine; the work is done in `optlab.studies.launcher`."""
 
     def __init__(self, num_processes: int | None, memory_per_run_gib: float) -> None:
+        check_arguments("hydra.launcher", LocalLauncher, locals())
         self.num_processes = num_processes
         self.memory_per_run_gib = memory_per_run_gib
 
@@ -83,11 +91,12 @@ class FairSweeper(Sweeper):
         trials: int,
         seeds: int,
         tuning_seed: int,
-        space: str,
+        space: Literal["auto", "lr", "all"],
         params: dict[str, str] | None = None,
         rows: dict[str, list[str]] | None = None,
     ) -> None:
         """An experiment brings params, which are swept as well, or rows, which are refused."""
+        check_arguments("hydra.sweeper", FairSweeper, locals())
         if rows:
             raise ValueError(
                 "hydra/sweeper=fair compares optimizers, but this experiment is a table of other "

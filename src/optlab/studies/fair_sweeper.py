@@ -10,8 +10,9 @@ behind, and never a result.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.studies.search_space import Knob, grid, quasi_random, read_space
+from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read_space
 from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir, run_hash
 
-ALL_KNOBS_FROM = 10  # trials; below, space=auto tunes the learning rate alone
+WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
 UNFINISHED = "unfinished"  # the status of a trial whose outcome is not known yet
+Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Contestant:
     hash: str  # of its config before tuning: what a later sweep knows it by
     optimizer: str
     study: Path
-    knobs: list[Knob]
+    space: list[Hyperparameter]
     settings: list[dict[str, Any]]
     trials: list["Trial"] = field(default_factory=list)
     fresh: dict[int, str] = field(default_factory=dict)  # the winner's runs: seed to hash
@@ -97,13 +99,16 @@ def sweep(
     """Tunes every optimizer on the command line, then runs each winner on fresh seeds.
 
     Raises:
-        ValueError: for knobs out of range, seeds on the command line, an optimizer without a
+        ValueError: for options out of range, seeds on the command line, an optimizer without a
             search space, a study.json that cannot be read.
     """
-    _check(arguments, trials, seeds, space)
+    loader = hydra_context.config_loader
+    compose = partial(loader.load_sweep_config, config)
+    parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
+    _check(parsed)
     contestants = [
-        _contestant(overrides, hydra_context, config, trials, tuning_seed, space)
-        for overrides in _combinations(arguments)
+        _contestant(overrides, compose, trials, tuning_seed, space)
+        for overrides in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     ]
     tuning = [
         [*one.overrides, *_as_overrides(params), f"seed={tuning_seed}"]
@@ -120,9 +125,7 @@ def sweep(
         print(f"then {len(contestants)} winners x {seeds} seeds, chosen by those trials")
         return returned
     for one in contestants:
-        one.trials = [
-            _trial(one, params, hydra_context, config, tuning_seed) for params in one.settings
-        ]
+        one.trials = [_trial(one, params, compose, tuning_seed) for params in one.settings]
     before = {one.study: _read(one.study) for one in contestants}
     _write(contestants)
     try:
@@ -144,22 +147,15 @@ def sweep(
         final += [[*chosen, f"seed={seed}"] for seed in fresh]
         # Composed once for all seeds, as replicas are
         together = [*chosen, f"seed={fresh[0]}", f"num_replicas={seeds}"]
-        composed = hydra_context.config_loader.load_sweep_config(config, together)
-        one.fresh = {run.seed: run_hash(run) for run in replicas(composed)}
+        one.fresh = {run.seed: run_hash(run) for run in replicas(compose(together))}
     _warn(_write(contestants))
     if final:
         returned.append(launcher.launch(final, initial_job_idx=len(tuning)))
     return returned
 
 
-def _check(arguments: Sequence[str], trials: int, seeds: int, space: str) -> None:
-    if trials < 2:
-        raise ValueError(f"hydra.sweeper.trials is {trials}; a space is searched by 2 or more")
-    if seeds < 1:
-        raise ValueError(f"hydra.sweeper.seeds is {seeds}; each winner needs 1 fresh seed or more")
-    if space not in ("auto", "lr", "all"):
-        raise ValueError(f"hydra.sweeper.space is {space}; allowed: auto, lr, all")
-    typed = {override.key_or_group: override for override in _parsed(arguments)}
+def _check(parsed: list[Override]) -> None:
+    typed = {override.key_or_group: override for override in parsed}
     if "data.fold" in typed and typed["data.fold"].is_sweep_override():
         raise ValueError(
             "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
@@ -174,47 +170,34 @@ def _check(arguments: Sequence[str], trials: int, seeds: int, space: str) -> Non
         )
 
 
-def _parsed(arguments: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(arguments))
-
-
-def _combinations(arguments: Sequence[str]) -> list[list[str]]:
-    return BasicSweeper.split_arguments(_parsed(arguments), max_batch_size=None)[0]
-
-
 def _contestant(
-    overrides: list[str],
-    hydra_context: HydraContext,
-    config: DictConfig,
-    trials: int,
-    tuning_seed: int,
-    space: str,
+    overrides: list[str], compose: Compose, trials: int, tuning_seed: int, space: str
 ) -> Contestant:
-    composed = hydra_context.config_loader.load_sweep_config(config, overrides)
+    composed = compose(overrides)
     if composed.num_replicas != 1:  # seeds beside the tuning seed, which no row would name
         raise ValueError(
             f"num_replicas is {composed.num_replicas}, but hydra/sweeper=fair chooses the seeds "
             "itself.\n\nhint: leave it at 1; hydra.sweeper.seeds says how many seeds a winner gets"
         )
-    optimizer = str(composed.optimizer.name)
-    knobs = _space_of(optimizer, config)
-    if space == "lr" or (space == "auto" and trials < ALL_KNOBS_FROM):
-        knobs = knobs[:1]
-        settings = grid(knobs[0], trials)
+    optimizer = str((composed.optimizer or {}).get("name", "null"))
+    tuned = _space_of(optimizer, composed)
+    if space == "lr" or (space == "auto" and trials < WHOLE_SPACE_FROM):
+        tuned = tuned[:1]
+        settings = grid(tuned[0], trials)
     else:
-        settings = quasi_random(knobs, trials, seed=tuning_seed)
-    typed = {override.key_or_group for override in _parsed(overrides)}
-    for knob in knobs:
-        if f"optimizer.{knob.name}" in typed:
+        settings = quasi_random(tuned, trials, seed=tuning_seed)
+    typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    for each in tuned:
+        if f"optimizer.{each.name}" in typed:
             raise ValueError(
-                f"optimizer.{knob.name} is what hydra/sweeper=fair tunes.\n\n"
+                f"optimizer.{each.name} is what hydra/sweeper=fair tunes.\n\n"
                 f"hint: leave it out; the values to try are in conf/search_space/{optimizer}.yaml"
             )
     study = run_dir(composed).parent
-    return Contestant(overrides, run_hash(composed), optimizer, study, knobs, settings)
+    return Contestant(overrides, run_hash(composed), optimizer, study, tuned, settings)
 
 
-def _space_of(optimizer: str, config: DictConfig) -> list[Knob]:
+def _space_of(optimizer: str, config: DictConfig) -> list[Hyperparameter]:
     for source in config.hydra.runtime.config_sources:
         path = Path(source.path) / "search_space" / f"{optimizer}.yaml"
         if source.schema == "file" and path.is_file():
@@ -233,17 +216,9 @@ def _as_overrides(params: dict[str, Any]) -> list[str]:
     ]
 
 
-def _trial(
-    one: Contestant,
-    params: dict[str, Any],
-    hydra_context: HydraContext,
-    config: DictConfig,
-    tuning_seed: int,
-) -> Trial:
+def _trial(one: Contestant, params: dict[str, Any], compose: Compose, tuning_seed: int) -> Trial:
     settings = _as_overrides(params)
-    composed = hydra_context.config_loader.load_sweep_config(
-        config, [*one.overrides, *settings, f"seed={tuning_seed}"]
-    )
+    composed = compose([*one.overrides, *settings, f"seed={tuning_seed}"])
     trial = Trial(params, settings, tuning_seed, run_hash(composed), run_dir(composed))
     trial.look(without=UNFINISHED)
     return trial
@@ -282,7 +257,7 @@ def _write(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
         for one in group:
             winner = one.winner()
             if winner is not None and one.fresh:
-                edge = [knob.name for knob in one.knobs if knob.at_edge(winner.params[knob.name])]
+                edge = [each.name for each in one.space if each.at_edge(winner.params[each.name])]
                 runs = {"seeds": [*one.fresh], "runs": [*one.fresh.values()]}
                 winners.append({**one.row(winner), "edge": edge, **runs})
         found = _read(study) or {}
@@ -293,7 +268,7 @@ def _write(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
 
 
 def _warn(tunings: Sequence[dict[str, Any]]) -> None:
-    from optlab.results.tuning import Tuning  # brings pandas
+    from optlab.analysis.tuning import Tuning  # brings pandas
 
     for tuning in tunings:
         noted = Tuning.from_meta(tuning)

@@ -8,13 +8,12 @@ and there are never more runs at a time than cores, memory or work allow.
 
 import multiprocessing
 import os
+import re
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,34 +23,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from optlab.studies.jobs import Job, compose_jobs, plan_of, print_changed_code, refuse_shared_seeds
 from optlab.training import door
 from optlab.training import record as records
-from optlab.training.code_fingerprint import changed_since
-from optlab.training.identity import replicas, run_dir
-from optlab.training.plan import Plan
+from optlab.training.identity import GROUPS, OPTIONS
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 POLL_S = 0.5
 GPU_DEVICES = ("nvidiactl", "dxg", "kfd")  # of NVIDIA's driver, of Windows' for Linux, of AMD's
-
-
-@dataclass
-class Job:
-    """One run of a study: its overrides, its composed config (with the hydra node), its folder."""
-
-    overrides: list[str]
-    config: DictConfig
-    folder: Path
-
-    @cached_property
-    def done(self) -> bool:
-        """Whether there is nothing to train, in any replica."""
-        found = [records.read_record(run_dir(replica)) for replica in replicas(self.config)]
-        return not self.config.rerun and all(records.has_result(record) for record in found)
 
 
 def launch(
@@ -63,32 +46,29 @@ def launch(
     num_processes: int | None,
     memory_per_run_gib: float,
 ) -> list[JobReturn]:
-    """Trains what is not trained yet; returns what Hydra wants of each run.
+    """Train what has no result yet; return what Hydra wants of each run.
 
     Raises:
         ValueError: if a config contradicts itself; nothing has been started then.
     """
     setup_globals()
-    _check_knobs(num_processes, memory_per_run_gib)
     jobs: list[Job] = []
-    for index, overrides in enumerate(job_overrides, start=first_index):
-        job = _compose(hydra_context, config, list(overrides), index)
-        door.check_command(job.config)
-        if not (job.done or job.config.plan):
+    for job in compose_jobs(hydra_context.config_loader, config, job_overrides, first_index):
+        if not job.done:
             _prepare_processes()  # torch is imported there while the others are composed here
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
-    _refuse_shared_seeds(unique)
-    todo = [job for job in unique if not job.done]
+    refuse_shared_seeds(unique)
+    done, todo = ([job for job in unique if job.done is which] for which in (True, False))
     if any(job.config.plan for job in jobs):
-        _plan(unique).print(num_processes or _affordable(todo, memory_per_run_gib))
+        _check_all(todo)
+        plan_of(unique).print(num_processes or _affordable(todo, memory_per_run_gib))
         return [_returned(job) for job in jobs]
-    for job in unique:
-        if job not in todo:
-            _mark(job)
-    if len(todo) < len(unique):
-        print(f"{len(unique) - len(todo)} of {len(unique)} runs are done already", flush=True)
-        _tell_changes([job for job in unique if job.done])
+    for job in done:
+        job.mark()
+    if done:
+        print(f"{len(done)} of {len(unique)} runs are done already", flush=True)
+        print_changed_code(done)
     if any(job.config.trainer.strategy == "ddp" for job in todo):
         raise ValueError(
             "trainer.strategy=ddp in a study: the run's further processes would each start the "
@@ -99,73 +79,6 @@ def launch(
     if todo:
         _run_all(todo, hydra_context, num_processes or _affordable(todo, memory_per_run_gib))
     return [_returned(job) for job in jobs]
-
-
-def _check_knobs(num_processes: Any, memory_per_run_gib: Any) -> None:
-    if num_processes is not None and not (isinstance(num_processes, int) and num_processes >= 1):
-        raise ValueError(
-            f"hydra.launcher.num_processes is {num_processes}; allowed: a whole number >= 1, or "
-            "null for as many as the machine has cores and memory for"
-        )
-    if not (isinstance(memory_per_run_gib, int | float) and memory_per_run_gib > 0):
-        raise ValueError(
-            f"hydra.launcher.memory_per_run_gib is {memory_per_run_gib}; it must be a number > 0"
-        )
-
-
-def _compose(
-    hydra_context: HydraContext, config: DictConfig, overrides: list[str], index: int
-) -> Job:
-    composed = hydra_context.config_loader.load_sweep_config(config, overrides)
-    with open_dict(composed):
-        composed.hydra.job.id = str(index)
-        composed.hydra.job.num = index
-    return Job(overrides, composed, run_dir(composed))
-
-
-def _plan(jobs: list[Job]) -> Plan:
-    common = set.intersection(*(set(job.overrides) for job in jobs))
-    return Plan.of(
-        [
-            (replica, run_dir(replica), " ".join(o for o in job.overrides if o not in common))
-            for job in jobs
-            for replica in replicas(job.config)
-        ]
-    )
-
-
-def _tell_changes(done: list[Job]) -> None:
-    """A run is recognised by its config; that its classes were edited since must be said."""
-    counts = Counter(
-        name
-        for job in done
-        for replica in replicas(job.config)
-        for name in changed_since(replica, records.read_record(run_dir(replica)) or {})
-    )
-    for name, number in counts.items():
-        print(
-            f"{name} has changed since {number} of them were trained: rerun=true trains them again",
-            flush=True,
-        )
-
-
-def _mark(job: Job) -> None:
-    """Notes that the command asked for the run, which the report at its end goes by."""
-    for replica in replicas(job.config):
-        records.mark(run_dir(replica), job.config.hydra.job.env_set.get(records.COMMAND_ID))
-
-
-def _refuse_shared_seeds(jobs: list[Job]) -> None:
-    seen: set[Path] = set()
-    for job in jobs:
-        folders = {run_dir(replica) for replica in replicas(job.config)}
-        if seen & folders:
-            raise ValueError(
-                f"num_replicas={job.config.num_replicas} with seed={job.config.seed}: another run "
-                f"of this sweep trains one of the seeds from {job.config.seed} on as well.\n\n"
-                "hint: let the seeds of a sweep lie num_replicas apart"
-            )
-        seen |= folders
 
 
 def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
@@ -198,7 +111,7 @@ def _on_gpu(config: DictConfig) -> bool:
 
 
 def _prepare_processes() -> None:
-    """Starts the server that the runs will be forked from, where there is such a thing."""
+    """Start the server that the runs will be forked from, where there is such a thing."""
     if START_METHOD == "forkserver":
         from multiprocessing import forkserver  # where Windows has none
 
@@ -207,15 +120,18 @@ def _prepare_processes() -> None:
 
 
 def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -> None:
+    # The report will need it: now, while torch is imported over there
+    import optlab.report  # noqa: F401
+
+    _check_all(jobs)
     context = multiprocessing.get_context(START_METHOD)
-    _check_all(context, jobs)
     cores = _num_cores()
     print(
         f"{len(jobs)} runs to train, {num_processes} at a time on {cores} cores; "
         f"each writes {jobs[0].folder.parent}/<run>/train.log",
         flush=True,
     )
-    waiting, num_ended = list(jobs), 0
+    waiting, num_ended = jobs[::-1], 0
     running: dict[Any, Job] = {}
     start_s = time.perf_counter()
     live = _Live(jobs)
@@ -223,7 +139,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
         with live:
             while waiting or running:
                 while waiting and len(running) < num_processes:
-                    job = waiting.pop(0)
+                    job = waiting.pop()
                     running[_start(context, job, hydra_context)] = job
                 live.show(running.values())
                 wait([process.sentinel for process in running], timeout=POLL_S)
@@ -232,7 +148,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
                     num_ended += 1
                     record = _outcome(job, process.exitcode)
                     left_s = _time_left_s(start_s, num_ended, len(jobs))
-                    live.print(_line(record, num_ended, len(jobs), left_s))
+                    live.end(job, _line(record, num_ended, len(jobs), left_s))
                     if record["status"] != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
     finally:  # Ctrl-C, an error, on_error=stop: all end at once; checkpoints make it no loss
@@ -244,9 +160,10 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
     job.folder.mkdir(parents=True, exist_ok=True)
-    _mark(job)
-    for folder in map(run_dir, replicas(job.config)):
-        if job.config.rerun or not records.has_result(records.read_record(folder)):
+    job.mark()
+    for _, folder in job.runs:
+        has_result = not job.config.rerun and records.has_result(records.read_record(folder))
+        if not (has_result or records.in_training(folder)):
             (folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it
     process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
     process.start()
@@ -254,7 +171,7 @@ def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
 
 
 def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None:
-    """One run, in its own process. What it prints goes to its log."""
+    """Train one run in its own process. What it prints goes to its log."""
     _end_with_parent()
     with open(Path(folder) / "train.log", "a", buffering=1) as log:
         os.dup2(log.fileno(), 1)
@@ -283,14 +200,14 @@ def _exit_after(process: Any) -> None:
     os._exit(1)
 
 
-def _check_all(context: Any, jobs: list[Job]) -> None:
-    """Checks every config before the first run starts; in a child, which has torch already."""
+def _check_all(jobs: list[Job]) -> None:
+    """Raise ValueError for configs that contradict themselves; asks a child, which has torch."""
+    distinct = _distinct(jobs)
+    context: Any = multiprocessing.get_context(START_METHOD)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_check_in_child, args=(sender, [job.config for job in jobs]))
-    import optlab.results  # the report will need it: now, while torch is imported over there
-    import optlab.results.figures  # noqa: F401
-
-    process.start()  # waits until it is
+    configs = [(job.config, str(job.folder)) for job in distinct]
+    process = context.Process(target=_check_in_child, args=(sender, configs))
+    process.start()  # waits until the server has imported torch
     sender.close()
     try:
         problems = receiver.recv()
@@ -298,28 +215,52 @@ def _check_all(context: Any, jobs: list[Job]) -> None:
         raise RuntimeError("the process that checks configs died; see the lines above") from None
     finally:
         process.join()
-    if problems:
+    if any(problems):
         raise ValueError(
             "\n".join(
                 f"{' '.join(job.overrides) or 'the run'}: {problem}"
-                for job, problem in zip(jobs, problems, strict=True)
+                for job, problem in zip(distinct, problems, strict=True)
                 if problem
             )
         )
 
 
-def _check_in_child(sender: Connection, configs: list[DictConfig]) -> None:
+def _distinct(jobs: list[Job]) -> list[Job]:
+    """Return one job of each configuration, or all its seeds where more depends on the seed."""
+    configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
+    for job in jobs:
+        others = (override for override in job.overrides if not override.startswith("seed="))
+        configurations[(*others, min(job.config.seed, 0))].append(job)
+    return [
+        job
+        for seeds in configurations.values()
+        for job in (seeds if _uses_seed(seeds[0].config) else seeds[:1])
+    ]
+
+
+def _uses_seed(config: DictConfig) -> bool:
+    """Whether what is checked has a value that refers to the seed, such as `ckpt_path`."""
+    raw = OmegaConf.to_container(config)
+    assert isinstance(raw, dict)
+    checked = {name: raw.get(name) for name in (*GROUPS, *OPTIONS) if name != "callbacks"}
+    checked["data"] = {**(checked["data"] or {}), "seed": None}  # of the order of the images
+    return re.search(r"\$\{[^}]*(seed|run_)", str(checked)) is not None
+
+
+def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -> None:
     from optlab.training.validate import validate_config
 
     Plugins.instance()  # registers the resolvers that the configs still hold
     problems = []
-    for config in configs:
+    for config, folder in configs:
+        # Else it is computed for each value that refers to it
+        OmegaConf.update(config, "run_dir", folder, force_add=True)
         try:
             validate_config(config)
             problems.append("")
         except ValueError as error:
             problems.append(str(error))
-    sender.send(problems if any(problems) else [])
+    sender.send(problems)
 
 
 def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
@@ -328,22 +269,21 @@ def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
     Written here where the process could not.
     """
     HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
-    found = [_record_of(replica, exit_code) for replica in replicas(job.config)]
+    found = [_record_of(*run, exit_code) for run in job.runs]
     record = next((record for record in found if record["status"] != "finished"), found[0])
     if record["status"] == "failed":
-        door.tell_failure(job.config, record["reason"])
+        door.print_failure(job.config, record["reason"], job.folder / "train.log")
     return record
 
 
-def _record_of(config: DictConfig, exit_code: int) -> dict[str, Any]:
-    folder = run_dir(config)
-    record = records.read_record(folder)
+def _record_of(config: DictConfig, folder: Path, exit_code: int) -> dict[str, Any]:
+    held = records.in_training(folder)  # by another process, which will record it
+    record = None if held else records.read_record(folder)
     if record is None:
         reason = f"its process ended with exit code {exit_code}; see train.log"
         if exit_code < 0:
             reason = f"its process was killed by signal {-exit_code}"
             reason += " (out of memory?)" if exit_code == -9 else ""
-        held = records.in_training(folder)  # by another process, which will record it
         if held:
             reason = f"another process is training {folder}"
         record = door.failed_record(config, reason, records.now())
@@ -366,15 +306,11 @@ def _time_left_s(start_s: float, num_ended: int, num_jobs: int) -> float:
 
 def _returned(job: Job) -> JobReturn:
     """What Hydra's sweepers read: the run's best validation accuracy, nan without a result."""
-    record = records.read_record(job.folder) or {}
-    config = OmegaConf.masked_copy(job.config, [str(key) for key in job.config if key != "hydra"])
     return JobReturn(
         overrides=job.overrides,
-        cfg=config,
-        hydra_cfg=OmegaConf.masked_copy(job.config, ["hydra"]),
         working_dir=str(job.folder),
         status=JobStatus.COMPLETED,
-        _return_value=records.objective(record),
+        _return_value=records.objective(records.read_record(job.folder) or {}),
     )
 
 
@@ -382,7 +318,7 @@ class _Live:
     """On a terminal one bar over all runs of the study; elsewhere nothing but the printed lines."""
 
     def __init__(self, jobs: list[Job]) -> None:
-        self.jobs = jobs
+        self.num_epochs_ended = 0  # of runs that are over, also where they stopped early
         self.console = Console()
         self.progress = Progress(
             BarColumn(),
@@ -406,13 +342,15 @@ class _Live:
     def show(self, running: Any) -> None:
         if self.progress.disable:
             return
-        done = records.num_epochs_done
+        done = {job: records.num_epochs_done(job.folder) for job in running}
         states = [
-            f"{job.config.run_name} {done(job.folder)}/{job.config.trainer.max_epochs}"
-            for job in running
+            f"{job.config.run_name} {epochs}/{job.config.trainer.max_epochs}"
+            for job, epochs in done.items()
         ]
-        completed = sum(done(job.folder) for job in self.jobs)
+        completed = self.num_epochs_ended + sum(done.values())
         self.progress.update(self.task, completed=completed, description=", ".join(states))
 
-    def print(self, line: str) -> None:
+    def end(self, job: Job, line: str) -> None:
+        """Print the line of a run that is over."""
+        self.num_epochs_ended += job.config.trainer.max_epochs
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)

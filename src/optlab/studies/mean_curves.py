@@ -10,8 +10,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from optlab.results import Study
-from optlab.results.groups import Group
+from optlab.analysis import Configuration, Study
 
 FOLDER = "mean"  # within the study; TensorBoard shows <study>/mean/<configuration>_N_runs
 CURVES = ("train/accuracy", "train/loss", "val/accuracy", "val/loss")
@@ -28,27 +27,28 @@ def write_mean_curves(study: Study) -> list[Path]:
     target = study.folder / FOLDER
     shutil.rmtree(target, ignore_errors=True)
     written = []
-    for problem in study.problems:
-        several = len(study.problems) > 1
-        for group in problem.groups:
-            if len(group.finished) < 2 or not any(map(_has_events, group.finished)):
+    for workload in study.workloads:
+        several = len(study.workloads) > 1
+        for configuration in workload.configurations:
+            if len(configuration.finished) < 2 or not any(map(_has_events, configuration.finished)):
                 continue
-            name = f"{problem.name} {group.label}" if several else group.label
-            name = re.sub(r"[^\w.=+·-]+", "_", f"{name}, {len(group.finished)} runs")
-            _write(target / name, mean_curves(group))
+            label = configuration.label
+            name = f"{workload.name} {label}" if several else label
+            name = re.sub(r"[^\w.=+·-]+", "_", f"{name}, {len(configuration.finished)} runs")
+            _write(target / name, mean_curves(configuration))
             written.append(target / name)
     return written
 
 
-def mean_curves(group: Group) -> pd.DataFrame:
+def mean_curves(configuration: Configuration) -> pd.DataFrame:
     """Mean over a configuration's finished runs, a row for each epoch that all of them reached.
 
     Returns:
         Columns `step` (the median over the runs) and CURVES, indexed by epoch.
     """
-    epochs = pd.concat([run.epochs.set_index("epoch") for run in group.finished])
+    epochs = pd.concat([run.epochs.set_index("epoch") for run in configuration.finished])
     by_epoch = epochs.groupby(level="epoch")
-    reached = by_epoch.size() == len(group.finished)
+    reached = by_epoch.size() == len(configuration.finished)
     means = by_epoch[list(CURVES)].mean()
     means.insert(0, "step", by_epoch["step"].median())
     return means[reached]

@@ -12,8 +12,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from optlab.training import record as records
-
-_NAME_OF_COMMAND = f"+hydra.job.env_set.{records.COMMAND_ID}"
+from optlab.training.commands import FROM_PYTHON, STUDY_ID, study_command
+from optlab.training.identity import resolve_path
 
 
 class StudyReport(Callback):
@@ -23,13 +23,16 @@ class StudyReport(Callback):
         """Gives the command a name that reaches its runs, in whatever process or machine."""
         self.command_id = f"command-{uuid.uuid4().hex}"
         with open_dict(config):
-            config.hydra.overrides.hydra.append(f"{_NAME_OF_COMMAND}={self.command_id}")
+            config.hydra.overrides.hydra.append(f"+{STUDY_ID}{self.command_id}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Reports every study that the command touched. Exits with 1 if one of its runs failed."""
         if config.plan:
             return
-        folders = runs_of_command(Path(config.outputs), self.command_id)
+        folders = sorted(records.marked_with(resolve_path(config.outputs), self.command_id))
+        # None of this command's runs is in training any more
+        held = [folder for folder in folders if records.in_training(folder)]
+        folders = [folder for folder in folders if folder not in held]
         reported = True
         for study, runs in groupby(folders, key=lambda folder: folder.parent):
             try:
@@ -40,16 +43,11 @@ class StudyReport(Callback):
                 reported = False
         unfinished = [folder for folder in folders if not _as_expected(folder)]
         if unfinished:
-            _tell(unfinished)
-        if unfinished or not reported:
+            _print_failures(unfinished)
+        for folder in held:
+            print(f"  {folder.name}: another command is training it", file=sys.stderr)
+        if unfinished or held or not reported:
             sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
-
-
-def runs_of_command(outputs: Path, command_id: str) -> list[Path]:
-    """Folders of the runs that a command trained or found done."""
-    folders = records.marked_with(outputs, command_id)
-    # Of this command none is left in training, so a run that is held is another's
-    return sorted(folder for folder in folders if not records.in_training(folder))
 
 
 def _as_expected(folder: Path) -> bool:
@@ -62,7 +60,7 @@ def _as_expected(folder: Path) -> bool:
 
 
 def _title(run: Path, config: DictConfig) -> str | None:
-    """The study's title as a run of it has it: one that names a swept knob differs by study."""
+    """The study's title as a run of it has it: one that names a swept option differs by study."""
     try:
         composed = OmegaConf.load(run / ".hydra" / "config.yaml")
     except OSError:  # told from its record alone, by a launcher that is not Hydra's
@@ -71,15 +69,13 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
-    """study.json: the commands, and published figures to stand beside ours."""
+    """Write study.json: the commands, and published figures to show next to ours."""
     path = study / "study.json"
     previous = records.read_json(path)
     if previous is None and path.exists():
         return  # it cannot be read, which the report says; written anew, nobody would know
-    typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-    ours = ("hydra.mode=MULTIRUN", _NAME_OF_COMMAND)
-    overrides = [str(override) for override in typed if not str(override).startswith(ours)]
-    former = (previous or {}).get("commands") or []
+    command = study_command(config.hydra)
+    commands = [*((previous or {}).get("commands") or []), *([command] if command else [])]
     published = (previous or {}).get("published")
     if config.published:
         published = OmegaConf.to_container(config.published)
@@ -88,7 +84,7 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
         {
             "study": study.name,
             "title": title,
-            "commands": list(dict.fromkeys([*former, records.command(["-m", *overrides])])),
+            "commands": list(dict.fromkeys(commands)),
             "published": published,
             "tuning": (previous or {}).get("tuning"),
         },
@@ -96,7 +92,8 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
 
 
 def _report(study: Path) -> None:
-    from optlab.results import make_report, print_summary, read_study
+    from optlab.analysis import read_study
+    from optlab.report import make_report, print_summary
     from optlab.studies.mean_curves import write_mean_curves
 
     found = read_study(study)
@@ -111,10 +108,10 @@ def _report(study: Path) -> None:
     )
 
 
-def _tell(unfinished: list[Path]) -> None:
-    print(f"{len(unfinished)} of the runs came to no result:", file=sys.stderr)
+def _print_failures(unfinished: list[Path]) -> None:
+    print(f"{len(unfinished)} of the runs have no result:", file=sys.stderr)
     for folder in unfinished:
         record = records.read_record(folder)
         outcome = records.describe(record) if record else "no record"
-        again = f"\n    again: {record['command']}" if record else ""
+        again = f"\n    again: {record['command'] or FROM_PYTHON}" if record else ""
         print(f"  {folder.name}: {outcome}{again}", file=sys.stderr)

@@ -13,15 +13,15 @@ SIGNIFICANT_DIGITS = 6  # of a drawn value: readable in folder names and command
 
 
 @dataclass(frozen=True)
-class Knob:
-    """One knob's range. Points are in [0, 1]; equal distances there are equally worth trying."""
+class Hyperparameter:
+    """The range of an option. Points are in [0, 1]; equal distances are equally worth trying."""
 
     name: str  # below `optimizer.`
     kind: str  # log | one_minus_log | linear | choice
     values: tuple[Any, ...]  # low and high, or the choices
 
     def at(self, point: float) -> Any:
-        """The knob's value at a point in [0, 1]."""
+        """The value at a point in [0, 1]."""
         if self.kind == "choice":
             return self.values[min(int(point * len(self.values)), len(self.values) - 1)]
         low, high = self.values
@@ -47,13 +47,15 @@ class Knob:
         return bool(min(point, 1.0 - point) < EDGE_SHARE)
 
 
-def read_space(optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Knob]:
-    """The knobs of a search file, the one most worth tuning first.
+def read_space(
+    optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]]
+) -> list[Hyperparameter]:
+    """The options of a search file, the one most worth tuning first.
 
     Raises:
-        ValueError: for a range that is none, naming the file and the knob.
+        ValueError: for a range that is none, naming the file and the option.
     """
-    knobs = []
+    found = []
     if not isinstance(space, Mapping) or not space:
         raise ValueError(
             f"conf/search_space/{optimizer}.yaml names no option.\n\n"
@@ -75,22 +77,22 @@ def read_space(optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]])
             raise ValueError(f"{where} is {list(values)}; it must be [low, high]")
         if kind in ("log", "one_minus_log") and values[0] <= 0:
             raise ValueError(f"{where} starts at {values[0]}; a logarithmic range starts above 0")
-        knobs.append(Knob(name, kind, tuple(values)))
-    return knobs
+        found.append(Hyperparameter(name, kind, tuple(values)))
+    return found
 
 
-def grid(knob: Knob, trials: int) -> list[dict[str, Any]]:
-    """Equally spaced values of one knob, both ends included."""
-    return [{knob.name: knob.at(index / (trials - 1))} for index in range(trials)]
+def grid(tuned: Hyperparameter, trials: int) -> list[dict[str, Any]]:
+    """Equally spaced values of one option, both ends included."""
+    return [{tuned.name: tuned.at(index / (trials - 1))} for index in range(trials)]
 
 
-def quasi_random(knobs: Sequence[Knob], trials: int, seed: int) -> list[dict[str, Any]]:
-    """Points of a scrambled Halton sequence over all knobs: even in every projection.
+def quasi_random(space: Sequence[Hyperparameter], trials: int, seed: int) -> list[dict[str, Any]]:
+    """Points of a scrambled Halton sequence over a space: even in every projection.
 
     Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
     """
-    points = qmc.Halton(len(knobs), seed=np.random.default_rng(seed)).random(trials)
+    points = qmc.Halton(len(space), seed=np.random.default_rng(seed)).random(trials)
     return [
-        {knob.name: knob.at(float(x)) for knob, x in zip(knobs, point, strict=True)}
+        {each.name: each.at(float(x)) for each, x in zip(space, point, strict=True)}
         for point in points
     ]

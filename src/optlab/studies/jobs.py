@@ -1,0 +1,120 @@
+"""Jobs of a study: what each process will train, and what is done. Nothing is started here."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, open_dict
+from rich.progress import track
+
+from optlab.training import record as records
+from optlab.training.code_fingerprint import changed_since
+from optlab.training.identity import replicas, run_dir
+from optlab.training.option_values import check_top_level
+from optlab.training.plan import Plan
+
+
+@dataclass(eq=False)
+class Job:
+    """One process of a study: overrides, composed config with the hydra node, folder."""
+
+    overrides: list[str]
+    config: DictConfig
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = run_dir(self.config)
+
+    @cached_property
+    def runs(self) -> list[tuple[DictConfig, Path]]:
+        """Config and folder of each replica; of the job itself where there is only one."""
+        return [
+            (each, self.folder if each is self.config else run_dir(each))
+            for each in replicas(self.config)
+        ]
+
+    @cached_property
+    def done(self) -> bool:
+        """Whether there is nothing to train, in any replica."""
+        found = [records.read_record(folder) for _, folder in self.runs]
+        return not self.config.rerun and all(records.has_result(record) for record in found)
+
+    def mark(self) -> None:
+        """Note in each folder that this command asked for the run, which selects its report."""
+        for _, folder in self.runs:
+            records.mark(folder, self.config.hydra.job.env_set.get(records.COMMAND_ID))
+
+
+def compose_jobs(
+    loader: ConfigLoader,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first_index: int,
+) -> Iterator[Job]:
+    """Compose and check the jobs of a study, with a progress bar on a terminal.
+
+    Raises:
+        ValueError: for a command without runs, and for options that nothing reads.
+    """
+    if not job_overrides:
+        raise ValueError(
+            "the sweep has no runs.\n\nhint: a range or glob(...) on the command line is empty"
+        )
+    for index, overrides in track(
+        enumerate(job_overrides, start=first_index),
+        "composing",
+        total=len(job_overrides),
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    ):
+        composed = loader.load_sweep_config(config, list(overrides))
+        check_top_level(composed)
+        with open_dict(composed):
+            composed.hydra.job.id = str(index)
+            composed.hydra.job.num = index
+        yield Job(list(overrides), composed)
+
+
+def refuse_shared_seeds(jobs: Sequence[Job]) -> None:
+    """Raise ValueError where the replicas of two jobs include the same run."""
+    seen: set[Path] = set()
+    for job in jobs:
+        folders = {folder for _, folder in job.runs}
+        if seen & folders:
+            raise ValueError(
+                f"num_replicas={job.config.num_replicas} with seed={job.config.seed}: another run "
+                f"of this sweep trains one of the seeds from {job.config.seed} on as well.\n\n"
+                "hint: let the seeds of a sweep lie num_replicas apart"
+            )
+        seen |= folders
+
+
+def plan_of(jobs: Sequence[Job]) -> Plan:
+    """Return the plan of the jobs, each run with the overrides that not all jobs have."""
+    common = set.intersection(*(set(job.overrides) for job in jobs))
+    return Plan.of(
+        [
+            (*run, " ".join(override for override in job.overrides if override not in common))
+            for job in jobs
+            for run in job.runs
+        ]
+    )
+
+
+def print_changed_code(done: Sequence[Job]) -> None:
+    """Print which classes were edited since: a run is recognized by its config only."""
+    counts = Counter(
+        name
+        for job in done
+        for config, folder in job.runs
+        for name in changed_since(config, records.read_record(folder) or {})
+    )
+    for name, number in counts.items():
+        print(
+            f"{name} has changed since {number} of them were trained: rerun=true trains them again",
+            flush=True,
+        )

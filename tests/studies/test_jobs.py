@@ -1,0 +1,60 @@
+"""Jobs of a study: which runs they stand for, and which of them have to be checked."""
+
+import pytest
+
+from optlab.studies.jobs import Job, compose_jobs, plan_of
+from optlab.studies.launcher import _distinct
+from optlab.training.record import write_record
+
+
+@pytest.fixture
+def make_job(make_config):
+    def make(*overrides):
+        return Job(list(overrides), make_config(*overrides))
+
+    return make
+
+
+def test_job_is_done_when_each_of_its_replicas_has_a_result(make_job):
+    alone = make_job("seed=3")
+    assert [folder for _, folder in alone.runs] == [alone.folder]
+    assert not alone.done
+    write_record(alone.folder, {"status": "finished"})
+    assert make_job("seed=3").done
+    assert not make_job("seed=3", "rerun=true").done
+    both = make_job("seed=3", "num_replicas=2")
+    assert [config.seed for config, _ in both.runs] == [3, 4]
+    assert [folder for _, folder in both.runs] == [alone.folder, make_job("seed=4").folder]
+    assert not both.done
+
+
+@pytest.mark.parametrize(
+    ("common", "checked"),
+    [
+        ([], [0]),
+        (["run_name=mine-${seed}", "callbacks=full", "logger=csv"], [0]),
+        (["ckpt_path=seed${seed}.ckpt"], [0, 1, 2]),
+        (["model.hidden_sizes=[1,${seed}]"], [0, 1, 2]),
+        (["+data.extra=${run_name}"], [0, 1, 2]),
+    ],
+    ids=str,
+)
+def test_seeds_are_checked_once_unless_more_depends_on_them(common, checked, make_job):
+    jobs = [make_job(*common, f"seed={seed}") for seed in range(3)]
+    assert [job.config.seed for job in _distinct(jobs)] == checked
+
+
+def test_other_options_and_negative_seeds_are_checked_by_themselves(make_job):
+    jobs = [make_job(f"lr_multiplier={lr}", f"seed={seed}") for lr in (1, 2) for seed in (1, 0, -1)]
+    found = [(job.config.lr_multiplier, job.config.seed) for job in _distinct(jobs)]
+    assert found == [(1, 1), (1, -1), (2, 1), (2, -1)]
+
+
+def test_plan_shows_each_run_by_what_not_all_have(make_job):
+    jobs = [make_job("data=digits", f"optimizer={name}", "seed=5") for name in ("sgd", "adam")]
+    assert [run.overrides for run in plan_of(jobs).runs] == ["optimizer=sgd", "optimizer=adam"]
+
+
+def test_sweep_without_runs_is_refused(make_config):
+    with pytest.raises(ValueError, match="no runs"):
+        next(compose_jobs(None, make_config(), [], 0))
