@@ -64,10 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
             report.write(options.output / "benchmark.json")
             (options.output / "benchmark.md").write_text(markdown(report))
     if options.output:
-        from optlab.benchmarks.figure import RatioFigure
+        from optlab.benchmarks.figure import RatiosDisplay
 
         try:
-            RatioFigure(report).plot().save(options.output / "benchmark.png")
+            RatiosDisplay(report=report).plot().save(options.output / "benchmark.png")
         except ValueError as error:
             console.print(str(error))
         console.print(f"written to {options.output}")

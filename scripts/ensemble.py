@@ -19,13 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("study_dir", type=Path, help="folder of a study: outputs/mnist_ensemble")
     options = parser.parse_args(arguments)
 
+    from optlab.analysis import read_study
+    from optlab.analysis.ensemble import Ensemble
+    from optlab.analysis.formatting import percent, points
+    from optlab.analysis.workloads import refuse_mixture
     from optlab.data.of_run import data_of_run
     from optlab.models import load_network
     from optlab.models.probabilities import probabilities
-    from optlab.results import read_study
-    from optlab.results.display import percent, points
-    from optlab.results.ensemble import Ensemble
-    from optlab.results.groups import refuse_mixture
 
     try:
         runs = [run for run in read_study(options.study_dir).counted_runs if run.is_finished]

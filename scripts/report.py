@@ -8,12 +8,13 @@ from rich.console import Console
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="Read a study's records, print the ranked table, and write its report anew."
+        description="Read a study's records, print the ranked table, and write its report again."
     )
     parser.add_argument("study_dir", help="folder of a study, such as outputs/mnist-mlp")
     options = parser.parse_args(arguments)
 
-    from optlab.results import make_report, print_summary, read_study
+    from optlab.analysis import read_study
+    from optlab.report import make_report, print_summary
     from optlab.studies.mean_curves import write_mean_curves
 
     try:

@@ -35,14 +35,13 @@ def main() -> int:
         from optlab.web.app import create_app
         from optlab.web.catalogue import Catalogue
 
-    outputs = options.outputs.resolve()
+    outputs = options.outputs.expanduser().resolve()
     num_models = sum(run.finished for run in Catalogue(outputs).table().runs.values())
     training = None
     if options.train and num_models:
         print(f"{num_models} trained models lie in {outputs} already; nothing to train.")
     elif options.train:
-        command = [sys.executable, str(ROOT / "train.py"), "-m", "data=digits", FIVE_OPTIMIZERS]
-        training = subprocess.Popen([*command, f"outputs={outputs}"], cwd=ROOT)
+        training = subprocess.Popen(train_command(outputs), cwd=ROOT)
     elif not num_models:
         print(f"No trained model in {outputs} yet: train.py makes one, --train makes five.")
 
@@ -70,6 +69,14 @@ def main() -> int:
             training.terminate()
             training.wait(timeout=30)
     return 0
+
+
+def train_command(outputs: Path) -> list[str]:
+    """Return the command that trains five optimizers on the embedded digits."""
+    from optlab.training.commands import quote_override
+
+    study = ["-m", "data=digits", FIVE_OPTIMIZERS, quote_override("outputs", outputs)]
+    return [sys.executable, str(ROOT / "train.py"), *study]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What every test of a run needs: a config composed from conf/, small data, an empty folder."""
 
-import copy
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -11,9 +10,16 @@ from typing import Any
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from optlab.studies.compose import StudyConfigLoader
+
+pytest_plugins = ["made_studies"]
 
 ROOT = Path(__file__).parent.parent
 # The embedded digits on a CPU (1,293 training images: 21 steps of 64), no more files than needed
@@ -83,11 +89,24 @@ def assert_same_tensors(found: dict[str, Any], expected: dict[str, Any]) -> None
 
 
 @cache
-def composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Composing takes a tenth of a second, and many tests ask for the same config."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
+def config_loader() -> tuple[StudyConfigLoader, DictConfig]:
+    """Return the loader of studies, which reads the files of a choice of groups only once."""
+    Plugins.instance()  # registers the resolvers
+    loader = StudyConfigLoader(create_config_search_path(str(ROOT / "conf")))
+    return loader, loader.load_configuration("train", [], RunMode.RUN)
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """Compose a run's config, in a hundredth of a second where the groups are known."""
+    if any(override.startswith("hydra.") for override in overrides):  # a search path
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("train", overrides=overrides)
+    loader, base = config_loader()
+    config = loader.load_sweep_config(base, overrides)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 @pytest.fixture
@@ -100,7 +119,7 @@ def make_config(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
             key = override.partition("=")[0]
             chosen.pop(key.lstrip("~+"), None)  # ~group takes the place of a choice
             chosen[key] = override
-        config = copy.deepcopy(composed(tuple(chosen.values())))
+        config = composed(list(chosen.values()))
         if "outputs" not in chosen:
             config.outputs = str(tmp_path / "outputs")
         return config

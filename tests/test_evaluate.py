@@ -1,60 +1,45 @@
 """scripts/evaluate.py: a checkpoint of a run, evaluated again."""
 
-import json
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
-TRAIN = ["data=digits", "trainer=cpu", "callbacks=none", "logger=none", "trainer.max_epochs=2"]
+main = runpy.run_path(str(ROOT / "scripts" / "evaluate.py"))["main"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run's folder, made by a command, which keeps its config."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    subprocess.run(
-        [sys.executable, ROOT / "train.py", *TRAIN, f"outputs={outputs}"], check=True, cwd=outputs
-    )
-    (folder,) = outputs.glob("digits-mlp/*/")
-    return folder
+@pytest.fixture
+def run(train, make_config):
+    """A run with its config in `.hydra`, where a command keeps it."""
+    run = train("trainer.max_epochs=2")
+    (run.folder / ".hydra").mkdir()
+    OmegaConf.save(make_config("trainer.max_epochs=2"), run.folder / ".hydra" / "config.yaml")
+    return run
 
 
-def record(run):
-    return json.loads((run / "record.json").read_text())
+def printed(capsys):
+    text = capsys.readouterr().out
+    return {name: float(value) for name, value in re.findall(r"(\w+/\w+) +([\d.]+)", text)}
 
 
-def evaluate(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def metrics(done):
-    assert done.returncode == 0, done.stderr
-    return {name: float(value) for name, value in re.findall(r"(\w+/\w+) +([\d.]+)", done.stdout)}
-
-
-def test_validation_of_the_best_weights_is_that_of_the_record(run):
-    best = record(run)["validation"]["best"]
+def test_validation_of_the_best_weights_is_that_of_the_record(run, capsys):
+    assert main([str(run.folder)]) == 0
+    best = run.record["validation"]["best"]
     expected = {"val/loss": best["loss"], "val/accuracy": best["accuracy"]}
-    assert metrics(evaluate(run)) == pytest.approx(expected, abs=5e-5)
+    assert printed(capsys) == pytest.approx(expected, abs=5e-5)
 
 
-def test_checkpoint_file_on_the_test_set(run):
-    last = record(run)["test"]["last"]
+def test_checkpoint_file_on_the_test_set(run, capsys):
+    path = run.folder / "checkpoints" / "last.ckpt"
+    assert main([str(path), "--split", "test"]) == 0
+    last = run.record["test"]["last"]
     expected = {"test/loss": last["loss"], "test/accuracy": last["accuracy"]}
-    path = run / "checkpoints" / "last.ckpt"
-    assert metrics(evaluate(path, "--split", "test")) == pytest.approx(expected, abs=5e-5)
+    assert printed(capsys) == pytest.approx(expected, abs=5e-5)
 
 
-def test_folder_without_a_run_is_an_error_that_names_it(tmp_path):
-    done = evaluate(tmp_path / "nothing")
-    assert done.returncode == 2
-    assert str(tmp_path / "nothing") in done.stderr
+def test_folder_without_a_run_is_an_error_that_names_it(tmp_path, capsys):
+    assert main([str(tmp_path / "nothing")]) == 2
+    assert str(tmp_path / "nothing") in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Every file of conf/experiment: its command gives the runs of its table, ready to be trained."""
 
+import copy
 import re
 import shlex
 from functools import cache
@@ -13,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from optlab.results.groups import flatten
+from optlab.analysis.workloads import flatten
 from optlab.training.identity import identity, run_dir
 from optlab.training.option_names import unknown_top_level
 from optlab.training.validate import validate_config
@@ -40,6 +41,7 @@ TABLES = [name for name in EXPERIMENTS if name.startswith("cifar10_")] + [
 ]
 
 
+@cache
 def composed(*overrides, with_hydra=False):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -107,7 +109,7 @@ def test_every_table_asked_for_has_a_file():
 def test_runs_differ_and_contradict_nothing(name):
     runs = runs_of(name)
     assert len({run_dir(config) for config in runs}) == len(runs)
-    for config in runs:
+    for config in map(copy.deepcopy, runs):
         config.trainer.accelerator = "cpu"  # a table that wants a GPU is right without one
         validate_config(config)
 
@@ -161,6 +163,7 @@ def test_each_published_row_matches_one_run(name):
     assert all(0 < row["value"] < 1 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TABLES if name.startswith("cifar10_")])
 def test_table_matches_from_a_folder_of_images_as_well(name, tmp_path):
     typed = [f"experiment={name}", "seed=0", "data=image_folder", f"data.root={tmp_path}"]

@@ -11,12 +11,19 @@ ROOMS = {
     "data": set(),
     "models": set(),
     "optim": set(),
-    "results": set(),
+    "analysis": set(),
+    "plots": {"analysis", "numpy_net"},  # pictures of the reference's paths
+    "report": {"analysis", "plots"},
     "numpy_net": set(),
-    "training": {"optim", "results", "numpy_net"},  # model=mlp_numpy is trained by the reference
-    "studies": {"training", "results"},
-    "web": {"models", "data", "results"},
-    "benchmarks": {"data", "models", "optim", "results", "training", "studies"},
+    "training": {
+        "optim",
+        "analysis",
+        "plots",
+        "numpy_net",
+    },  # model=mlp_numpy is trained by the reference
+    "studies": {"training", "analysis", "report"},
+    "web": {"models", "data", "analysis", "plots"},
+    "benchmarks": {"data", "models", "optim", "plots", "training", "studies"},
 }
 # A library and the rooms that may import it
 LIBRARIES = {
@@ -25,8 +32,9 @@ LIBRARIES = {
     "lightning": {"data", "training", "benchmarks"},
     "fastapi": {"web"},
     "uvicorn": {"web"},
-    "torch": set(ROOMS) - {"results", "numpy_net"},
-    "torchvision": set(ROOMS) - {"results", "numpy_net"},
+    "matplotlib": {"plots", "benchmarks"},
+    "torch": set(ROOMS) - {"analysis", "plots", "report", "numpy_net"},
+    "torchvision": set(ROOMS) - {"analysis", "plots", "report", "numpy_net"},
 }
 
 

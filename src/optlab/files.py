@@ -27,3 +27,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error  # of a full disk
     finally:
         partial.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be computed again: $OPTLAB_CACHE, or data/cache."""
+    return Path(os.environ.get("OPTLAB_CACHE") or Path("data", "cache")).expanduser()

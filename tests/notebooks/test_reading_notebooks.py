@@ -82,6 +82,7 @@ def test_notebook_defines_no_function_and_no_class(name):
         assert not found, cell.source
 
 
+@pytest.mark.slow
 def test_first_notebook_reads_a_study_and_saves_its_figures(environment, monkeypatch):
     num_pictures, printed = executed("01_compare_optimizers", environment, monkeypatch)
     assert num_pictures == 5  # differences, losses, accuracies, gap, confusion
@@ -90,6 +91,7 @@ def test_first_notebook_reads_a_study_and_saves_its_figures(environment, monkeyp
     assert re.search(r"wild +0 +inf +inf", printed)  # diverged: a miss, and in the table
 
 
+@pytest.mark.slow
 def test_second_notebook_looks_inside(environment, monkeypatch):
     num_pictures, printed = executed("02_look_inside_a_cnn", environment, monkeypatch)
     assert num_pictures == 6  # curves, filters, maps, samples, confusion, sizes

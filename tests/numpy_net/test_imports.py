@@ -4,7 +4,7 @@ import sys
 
 def test_room_needs_numpy_and_scipy_alone():
     program = (
-        "import sys, optlab.numpy_net, optlab.numpy_net.figures, optlab.numpy_net.gradient_check\n"
+        "import sys, optlab.numpy_net, optlab.numpy_net.gradient_check\n"
         "heavy = {'torch', 'lightning', 'hydra', 'omegaconf', 'sklearn', 'pandas', 'matplotlib'}\n"
         "others = 'data', 'models', 'optim', 'training', 'studies', 'results', 'web'\n"
         "rooms = {f'optlab.{room}' for room in others}\n"

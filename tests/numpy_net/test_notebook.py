@@ -32,6 +32,7 @@ def test_notebook_defines_no_function_and_no_class(notebook):
         assert not found, cell.source
 
 
+@pytest.mark.slow
 def test_notebook_runs_and_shows_its_pictures(notebook):
     executed = copy.deepcopy(notebook)
     folder = {"metadata": {"path": NOTEBOOK.parent}}

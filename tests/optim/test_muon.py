@@ -58,9 +58,15 @@ def test_first_layer_can_go_to_muon():
     assert uses["head.weight"] == "adamw"
 
 
-def test_network_without_hidden_matrices_is_left_to_adamw():
-    uses = uses_of(Muon(param_groups(MLP(1, 4, 3, hidden_sizes=[]))))
-    assert set(uses.values()) == {"adamw"}
+@pytest.mark.parametrize("hidden_sizes", [[], [6]])
+def test_network_without_hidden_matrices_is_refused(hidden_sizes):
+    with pytest.raises(ValueError, match=r"first_layer=adamw (?s:.*)optimizer\.first_layer=muon"):
+        Muon(param_groups(MLP(1, 4, 3, hidden_sizes=hidden_sizes)))
+
+
+def test_first_layer_alone_is_enough_for_muon():
+    uses = uses_of(Muon(param_groups(MLP(1, 4, 3, hidden_sizes=[6])), first_layer="muon"))
+    assert [name for name, chosen in uses.items() if chosen == "muon"] == ["body.0.weight"]
 
 
 def test_decay_of_kernels_only_is_kept_when_groups_are_split():

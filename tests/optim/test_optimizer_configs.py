@@ -65,20 +65,6 @@ def test_every_optimizer_of_the_design_has_a_file():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_optimizer_lowers_the_loss(name):
-    net = small_net()
-    optimizer = make_optimizer(name, net)
-    images, labels = problem(0)
-    set_mode(optimizer, "train")
-    first = take_step(net, optimizer, images, labels)
-    for _ in range(200):
-        take_step(net, optimizer, images, labels)
-    set_mode(optimizer, "eval")
-    with torch.no_grad():
-        assert F.cross_entropy(net(images), labels) < 0.95 * first
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_state_goes_on_where_it_was_saved(name, tmp_path):
     net = small_net()
     optimizer = make_optimizer(name, net)

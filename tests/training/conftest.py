@@ -1,4 +1,4 @@
-"""Runs that are interrupted, and a stand-in for a GPU.
+"""Commands that are typed, runs that are interrupted, and a stand-in for a GPU.
 
 The stand-in is a device of its own for torch, whose kernels are those of the CPU. It keeps the
 rules of one: its tensors may not meet those of the CPU, whatever makes the CPU wait for it is
@@ -6,6 +6,8 @@ noted, and its kernels can be recorded and replayed on the memory that they were
 long as nothing waits meanwhile.
 """
 
+import logging
+import runpy
 import signal
 import sys
 from collections import Counter
@@ -18,6 +20,8 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.precision import MixedPrecision
@@ -27,8 +31,10 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-from optlab.training import build, cuda_graphs
-from optlab.training.identity import run_dir
+from optlab.training import build, cuda_graphs, door
+from optlab.training import record as records
+from optlab.training.identity import replicas, run_dir
+from optlab.training.plan import Plan
 from optlab.training.run import run
 
 NAME = "standin"
@@ -305,3 +311,53 @@ def interrupted(make_config, look_on):
         return folder
 
     return start
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def type_command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., set[Path]]]:
+    """`type_command(*arguments)` is `python train.py ARGUMENTS` in this process.
+
+    A study ends without its report. Returns the folders of the runs that `plan=true` lists.
+    """
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("optlab.training.process.leave", lambda: None)
+    monkeypatch.setattr("optlab.studies.multirun_end._report", lambda study: None)
+    planned: set[Path] = set()
+    monkeypatch.setattr(
+        Plan, "print", lambda plan, **_: planned.update(run.folder.resolve() for run in plan.runs)
+    )
+    handlers = logging.getLogger().handlers[:]
+
+    def command(*arguments: str) -> set[Path]:
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
+        HydraConfig.instance().cfg = None
+        planned.clear()
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        finally:
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+            for handler in {*logging.getLogger().handlers} - {*handlers}:  # Hydra brings its own
+                logging.getLogger().removeHandler(handler)
+                handler.close()
+            logging.getLogger().setLevel(logging.WARNING)
+        return set(planned)
+
+    yield command
+
+
+@pytest.fixture
+def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of `type_command` finish at once: each writes a record and trains nothing."""
+
+    def write_record(config: Any) -> None:
+        for each in replicas(config):
+            record = door.failed_record(each, "", records.now())
+            best = {"accuracy": 0.5 + 0.1 * each.seed}
+            record |= {"status": "finished", "validation": {"best": best}}
+            records.write_record(run_dir(each), record)
+
+    monkeypatch.setattr(door, "_import_run", lambda: write_record)

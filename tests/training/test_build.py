@@ -2,7 +2,7 @@
 
 import pytest
 
-from optlab.training.build import build_data, build_net
+from optlab.training.build import build_data, build_net, image_shape
 
 
 def test_last_batch_of_one_image_is_refused_where_it_has_no_variance(make_config):
@@ -12,3 +12,11 @@ def test_last_batch_of_one_image_is_refused_where_it_has_no_variance(make_config
         build_net(config, build_data(config))
     config = make_config("model=cnn", *one_is_left)  # each image has many pixels
     build_net(config, build_data(config))
+
+
+def test_single_class_is_refused_before_training():
+    class OneClass:
+        in_channels, image_size, num_classes = 1, 28, 1
+
+    with pytest.raises(ValueError, match=r"1 class\(es\).*two or more"):
+        image_shape(OneClass())

@@ -1,84 +1,47 @@
-"""Callbacks that OptLab adds to every run."""
+"""Callbacks that OptLab adds to a run."""
 
 import pytest
 import torch
 
-MINE = "my_sam_kinds"
-SOURCE = '''
-import torch
+from optlab.training import build
+from optlab.training.callbacks import CheckClosureFirst
+from optlab.training.classifier import ImageClassifier
 
 
-class SAM(torch.optim.SGD):
-    """Sharpness-aware minimization whose gradients are to exist when `step` is called."""
+class MovesFirst(torch.optim.SGD):
+    """Moves by the gradients that it finds, and again by those that its closure makes."""
 
-    closure_first = False
-
-    @torch.no_grad()
     def step(self, closure):
-        if self.closure_first:
-            with torch.enable_grad():
-                closure()
-        moves = []
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    move = 0.05 * weight.grad / (weight.grad.norm() + 1e-12)
-                    weight.add_(move)
-                    moves.append((weight, move))
-        with torch.enable_grad():
-            loss = closure()
-        for weight, move in moves:
-            weight.sub_(move)
         super().step()
-        return loss
+        return super().step(closure)
 
 
-class ClosureFirstSAM(SAM):
-    closure_first = True
-'''
+class OwnOptimizer(ImageClassifier):
+    """Brings its optimizer, which no config names."""
+
+    def __init__(self, net, num_classes):
+        super().__init__(net, None, num_classes=num_classes)
+
+    def configure_optimizers(self):
+        return MovesFirst(self.parameters(), lr=0.1)
 
 
-@pytest.fixture
-def sam(tmp_path, monkeypatch):
-    """Gives the overrides that choose a class of SOURCE."""
-    (tmp_path / f"{MINE}.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    return lambda name: (
-        "optimizer=sgd_plain",
-        f"optimizer._target_={MINE}.{name}",
-        "trainer.max_epochs=1",
-        "+trainer.limit_train_batches=6",
-    )
-
-
+@pytest.mark.parametrize("batches_per_step", [1, 4])
 @pytest.mark.parametrize("loop", ["lean_loop=true", "lean_loop=false"])
-def test_optimizer_that_moves_weights_before_its_closure_is_refused(loop, sam, train):
-    with pytest.raises(ValueError, match="SAM") as error:
-        train(*sam("SAM"), loop)
-    assert "closure" in str(error.value)
+def test_optimizer_of_a_module_that_moves_weights_before_its_closure_is_refused(
+    loop, batches_per_step, train
+):
+    with pytest.raises(ValueError, match="MovesFirst") as refused:
+        train(
+            *(loop, f"trainer.accumulate_grad_batches={batches_per_step}", "trainer.max_steps=5"),
+            *(f"module._target_={__name__}.OwnOptimizer", "~optimizer"),
+            *("~module.label_smoothing", "~module.decay_norm_and_bias"),
+        )
+    assert "closure" in str(refused.value)
 
 
-def test_two_pass_optimizer_that_calls_its_closure_first_trains(sam, train, make_config):
-    """The losses are those of the first evaluation, at the unperturbed weights."""
-    from optlab.training import build
-
-    overrides = sam("ClosureFirstSAM")
-    trained = train(*overrides)
-    config = make_config(*overrides)
-    datamodule = build.build_data(config)
-    net = build.build_net(config, datamodule)
-    optimizer = build.build_module(config, net, datamodule).make_optimizer(net.parameters())
-    losses = []
-    for (images, labels), _ in zip(datamodule.train_dataloader(), range(6), strict=False):
-        own = []
-
-        def closure(images=images, labels=labels, own=own):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(net(images), labels)
-            loss.backward()
-            own.append(loss.item())
-            return loss
-
-        optimizer.step(closure)
-        losses.append(own[0])
-    assert list(trained.steps["train/loss"]) == losses
+def test_runs_of_known_optimizers_are_spared_the_check(make_config):
+    for target, is_checked in (("torch.optim.SGD", False), (f"{__name__}.MovesFirst", True)):
+        config = make_config("optimizer=sgd_plain", f"optimizer._target_={target}")
+        callbacks = build.build_callbacks(config, ImageClassifier(None, None, num_classes=2))
+        assert any(isinstance(each, CheckClosureFirst) for each in callbacks) is is_checked

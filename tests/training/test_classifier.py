@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from optlab.optim.schedules import build_scheduler
 from optlab.training import build
+from optlab.training.classifier import ImageClassifier
 from optlab.training.instantiate import instantiate_partial
 
 NUM_STEPS = 5  # as many as the comparisons by hand make
@@ -334,3 +335,33 @@ def test_update_is_computed_outside_the_autocast_of_the_network(train, monkeypat
     train("optimizer=sgd", "trainer.precision=bf16-mixed", "trainer.max_steps=2")
     assert seen == [False, False]
     assert torch.bfloat16 in inside
+
+
+IMAGES, LABELS = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("batch", "found"),
+    [
+        ({"image": IMAGES, "label": LABELS}, "a batch is a dict of 2"),
+        ((IMAGES, LABELS, torch.arange(4)), "a batch is a tuple of 3"),
+        (IMAGES, "a batch is a Tensor of 4"),
+        ((IMAGES, [0, 1, 2, 1]), "a batch is of Tensor and list"),
+        ((IMAGES.byte(), LABELS), r"images are torch\.uint8"),
+        ((IMAGES, LABELS.int()), r"labels are torch\.int32 of shape \(4,\)"),
+        ((IMAGES, LABELS.unsqueeze(1)), r"labels are torch\.int64 of shape \(4, 1\)"),
+        ((IMAGES, LABELS + 1), "labels reach from 1 to 3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_batch_that_is_no_images_with_labels_is_told(batch, found):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    module = ImageClassifier(net, torch.optim.SGD, num_classes=3)
+    with pytest.raises(ValueError, match=rf"{found}, .*\(B, C, H, W\).*from 0 to 2"):
+        module.training_step(batch, 0)
+
+
+def test_error_of_a_network_stays_its_own():
+    module = ImageClassifier(torch.nn.Linear(3, 3), torch.optim.SGD, num_classes=3)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        module.training_step((IMAGES, LABELS), 0)

@@ -12,7 +12,7 @@ from optlab.training.identity import (
     run_folder_name,
     run_hash,
 )
-from optlab.training.option_names import check_top_level
+from optlab.training.option_values import check_top_level
 
 NEUTRAL = [
     "outputs=elsewhere",

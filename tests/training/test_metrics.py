@@ -30,3 +30,11 @@ def test_metrics_of_an_earlier_pass_stay_when_the_next_one_begins():
     metrics.update(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
     assert first["confusion"].tolist() == [[1, 0], [0, 0]]
     assert metrics.compute()["confusion"].tolist() == [[0, 0], [0, 1]]
+
+
+def test_labels_in_a_byte_count_as_any_others():
+    """torch's cross-entropy takes them; 25 times 30 classes is more than a byte holds."""
+    logits, labels = torch.eye(30), torch.arange(30)
+    metrics = ClassificationMetrics(30)
+    metrics.update(logits, labels.byte())
+    assert torch.equal(metrics.compute()["confusion"], torch.eye(30, dtype=torch.int64))

@@ -22,6 +22,7 @@ def test_optimizers_were_found():
     assert {"sgd", "adam", "rmsprop", "adagrad", "adamw", "lbfgs", "muon"} <= set(OPTIMIZERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizer_learns_the_digits(optimizer, train):
     settings = SETTINGS.get(optimizer, [f"trainer.max_epochs={EPOCHS}"])

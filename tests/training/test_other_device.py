@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from optlab.training import csv_metrics
 
+FEW = "data.train_fraction=0.25"  # five batches of 64 an epoch, and one of 3
 OPTIMIZERS = Path(__file__).parents[2] / "conf" / "optimizer"
 AUGMENTED = [
     *("data.augment.crop_padding=2", "data.augment.horizontal_flip=true"),
@@ -22,14 +23,14 @@ AUGMENTED = [
         ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "scheduler=plateau"],
         ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
         ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", *AUGMENTED],
-        ["optimizer=adagrad", "callbacks=early_stopping", "trainer.max_steps=30"],
+        ["optimizer=adagrad", "callbacks=early_stopping", "trainer.max_steps=9"],
         ["optimizer=muon", "model=cnn", "model.filters=[2,4]", "data.num_folds=3"],
         ["optimizer=schedule_free", "trainer.precision=64-true", "data.train_fraction=0.5"],
         ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
     ],
 )
 def test_run_equals_the_one_on_the_cpu(overrides, train, train_there):
-    overrides = ["trainer.max_epochs=2", *overrides]
+    overrides = [FEW, "trainer.max_epochs=2", *overrides]
     there, here = train_there(*overrides), train(*overrides)
     assert there.record["device"]["type"] != here.record["device"]["type"]
     there.assert_equals(here, but_for=("device",))
@@ -103,7 +104,7 @@ def test_no_step_waits_for_the_device(overrides, train_there, stand_in, look_on,
     monkeypatch.setattr(csv_metrics, "WRITE_INTERVAL_S", float("inf"))  # that waits, and rarely
     steps = WaitsOfSteps(stand_in)
     look_on(steps)
-    train_there("trainer.max_epochs=2", "trainer.max_steps=30", *overrides)
+    train_there(FEW, "trainer.max_epochs=2", "trainer.max_steps=9", *overrides)
     assert steps.places == set()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 
 import pytest
 from filelock import FileLock
@@ -57,24 +56,6 @@ def test_objective_of_a_run_without_result_is_nan():
     assert math.isnan(records.objective({"status": "diverged"}))
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "optimizer.betas=[0.8,0.9]",
-        "run_name=two words",
-        "run_name='two words'",
-        'title="a (b)"',
-        "title='it\\'s'",
-        "outputs=~/x",
-        "data.root=C:\\pictures",
-        "title=${study}!",
-    ],
-)
-def test_command_can_be_pasted_into_a_shell(override):
-    command = records.command(["optimizer=adam", override])
-    assert shlex.split(command) == ["python", "train.py", "optimizer=adam", override]
-
-
 def test_only_the_first_process_of_a_run_writes(monkeypatch):
     assert records.is_main_process()
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -94,8 +75,3 @@ def test_versions_name_the_packages_that_classes_come_from():
     }
     added = records.versions(config).keys() - records.versions().keys()
     assert added == {"schedulefree", "scikit-learn"}
-
-
-def test_command_of_a_run_of_a_sweep_repeats_that_run():
-    command = records.command(["experiment=mnist_cnn", "seed=1"])
-    assert command == "python train.py experiment=mnist_cnn seed=1 hydra.mode=RUN"

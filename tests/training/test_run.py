@@ -10,6 +10,7 @@ import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from optlab.data import ImageDataModule, load_source
 from optlab.training import build
@@ -108,7 +109,14 @@ def test_figures_are_drawn_where_asked_for(train):
     }
 
 
-@pytest.mark.parametrize("overrides", [(), ("trainer.precision=64-true",), ("num_replicas=2",)])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        pytest.param(("trainer.precision=64-true",), marks=pytest.mark.slow),
+        pytest.param(("num_replicas=2",), marks=pytest.mark.slow),
+    ],
+)
 def test_tensorboard_gets_graph_pictures_and_histograms_where_asked_for(overrides, train):
     trained = train("callbacks=full", "logger=tensorboard", "trainer.max_epochs=1", *overrides)
     assert trained.record["status"] == "finished"
@@ -383,6 +391,46 @@ def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently
 
 
 # --- divergence --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps", "has_validated"),
+    [
+        (
+            ("optimizer=adam", "lr_multiplier=1.0e5"),
+            [1, 10, 20],
+            True,
+        ),  # at the end of the first epoch
+        (("optimizer=adam", "lr_multiplier=1.0e5", "num_replicas=2"), [1, 10, 20], True),
+        (
+            ("optimizer=sgd", "lr_multiplier=1.0e30"),
+            [1, "last"],
+            False,
+        ),  # of a CPU run that is not finite
+    ],
+    ids=["at the end", "replicas", "at once"],
+)
+def test_tensorboard_has_a_run_up_to_its_divergence_with_its_status(
+    overrides, steps, has_validated, train
+):
+    trained = train("trainer.max_epochs=3", "logger=tensorboard", *overrides)
+    assert trained.record["status"] == "diverged"
+    events = [EventAccumulator(str(path)).Reload() for path in trained.folder.glob("events*")]
+    scalars = {tag: each.Scalars(tag) for each in events for tag in each.Tags()["scalars"]}
+    last = trained.steps.step.iloc[-1]
+    found = [point.step for point in scalars["train/loss_step"]]
+    assert found == [last if step == "last" else step for step in steps]
+    assert ("val/accuracy" in scalars) == ("train/loss" in scalars) == has_validated
+    named = {tag.removeprefix("with_best_weights/") for tag in scalars if "with_best" in tag}
+    assert named == {"train_time_s", *(["val_accuracy"] if has_validated else [])}
+    (start,) = [
+        each.SummaryMetadata(tag).plugin_data.content
+        for each in events
+        for tag in each.summary_metadata
+        if tag.endswith("session_start_info")
+    ]
+    settings = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert settings["status"].string_value == "diverged"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

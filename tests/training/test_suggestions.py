@@ -57,6 +57,41 @@ def test_typo_is_explained(argument, expected):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "having", "lacking"),
+    [
+        (["optimizer=adam,sgd", "optimizer.momentum=0.8"], "optimizer=sgd", "optimizer=adam"),
+        (["optimizer=adam,sgd", "+optimizer.momentum=0.8"], "optimizer=sgd", "optimizer=adam"),
+        (["optimizer=glob(adam*)", "~optimizer.amsgrad", "model=mlp,cnn"],
+         "optimizer=adam, optimizer=adamw", "optimizer=adamax"),
+        (["experiment=mnist_optimizers", "optimizer.alpha=0.9"],
+         "optimizer=rmsprop", "optimizer=sgd, optimizer=adam, optimizer=adagrad, optimizer=adamw"),
+        (["experiment=cifar10_callbacks", "callbacks.early_stopping.patience=3"],
+         "row early_stopping, row plateau_and_stopping", "row none, row plateau, row cosine"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_option_that_only_some_choices_of_a_sweep_have_names_those_that_lack_it(
+    arguments, having, lacking
+):
+    message = explain_overrides(["-m", *arguments], CONF)
+    assert f" is an option of {having}, but not of {lacking}\nhint: " in message
+    assert "+" not in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["optimizer=sgd,nesterov", "optimizer.momentum=0.8"],
+        ["optimizer=glob(sgd*)", "+optimizer.mine=0.8"],
+        ["logger=[csv],[tensorboard,csv]", "logger.csv.name=mine"],
+    ],
+    ids=str,
+)
+def test_option_that_all_choices_of_a_sweep_have_has_nothing_to_explain(arguments):
+    assert explain_overrides(["-m", *arguments], CONF) is None
+
+
 def test_option_of_a_plugin_that_is_missing_names_its_extra(monkeypatch):
     monkeypatch.setitem(suggestions.EXTRAS, "hydra/launcher=elsewhere", "far")
     said = explain_overrides(["hydra/launcher=elsewhere"], CONF)

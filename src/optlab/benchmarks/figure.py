@@ -1,61 +1,58 @@
 """The picture of a benchmark: every ratio with its spread and what it should be at most."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from optlab.benchmarks.results import RATIO, Quantity, Report
+from optlab.plots.palette import STYLES
+from optlab.plots.style import Display
 
-REACHED, MISSED, NEUTRAL = "#0072B2", "#D55E00", "#6B6B6B"  # Okabe and Ito; grey: no target
+REACHED, MISSED = STYLES["adam"].color, STYLES["sgd"].color  # blue and orange
+NEUTRAL = "#6B6B6B"  # no target
 
 
-class RatioFigure:
+@dataclass(eq=False, kw_only=True)
+class RatiosDisplay(Display):
     """Dots with ranges on a logarithmic axis; a bar marks the target.
 
-    After `plot` the artists are kept: `ax`, `dots` (one a ratio) and `targets`.
+    After `plot` the artists hold `dots` (one a ratio) and `targets`.
+
+    Raises:
+        ValueError: if the report has no ratio.
     """
 
-    def __init__(self, report: Report) -> None:
-        """
-        Raises:
-            ValueError: if the report has no ratio.
-        """
-        self.rows: list[tuple[str, Quantity]] = [
+    report: Report
+    title: str = "Ratios"
+    rows: list[tuple[str, Quantity]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = [
             (line.title, quantity)
-            for line in report.lines
+            for line in self.report.lines
             for quantity in line.quantities
             if quantity.unit == RATIO
         ]
         if not self.rows:
             raise ValueError("the benchmark has no ratio to draw")
-        machine = report.machine
-        self.caption = (
-            f"{machine['gpu'] or machine['cpu']}, {machine['num_cores']} cores, "
-            f"{machine['num_threads']} thread(s) a run, repeats: {machine['num_repeats']} "
-            f"(dot: median, line: extremes)"
-        )
 
-    def plot(self, ax: Axes | None = None) -> "RatioFigure":
-        if ax is None:
-            height = 1.2 + 0.27 * (len(self.rows) + 1.4 * self._num_groups())
-            ax = Figure(figsize=(10, height), layout="constrained").subplots()
-        self.ax = ax
-        self.dots: list[Any] = []
-        self.targets: list[Any] = []
+    @property
+    def figure_size(self) -> tuple[float, float]:
+        num_groups = len({title for title, _ in self.rows})
+        return 10.0, 1.6 + 0.27 * (len(self.rows) + 1.4 * num_groups)
+
+    def draw(self, ax: Axes) -> str:
+        self.artists["dots"], self.artists["targets"] = [], []
         places, labels, place, previous = [], [], 0.0, None
         for title, quantity in self.rows:
             if title != previous:
                 place += 0.5
-                ax.text(
-                    *(0.0, place - 0.1, title),
-                    transform=ax.get_yaxis_transform(),
-                    fontweight="bold",
-                    verticalalignment="center",
-                )
+                text: dict[str, Any] = {"fontweight": "bold", "va": "center"}
+                ax.text(0, place - 0.1, title, transform=ax.get_yaxis_transform(), **text)
                 place, previous = place + 0.9, title
-            self._draw(quantity, place)
+            self._draw_row(ax, quantity, place)
             places.append(place)
             labels.append(quantity.label)
             place += 1.0
@@ -68,37 +65,31 @@ class RatioFigure:
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.xaxis.set_minor_formatter("")
         ax.axvline(1.0, color="black", linewidth=0.8, zorder=0)
-        ax.grid(axis="x", which="both", color="#E4E4E4", linewidth=0.6, zorder=-1)
-        for side in ("top", "right", "left"):
-            ax.spines[side].set_visible(False)
+        ax.grid(False)
+        ax.grid(axis="x", which="both")
+        ax.spines["left"].set_visible(False)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel(
-            f"ratio, logarithmic; the bar is what it should be at most\n{self.caption}", fontsize=9
+        ax.set_xlabel("ratio, logarithmic; the bar is what it should be at most")
+        machine = self.report.machine
+        return (
+            f"{machine['gpu'] or machine['cpu']}, {machine['num_cores']} cores, "
+            f"{machine['num_threads']} thread(s) a run, repeats: {machine['num_repeats']} "
+            "(dot: median, line: extremes)"
         )
-        return self
 
-    def save(self, path: Any) -> None:
-        figure = self.ax.figure
-        assert isinstance(figure, Figure)
-        figure.savefig(path, dpi=150)
-
-    def _num_groups(self) -> int:
-        return len({title for title, _ in self.rows})
-
-    def _draw(self, quantity: Quantity, place: float) -> None:
+    def _draw_row(self, ax: Axes, quantity: Quantity, place: float) -> None:
         spread = quantity.spread
         color = {None: NEUTRAL, True: REACHED, False: MISSED}[quantity.reached]
-        self.ax.hlines(place, spread.min, spread.max, color=color, linewidth=2)
-        self.dots += self.ax.plot(spread.median, place, "o", color=color, markersize=6)
-        self.ax.annotate(
+        ax.hlines(place, spread.min, spread.max, color=color, linewidth=2)
+        self.artists["dots"] += ax.plot(spread.median, place, "o", color=color, markersize=6)
+        ax.annotate(
             f"{spread.median:.3g}",
             (max(spread.max, quantity.target or 0.0), place),
             xytext=(7, 0),
             textcoords="offset points",
-            verticalalignment="center",
+            va="center",
             fontsize=9,
         )
         if quantity.target is not None:
-            self.targets += self.ax.plot(
-                quantity.target, place, "|", color="black", markersize=13, markeredgewidth=2
-            )
+            bar: dict[str, Any] = {"color": "black", "markersize": 13, "markeredgewidth": 2}
+            self.artists["targets"] += ax.plot(quantity.target, place, "|", **bar)

@@ -12,6 +12,7 @@ from optlab.benchmarks.measure import alternate, paired_ratios
 from optlab.benchmarks.problems import PROBLEMS
 from optlab.benchmarks.process import Finished, ProgramFailed, run_program
 from optlab.benchmarks.results import RATIO, LineResult, Quantity
+from optlab.training.commands import quote_override
 
 # An epoch of OptLab / bare loop, with neither graphs nor torch.compile
 EPOCH_TARGETS = {
@@ -125,7 +126,7 @@ def _process(settings: Settings) -> Measured:
         def own(name: str, overrides: Sequence[str]) -> Callable[[int], Finished]:
             def measure(repeat: int) -> Finished:
                 outputs = Path(temporary) / name / str(repeat)
-                finished = train(settings, [*overrides, f"outputs='{outputs}'"])
+                finished = train(settings, [*overrides, quote_override("outputs", outputs)])
                 if repeat >= 0:
                     records_of.setdefault(name, []).append(only_record(outputs))
                 return finished
@@ -185,8 +186,8 @@ def _startup(settings: Settings) -> Measured:
                     "logger=none",
                     "trainer.max_steps=1",
                     f"{callback}._target_=optlab.benchmarks.first_step.FirstStep",
-                    f"{callback}.path='{mark}'",
-                    f"outputs='{folder / str(repeat)}'",
+                    quote_override(f"{callback}.path", mark),
+                    quote_override("outputs", folder / str(repeat)),
                 ],
             )
             return float(mark.read_text()) - finished.started_s
@@ -235,7 +236,9 @@ def _sweep(settings: Settings) -> Measured:
         def sweep(name: str, *further: str) -> Callable[[int], float]:
             def measure(repeat: int) -> float:
                 outputs = Path(temporary) / name / str(repeat)
-                return train(settings, [*overrides, *further, f"outputs='{outputs}'"]).seconds
+                return train(
+                    settings, [*overrides, *further, quote_override("outputs", outputs)]
+                ).seconds
 
             return measure
 
@@ -297,7 +300,7 @@ def _speedrun(settings: Settings) -> Measured:
     with tempfile.TemporaryDirectory() as temporary:
         for seed in range(settings.repeats):
             outputs = Path(temporary) / str(seed)
-            run = [*overrides, f"seed={seed}", f"outputs='{outputs}'"]
+            run = [*overrides, f"seed={seed}", quote_override("outputs", outputs)]
             seconds.append(train(settings, run).seconds)
             found.append(only_record(outputs))
             reached_s += _seconds_to(SPEEDRUN_ACCURACY, outputs)

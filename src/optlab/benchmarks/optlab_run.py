@@ -9,6 +9,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from optlab.training.commands import quote_override
 from optlab.training.run import run
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -18,7 +19,7 @@ LIGHT = ("callbacks=none", "logger=none")  # only the record and the checkpoints
 def compose_run(overrides: Sequence[str], outputs: Path) -> DictConfig:
     """Compose the config of one run without figures and loggers that writes below `outputs`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides=[*LIGHT, *overrides, f"outputs='{outputs}'"])
+        return compose("train", overrides=[*LIGHT, *overrides, quote_override("outputs", outputs)])
 
 
 def train(config: DictConfig) -> list[dict[str, Any]]:

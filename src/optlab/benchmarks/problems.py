@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optlab.data.availability import mnist_on_disk
+from optlab.training.commands import quote_override
 
 QUICK_IMAGES = 640  # training images of a smoke test; nothing that is measured on them means much
 
@@ -71,7 +72,7 @@ def find_images(shape: str, *, cifar_root: Path | None = None, quick: bool = Fal
         if shape == "cifar10" and cifar_root is not None:
             folder = str(cifar_root.expanduser().absolute())
             title = f"CIFAR-10 from the image folder {cifar_root.name}"
-            return Images(title, ("data=image_folder", f"data.root='{folder}'"))
+            return Images(title, ("data=image_folder", quote_override("data.root", folder)))
     few = (f"+data.num_images={QUICK_IMAGES}",) if quick else ()
     target = "data._target_=optlab.benchmarks.synthetic.SyntheticImages"
     title = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[shape]

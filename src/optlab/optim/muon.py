@@ -88,7 +88,7 @@ class Muon(Optimizer):
             eps: AdamW's constant in the denominator.
 
         Raises:
-            ValueError: if a knob is out of its range; the message names it.
+            ValueError: if an option is out of its range, or no matrix is left to Muon.
         """
         _check("lr", lr, "0 or more", lr >= 0)
         _check("momentum", momentum, "in [0, 1)", 0 <= momentum < 1)
@@ -128,6 +128,12 @@ class Muon(Optimizer):
                 if chosen:
                     peak = group.get("lr", lr) * ratio
                     split.append({**group, "params": chosen, "uses": uses, "lr": peak})
+        if all(group["uses"] == "adamw" for group in split):
+            raise ValueError(
+                f"Muon trains hidden matrices, and of the network's {len(matrices)} matrices first_"
+                f"layer={first_layer} leaves it none: all weights would go to AdamW.\n\n"
+                "hint: optimizer.first_layer=muon, a network with more layers, or optimizer=adamw"
+            )
         super().__init__(split, defaults)
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ two. The factors themselves are the pure functions of `factors.py`.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -158,7 +159,8 @@ def warm_restarts(
         f"in [1, {total_steps}], the run's steps",
         1 <= num_cycles <= total_steps,
     )
-    _check("cycle_growth", cycle_growth, "1 or more", cycle_growth >= 1)
+    can_grow = cycle_growth >= 1 and num_cycles * math.log10(cycle_growth) < 300
+    _check("cycle_growth", cycle_growth, "1 or more, and cycle_growth^num_cycles < 1e300", can_grow)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
     # T_0 (1 + g + g^2 + ...) = total_steps, so the last cycle ends with the run
     in_first_cycles = sum(cycle_growth**cycle for cycle in range(num_cycles))

@@ -3,7 +3,6 @@
 import copy
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -25,8 +24,10 @@ from optlab.training.callbacks import (
     UnfreezeBody,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
+from optlab.training.identity import OWN_DATA, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
+from optlab.training.optimizer_trial import check_optimizer, is_tested
 from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 
 
@@ -36,7 +37,8 @@ def build_data(config: DictConfig) -> Any:
     if "name" in node and not _takes(node._target_, "name"):  # a label, which OptLab's own reads
         node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
-        datamodule = instantiate(node)
+        root = node.get("root") if node._target_ == OWN_DATA else None
+        datamodule = instantiate(node, **({"root": str(resolve_path(root))} if root else {}))
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError):  # which says all that a user can act on
             raise error.__cause__ from None
@@ -60,7 +62,10 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
         None for model=null: the module has a network of its own.
     """
     torch.manual_seed(weights_seed(config.seed))
-    make_net = instantiate_partial(config.model)
+    weights = (config.model or {}).get("weights")
+    is_path = weights and resolve_path(weights).exists()  # else a name
+    located = {"weights": str(resolve_path(weights))} if is_path else {}
+    make_net = instantiate_partial(config.model, **located)
     if make_net is None:
         return None
     net: nn.Module = make_net(**image_shape(datamodule))
@@ -75,6 +80,22 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
         torch._dynamo.config.recompile_limit = 1024
         net.compile(dynamic=False)
     return net
+
+
+def use_cached_features(net: nn.Module | None, datamodule: Any) -> None:
+    """Let the data be the features of the network's frozen body, where the network asks for it.
+
+    Raises:
+        ValueError: if the data module cannot yield features.
+    """
+    if not getattr(net, "cache_features", False):
+        return
+    if not hasattr(datamodule, "use_features"):
+        raise ValueError(
+            f"model.cache_features is true, but {type(datamodule).__name__} has no use_features."
+            "\n\nhint: model.cache_features=false, or inherit from optlab.data.ImageDataModule"
+        )
+    datamodule.use_features(net)
 
 
 def build_module(
@@ -104,7 +125,7 @@ def build_module(
 
         target = f"{numpy_run.__name__}.NumpyClassifier"
         parts["optimizer"] = numpy_run.make_optimizer(config)
-        parts["activation"] = config.model.activation
+        parts["activation"] = config.model.get("activation", "relu")
     if target is None:
         target = config.module._target_
         _check_takes_choices(config, target)
@@ -118,13 +139,14 @@ def build_module(
                 f"{config.module._target_} has no {method}, which a run needs.\n\n"
                 "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
             )
+    check_optimizer(config.optimizer, module)
     return module
 
 
 def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
     """Build the callbacks of the config, and those that OptLab's numbers depend on."""
     callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes()]
-    if not uses_cuda_graphs(config):
+    if not uses_cuda_graphs(config) and not is_tested(config.optimizer):
         callbacks.append(CheckClosureFirst())
     if config.trainer.max_steps and config.trainer.max_steps > 0:
         callbacks.append(StopAtMaxSteps())
@@ -145,7 +167,7 @@ def build_loggers(config: DictConfig) -> list[Any]:
     nodes = [node for node in (config.logger or {}).values() if node]
     if not nodes:
         return []
-    folder = Path(config.outputs)
+    folder = resolve_path(config.outputs)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".loggers.lock"):
         return [instantiate(node, _convert_="all") for node in nodes]
@@ -191,6 +213,11 @@ def image_shape(datamodule: Any) -> dict[str, int]:
             f"{type(datamodule).__name__} has no {' and no '.join(missing)} (a whole number) after "
             "setup(), by which networks are built.\n\n"
             f"hint: set self.{missing[0]} in its __init__ or setup()"
+        )
+    if datamodule.num_classes < 2:
+        raise ValueError(
+            f"the images have {datamodule.num_classes} class(es), but a network chooses between two"
+            " or more.\n\nhint: an image folder needs a folder for each class, in train and test"
         )
     return {name: getattr(datamodule, name) for name in names}
 

@@ -1,11 +1,12 @@
 """Callbacks that OptLab adds to a run in code, because its numbers depend on them."""
 
+import warnings
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch.optim import Optimizer
+from torch import Tensor
 
 from optlab.seeds import epoch_seed
 
@@ -36,6 +37,10 @@ class UnfreezeBody(Callback):
 
     def __init__(self, net: Any) -> None:
         self.net = net
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # A frozen body is in eval mode on purpose
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.net.set_epoch(trainer.current_epoch)
@@ -88,29 +93,25 @@ class CheckClosureFirst(Callback):
     NUM_STEPS = 3  # at the first step there are no old gradients to move by
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._steps_left = self.NUM_STEPS
+        self._last_step = trainer.global_step + self.NUM_STEPS
+        self._before: list[int] = []
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self._steps_left:
+        if pl_module.automatic_optimization and trainer.global_step < self._last_step:
             self._before = _versions(pl_module)
 
-    def on_before_zero_grad(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
     ) -> None:
-        if not (self._steps_left and self._before):
-            return
-        if self._before != _versions(pl_module):
+        if self._before and self._before != _versions(pl_module):
             raise ValueError(
-                f"{type(optimizer).__name__} moves the weights before it calls its closure, by "
-                "the gradients of the batch before: it would train another algorithm.\n\n"
-                "hint: step(self, closure) has to call closure() first; it makes the gradients"
+                f"{type(trainer.optimizers[0]).__name__} moves the weights before it calls its "
+                "closure, by the gradients of the batch before: it would train another algorithm."
+                "\n\nhint: step(self, closure) has to call closure() first; it makes the gradients"
             )
         self._before = []  # later calls within a step may follow a move
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        self._steps_left = max(0, self._steps_left - 1)
 
 
 def _versions(module: L.LightningModule) -> list[int]:

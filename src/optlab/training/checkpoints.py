@@ -1,7 +1,10 @@
 """Checkpoints: best weights by validation, and what a run needs to resume."""
 
+import io
 import pickle
+import re
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
 
 from optlab.files import whole_file
 from optlab.training.code_fingerprint import changed_since
@@ -19,29 +25,93 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes next to the target and renames: a killed run leaves the old file, never half of one.
 
     Lightning's own writer goes through a temporary folder that may be on another disk, where the
-    last move is a copy that can be interrupted.
+    last move is a copy that can be interrupted. The first whole checkpoint is read back, so that no
+    run trains for hours towards a file that it cannot resume from.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_read_back = False
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        save_atomically(checkpoint, Path(path))
+        read_back = not self._has_read_back and "optimizer_states" in checkpoint
+        save_atomically(checkpoint, Path(path), read_back=read_back)
+        self._has_read_back |= read_back
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        return load_checkpoint(Path(path), mmap=False)
 
 
-def save_atomically(checkpoint: dict[str, Any], path: Path) -> None:
+def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool = False) -> None:
     """Save with torch.save in one atomic step.
+
+    Args:
+        checkpoint: what to save.
+        path: the file.
+        read_back: whether to make sure that the file can be loaded, which takes about as long.
 
     Raises:
         OSError: if it cannot be written. torch's message would be of positions in an archive.
+        ValueError: if `checkpoint` has an object that `torch.load(weights_only=True)` refuses.
     """
     with whole_file(path) as partial:
         try:
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
+            if read_back:
+                load_checkpoint(partial)
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+        except (pickle.PicklingError, AttributeError, TypeError, ValueError):
+            refused = refused_part(checkpoint, "checkpoint")
+            if refused is None:
+                raise
+            raise ValueError(
+                f"{refused}, which a checkpoint cannot hold: the run could not resume.\n\n"
+                "hint: keep tensors, numbers, text, lists and dicts in the state of optimizers, "
+                "callbacks and modules; float(x) makes a number of a NumPy scalar, and "
+                "save_hyperparameters(ignore=[...]) leaves out what is none"
+            ) from None
+
+
+def load_checkpoint(path: Path, *, mmap: bool = True) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU, without running code that it may hold.
+
+    With `mmap`, a tensor is read from the file when it is used.
+
+    Raises:
+        ValueError: if it is damaged or holds other objects than tensors and plain values.
+    """
+    try:
+        loaded: dict[str, Any] = torch.load(path, weights_only=True, mmap=mmap, map_location="cpu")
+        return loaded
+    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
+        # torch advises to load without weights_only, which would run any code in the file
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        problem = "is damaged"
+        if named:
+            problem = f"holds an object of {named[1]}, but only tensors and plain values are loaded"
+        raise ValueError(f"{path} {problem}") from error
+
+
+def refused_part(value: Any, name: str) -> str | None:
+    """Return the name and the type of the first part that a checkpoint cannot hold, or None."""
+    try:
+        torch.save(value, file := io.BytesIO())
+        file.seek(0)
+        torch.load(file, weights_only=True)
+        return None
+    except (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError):
+        parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+        if isinstance(value, list | tuple):
+            parts = enumerate(value)
+        found = (refused_part(part, f"{name}[{key!r}]") for key, part in parts)
+        inner = next((each for each in found if each is not None), None)
+        return inner or f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
 
 
 class ResumeCheckpoint(ModelCheckpoint):
@@ -64,6 +134,7 @@ class ResumeCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.origin = origin
+        self.optimizer_states: list[dict[str, Any]] = []  # to resume from
 
     @property
     def path(self) -> Path:
@@ -87,9 +158,10 @@ class ResumeCheckpoint(ModelCheckpoint):
         # With max_steps Lightning would end the last epoch once more, now without a batch
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         for state in checkpoint["optimizer_states"]:
-            for group in state["param_groups"]:
+            for group in state.get("param_groups", ()):  # a class may save in another form
                 if "capturable" in group:  # set by CUDA graphs, which set it again
                     group["capturable"] = False
+        self.optimizer_states = checkpoint["optimizer_states"]
         folders = {
             callback.state_key: callback.dirpath
             for callback in trainer.checkpoint_callbacks
@@ -102,6 +174,35 @@ class ResumeCheckpoint(ModelCheckpoint):
                 best = moved["best_model_path"]
                 if best and not Path(best).is_file():  # of another run: this one has its own best
                     del checkpoint["callbacks"][key]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        for optimizer, saved in zip(trainer.optimizers, self.optimizer_states, strict=False):
+            undo_casts(optimizer, saved)
+        self.optimizer_states = []
+
+
+def undo_casts(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Give the state that an optimizer has loaded the types that it was saved with.
+
+    torch's `load_state_dict` casts tensors to the type of the weights, flags and counters as well,
+    and makes text of another kind out of text.
+    """
+    if type(optimizer).load_state_dict is not Optimizer.load_state_dict:
+        return  # the class loads in its own way
+
+    def uncast(saved: Any, loaded: Any) -> Any:
+        if isinstance(saved, Tensor) and saved.dtype != loaded.dtype:
+            return saved.to(loaded.device)
+        return saved if isinstance(saved, str) else loaded
+
+    indices = [index for group in saved["param_groups"] for index in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, weight in zip(indices, weights, strict=True):
+        if index in saved["state"]:
+            optimizer.state[weight] = tree_map(
+                uncast, saved["state"][index], optimizer.state[weight]
+            )
 
 
 def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -125,9 +226,9 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
         return None
     again = "rerun=true starts this run again from the beginning"
     try:
-        state = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
-        raise ValueError(f"{path} is damaged: {error}.\n\nhint: {again}") from error
+        state = load_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error}.\n\nhint: {again}") from error
     if "loops" not in state:  # a replica's own: only its weights
         return None
     best = path.with_name("best.ckpt")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -54,9 +55,13 @@ class ImageClassifier(L.LightningModule):
         return self.net(images)  # (B, C, H, W) -> (B, num_classes)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        images, labels = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        try:
+            images, labels = batch
+            logits = self(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        except Exception as error:  # of torch, which knows neither batch nor label
+            check_batch(batch, self.val_metrics.num_classes, error)
+            raise
         # Not self.log, which costs a third of a small step: the CSVMetrics callback records both
         return {"loss": loss, "logits": logits.detach()}
 
@@ -102,3 +107,29 @@ class ImageClassifier(L.LightningModule):
         result = metrics.compute()
         metrics.reset()
         self.log_dict({f"{split}/{name}": result[name] for name in ("loss", "accuracy")})
+
+
+def check_batch(batch: Any, num_classes: int, cause: Exception) -> None:
+    """Explain an error by the batch, where it is not images with their labels.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    problem = None
+    if not (isinstance(batch, tuple | list) and len(batch) == 2):
+        size = f" of {len(batch)}" if hasattr(batch, "__len__") else ""
+        problem = f"a batch is a {type(batch).__name__}{size}"
+    elif not all(isinstance(part, Tensor) for part in batch):
+        problem = f"a batch is of {' and '.join(type(part).__name__ for part in batch)}"
+    elif not batch[0].is_floating_point():
+        problem = f"images are {batch[0].dtype}"
+    elif batch[1].dtype != torch.int64 or batch[1].ndim != 1:
+        problem = f"labels are {batch[1].dtype} of shape {tuple(batch[1].shape)}"
+    elif len(batch[1]) and not 0 <= batch[1].min() <= batch[1].max() < num_classes:
+        problem = f"labels reach from {batch[1].min()} to {batch[1].max()}"
+    if problem is not None:
+        raise ValueError(
+            f"{problem}, but ImageClassifier takes pairs: images of shape (B, C, H, W), float32, "
+            f"and labels of shape (B,), int64, from 0 to {num_classes - 1}.\n\n"
+            "hint: change what the data module yields, or give your own module a training_step"
+        ) from cause

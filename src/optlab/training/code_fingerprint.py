@@ -31,7 +31,9 @@ def own_code(config: DictConfig) -> dict[str, str]:
 
 def changed_since(config: DictConfig, record: dict[str, Any]) -> list[str]:
     """Names of the modules that have changed since a record or a checkpoint was written."""
-    then = record.get("own_code") or {}
+    then = record.get("own_code")
+    if not then:  # of none, as of most runs
+        return []
     return [name for name, now in own_code(config).items() if then.get(name, now) != now]
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from optlab.files import whole_file
-from optlab.results.records import EPOCH_COLUMNS, STEP_COLUMNS
+from optlab.analysis.records import EPOCH_COLUMNS, STEP_COLUMNS
 from optlab.training.clock import TrainingClock
 
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
@@ -120,6 +120,12 @@ class CSVMetrics(Callback):
         if self._num_losses == 1:
             self._first_loss = loss
             self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
+        elif trainer.accumulate_grad_batches > 1:
+            raise ValueError(
+                f"{type(trainer.optimizers[0]).__name__} calls its closure again within a step, "
+                f"which counts earlier batches of trainer.accumulate_grad_batches="
+                f"{trainer.accumulate_grad_batches} twice.\n\nhint: raise data.batch_size instead"
+            )
 
     def on_train_batch_end(
         self,
@@ -151,6 +157,9 @@ class CSVMetrics(Callback):
         self._step += 1
         if loss is None:  # training_step returned None: no loss, no row
             return
+        if all(each.reduce_on_plateau for each in trainer.lr_scheduler_configs):
+            # Nothing has set the rate of the next step yet, and the optimizer may set its own
+            self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         self._losses.append(loss)
         self._lrs.append(float(self._lr))
         if self._looks_at_once and not math.isfinite(loss.item()):
@@ -250,7 +259,8 @@ class CSVMetrics(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         for logger in self._loggers(trainer):
             for step, loss, _ in rows:
-                if step % every == 0 or step == 1:
+                is_bad_end = step == last and not math.isfinite(loss)
+                if step % every == 0 or step == 1 or is_bad_end:
                     logger.log_metrics({"train/loss_step": loss}, step=step)
             logger.save()
 

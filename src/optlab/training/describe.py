@@ -13,7 +13,8 @@ from torch import nn
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
 from optlab.training.build import image_shape
-from optlab.training.identity import identity, run_hash, task_overrides
+from optlab.training.commands import run_command, task_overrides
+from optlab.training.identity import identity, run_hash
 
 DATASET_FACTS = (
     "name",
@@ -25,6 +26,7 @@ DATASET_FACTS = (
     "class_names",
     "in_channels",
     "image_size",
+    "preparation",
     "mean",
     "std",
 )
@@ -43,7 +45,6 @@ def describe_run(
     model, optimizer = config.model or {}, config.optimizer or {}
     model_options = OmegaConf.to_container(config.model, resolve=True) if config.model else {}
     assert isinstance(targets, dict) and isinstance(model_options, dict)
-    overrides = task_overrides()
     device = trainer.strategy.root_device
     on_gpu = device.type == "cuda"
     lr = optimizer.get("lr")
@@ -59,8 +60,8 @@ def describe_run(
         "study": config.study,
         "run_name": config.run_name,
         "hash": run_hash(config),
-        "command": records.command(overrides),
-        "overrides": overrides,
+        "command": run_command(),
+        "overrides": task_overrides(),
         "seed": config.seed,
         "config": identity(config),
         "dataset": dataset_facts(config, datamodule),
@@ -110,6 +111,7 @@ def dataset_facts(config: DictConfig, datamodule: Any) -> dict[str, Any]:
     facts = {name: getattr(datamodule, name, None) for name in DATASET_FACTS}
     facts["name"] = facts["name"] or config.data.get("name") or type(datamodule).__name__
     facts["title"] = facts["title"] or facts["name"]
+    facts["preparation"] = facts["preparation"] or "resize"
     facts["class_names"] = facts["class_names"] or list(map(str, range(datamodule.num_classes)))
     return facts
 
@@ -167,7 +169,7 @@ def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> d
 
 
 def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str, Any]) -> None:
-    """Give the loggers the few settings that matter with the final metrics.
+    """Give the loggers the few settings that matter with the outcome and the final metrics.
 
     TensorBoard sorts both by name and its HParams table opens with the first five settings. Metrics
     have a card each, which a name after "train" and "val" puts below the curves.
@@ -178,19 +180,21 @@ def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str
         "optimizer": record["optimizer"]["name"],
         "scheduler": (config.scheduler or {}).get("name") or "constant",
         "seed": config.seed,
+        "status": record["status"],
         "train_batch_size": config.data.get("batch_size"),
         "train_epochs": config.trainer.get("max_epochs"),
         "train_on": record["dataset"]["title"],
         "weight_decay": (config.optimizer or {}).get("weight_decay"),
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    best = {split: record[split]["best"] for split in ("validation", "test")}
+    validation, test = (record[split] or {"best": {}} for split in ("validation", "test"))
     metrics = {
-        "with_best_weights/val_accuracy": best["validation"]["accuracy"],
-        "with_best_weights/test_accuracy": best["test"]["accuracy"],
-        "with_best_weights/test_loss": best["test"]["loss"],
+        "with_best_weights/val_accuracy": validation["best"].get("accuracy"),
+        "with_best_weights/test_accuracy": test["best"].get("accuracy"),
+        "with_best_weights/test_loss": test["best"].get("loss"),
         "with_best_weights/train_time_s": record["train_time_s"],
     }
+    metrics = {name: value for name, value in metrics.items() if value is not None}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(settings, metrics)
@@ -198,4 +202,4 @@ def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str
             logger.log_hyperparams(settings)
             logger.log_metrics(metrics, step=record["num_steps"])
         logger.save()
-        logger.finalize("success")
+        logger.finalize("success" if record["status"] == "finished" else "failed")

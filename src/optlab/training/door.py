@@ -5,17 +5,20 @@
 study does not cross.
 """
 
+import io
 import logging
 import math
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -24,27 +27,35 @@ from yaml import YAMLError
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
 from optlab.training.code_fingerprint import changed_since
-from optlab.training.identity import identity, replicas, run_dir, run_hash, task_overrides
-from optlab.training.option_names import check_top_level, without_null
+from optlab.training.commands import (
+    FROM_PYTHON,
+    for_hydra,
+    quote_override,
+    run_command,
+    task_overrides,
+)
+from optlab.training.identity import identity, replicas, run_dir, run_hash
+from optlab.training.option_names import without_null
+from optlab.training.option_values import check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
 from optlab.training.suggestions import explain_overrides
 
 log = logging.getLogger(__name__)
 
-ON_ERROR = ("continue", "stop")
-
 
 def open_for(main: Callable[[], Any]) -> None:
     """Runs a Hydra main; a command line that cannot be understood ends with an explanation."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
-    sys.argv[1:] = [without_null(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = for_hydra(map(without_null, sys.argv[1:]))
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
-    except (ValueError, YAMLError, OSError) as error:  # OSError: mostly, no right to write
-        # logging tells of a log that it cannot open in a cause alone
+    except OSError as error:  # mostly, no right or no space to write
+        sys.exit(f"error: {error}{_unnamed_file(error)}")
+    except (ValueError, YAMLError) as error:
+        # logging reports a log that it cannot open only as a cause
         hidden = isinstance(error.__cause__, OSError)
         sys.exit(f"error: {_whole_message(error) if hidden else error}")
     except KeyboardInterrupt:
@@ -58,12 +69,17 @@ def start(config: DictConfig) -> float:
     A run that fails is recorded as failed. Alone it ends the program with exit code 1; in a study
     the others go on, unless on_error=stop.
     """
-    check_command(config)
+    check_top_level(config)
     if not _in_study() and _chosen("hydra/sweeper") == "fair":
         raise ValueError("hydra/sweeper=fair tunes in a study alone.\n\nhint: add -m")
     runs = [(replica, run_dir(replica)) for replica in replicas(config)]
     if config.plan:
-        Plan.of([(*run, "") for run in runs]).print(num_processes=1)
+        plan = Plan.of([(*run, "") for run in runs])
+        if any(run.to_train for run in plan.runs):
+            from optlab.training.validate import validate_config  # imports torch
+
+            validate_config(config)
+        plan.print(num_processes=1)
         return math.nan
     if _in_study():  # of another launcher than ours
         for _, folder in runs:
@@ -88,16 +104,6 @@ def start(config: DictConfig) -> float:
     return records.objective(found[0] or {})
 
 
-def check_command(config: DictConfig) -> None:
-    """Raise ValueError for options that nothing reads, and switches that are neither on nor off."""
-    check_top_level(config)
-    for option in ("rerun", "plan"):
-        if not isinstance(config[option], bool):
-            raise ValueError(f"{option} is {config[option]}; allowed: false, true")
-    if config.on_error not in ON_ERROR:
-        raise ValueError(f"on_error is {config.on_error}; allowed: {', '.join(ON_ERROR)}")
-
-
 def _chosen(group: str) -> str | None:
     if not HydraConfig.initialized():
         return None
@@ -111,7 +117,7 @@ def _failed(config: DictConfig) -> float:
 
 
 def _run(config: DictConfig) -> bool:
-    """Trains; returns whether that went to its end. What went wrong is told and recorded."""
+    """Train; return whether that went to its end. What went wrong is printed and recorded."""
     started_at = records.now()
     try:
         _import_run()(config)
@@ -120,13 +126,13 @@ def _run(config: DictConfig) -> bool:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         raise
-    except records.ConfigError as error:
-        tell_failure(config, str(error))
+    except (records.ConfigError, records.RunLocked) as error:
+        print_failure(config, str(error))
         return False
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
         log.exception("the run failed")
-        reason = f"{type(error).__name__}: {error}"
-        tell_failure(config, reason)
+        reason = f"{type(error).__name__}: {error}{_unnamed_file(error)}"
+        print_failure(config, reason)
         if not isinstance(error, ValueError):  # a ValueError says all that a user can act on
             traceback.print_exc()
         for replica in replicas(config):
@@ -167,7 +173,7 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str,
         "run_name": config.run_name,
         "hash": run_hash(config),
         "overrides": task_overrides(),
-        "command": records.command(task_overrides()),
+        "command": run_command(),
         "seed": config.seed,
         "config": identity(config),
         "dataset": {"name": data.get("name"), "title": data.get("title")},
@@ -184,14 +190,32 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str,
     }
 
 
-def tell_failure(config: DictConfig, reason: str) -> None:
-    """The root cause first, then the command that repeats the run alone."""
+def print_failure(config: DictConfig, reason: str, log_file: Path | None = None) -> None:
+    """Print the root cause, the log (by default of this process) and how to repeat the run."""
+    log_files = [log_file] if log_file else _log_files()
     print(
         f"\n{config.run_name} failed: {reason}\n\n"
-        f"  log:   {run_dir(config) / 'train.log'}\n"
-        f"  again: {records.command(task_overrides())}\n",
+        + "".join(f"  log:   {path}\n" for path in log_files if path.is_file())
+        + f"  again: {run_command() or FROM_PYTHON}\n",
         file=sys.stderr,
     )
+
+
+def _log_files() -> list[Path]:
+    """Return the files that this process logs into; none before Hydra has set them up."""
+    handlers = logging.getLogger().handlers
+    return [Path(each.baseFilename) for each in handlers if isinstance(each, logging.FileHandler)]
+
+
+def _unnamed_file(error: Exception) -> str:
+    """Return the file that was being written, which the error of a full disk does not name."""
+    if isinstance(error, OSError) and error.filename is None:
+        for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+            files = [each for each in frame.f_locals.values() if isinstance(each, io.IOBase)]
+            names = [getattr(each, "name", None) for each in files]
+            if found := [name for name in names if isinstance(name, str)]:
+                return f": {found[0]}"
+    return ""
 
 
 def _in_study() -> bool:
@@ -203,5 +227,11 @@ def _whole_message(error: BaseException) -> str:
     of_resolver = "ValueError raised while resolving interpolation: "
     if str(error).startswith(of_resolver):  # of ours, which says all that a user can act on
         return str(error).removeprefix(of_resolver).partition("\n    full_key:")[0]
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, ValueError):
+        return str(error.__cause__)  # of a sweeper or launcher
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        quoted = shlex.quote(quote_override(key, value))
+        return f"{error}\n\nhint: special characters need quotes, also from the shell: {quoted}"
     cause = f"\n{error.__cause__}" if error.__cause__ is not None else ""
     return f"{error}{cause}"

@@ -104,22 +104,32 @@ def evaluate(
 
 
 def write_classification_report(folder: Path, record: dict[str, Any]) -> None:
-    """Write classification_report.{json,txt}: precision, recall and F1 a class, by scikit-learn."""
+    """Write classification_report.{json,txt}: precision, recall and F1 a class, by scikit-learn.
+
+    A class without test images has none of them. It is named, and the averages leave it out.
+    """
     from sklearn.metrics import classification_report
 
     confusion = np.asarray(record["confusion_matrix"])
-    true, predicted = np.indices(confusion.shape)
+    names = record["dataset"]["class_names"]
+    there = np.flatnonzero(confusion.sum(axis=1))
+    true, predicted = np.nonzero(confusion)
     images = {
-        "y_true": true.ravel(),
-        "y_pred": predicted.ravel(),
-        "sample_weight": confusion.ravel(),
-        "labels": range(len(confusion)),
-        "target_names": record["dataset"]["class_names"],
+        "y_true": true,
+        "y_pred": predicted,
+        "sample_weight": confusion[true, predicted],
+        "labels": there,
+        "target_names": [names[label] for label in there],
         "zero_division": 0.0,
     }
     as_dict = classification_report(**images, output_dict=True)
+    text = classification_report(**images, digits=4)
+    missing = [name for label, name in enumerate(names) if label not in there]
+    if missing:
+        as_dict["without_test_images"] = missing
+        text += f"\nwithout test images, and not in the averages: {', '.join(missing)}\n"
     write_json(folder / "classification_report.json", as_dict)
-    (folder / "classification_report.txt").write_text(classification_report(**images, digits=4))
+    (folder / "classification_report.txt").write_text(text)
 
 
 def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,10 @@ import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from optlab.results.figures import (
-    ConfusionMatrix,
-    FirstLayerFilters,
-    LossAndAccuracy,
-    SamplePredictions,
-)
-from optlab.results.figures.canvas import Picture
+from optlab.plots.classes import ConfusionMatrixDisplay
+from optlab.plots.curves import LossAndAccuracyDisplay
+from optlab.plots.images import FirstLayerFiltersDisplay, SamplePredictionsDisplay
+from optlab.plots.style import Display
 from optlab.training.evaluate import TestPredictions
 from optlab.training.loggers import log_figure, log_graph
 
@@ -72,7 +70,7 @@ def pictures_of(
     predictions: TestPredictions | None,
     test_images: Callable[[np.ndarray], np.ndarray] | None,
     weights: dict[str, Tensor],
-) -> Iterator[tuple[str, Picture]]:
+) -> Iterator[tuple[str, Display]]:
     """The pictures of a run by name, made one at a time.
 
     Args:
@@ -85,29 +83,36 @@ def pictures_of(
     names = record["dataset"]["class_names"]
     title = f"{record['run_name']} on {record['dataset']['title']}"
     epochs, best_epoch = pd.read_csv(folder / "epochs.csv"), record["validation"]["best"]["epoch"]
-    yield "curves", LossAndAccuracy(epochs, title, best_epoch)
+    yield "curves", LossAndAccuracyDisplay(epochs=epochs, title=title, best_epoch=best_epoch)
     confusion = np.asarray(record["confusion_matrix"])
-    yield "confusion_matrix", ConfusionMatrix(confusion, names, title)
+    yield (
+        "confusion_matrix",
+        ConfusionMatrixDisplay(matrix=confusion, class_names=names, title=title),
+    )
     if predictions is not None and test_images is not None:
         yield "sample_predictions", _sample(predictions, test_images, names)
     filters = first_layer_filters(weights, record["dataset"])
     if filters is not None:
-        yield "filters", FirstLayerFilters(filters)
+        yield "filters", FirstLayerFiltersDisplay(filters=filters)
 
 
 def _sample(
     predictions: TestPredictions, test_images: Callable[[np.ndarray], np.ndarray], names: list[str]
-) -> SamplePredictions:
-    every = SamplePredictions(
-        np.empty(0), predictions.true, predictions.predicted, predictions.confidence, names
+) -> SamplePredictionsDisplay:
+    every = SamplePredictionsDisplay(
+        images=np.empty(0),
+        true=predictions.true,
+        predicted=predictions.predicted,
+        confidence=predictions.confidence,
+        class_names=names,
     )
     shown = every.order()
-    return SamplePredictions(
-        test_images(shown),
-        every.true[shown],
-        every.predicted[shown],
-        every.confidence[shown],
-        names,
+    return replace(
+        every,
+        images=test_images(shown),
+        true=every.true[shown],
+        predicted=every.predicted[shown],
+        confidence=every.confidence[shown],
     )
 
 

@@ -8,6 +8,7 @@ Must not import torch: a study asks for the folders of its runs before anything 
 import copy
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from optlab import PROTOCOL_VERSION
 
@@ -107,7 +108,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
         if data.get("seed") == "${seed}":  # as conf/ has it
             del data["seed"]
         if data.get("name") == "image_folder":  # here the path says which images
-            data["root"] = str(Path(config.data.root).expanduser().absolute())
+            data["root"] = str(resolve_path(config.data.root).absolute())
     kept["callbacks"] = _callbacks(kept["callbacks"])
     if kept["scheduler"].get("_target_") is None:  # scheduler=null is scheduler=constant
         kept["scheduler"] = {"name": "constant", "_target_": None, **kept["scheduler"]}
@@ -140,31 +141,28 @@ def run_folder_name(config: DictConfig) -> str:
 
 def run_dir(config: DictConfig) -> Path:
     """Where a run is stored: `<outputs>/<study>/<run name>-<hash8>`."""
-    return Path(config.outputs) / config.study / run_folder_name(config)
+    return resolve_path(config.outputs) / config.study / run_folder_name(config)
+
+
+def resolve_path(path: object) -> Path:
+    """Return a path of the config with `~` expanded.
+
+    A relative path starts in the folder where the command was typed, also with hydra.job.chdir.
+    """
+    expanded = Path(str(path)).expanduser()
+    typed_in = HydraConfig.get().runtime.cwd if HydraConfig.initialized() else None
+    return Path(typed_in, expanded) if typed_in and typed_in != os.getcwd() else expanded
 
 
 def replicas(config: DictConfig) -> list[DictConfig]:
     """The runs that a config stands for: one for each seed from seed to seed + num_replicas - 1.
 
     Each is the config of that seed alone, so a run has one folder however it was trained.
-
-    Raises:
-        ValueError: if one of the two is no whole number.
     """
-    for option in ("seed", "num_replicas"):
-        if not isinstance(config[option], int) or isinstance(config[option], bool):
-            raise ValueError(f"{option} is {config[option]}; it must be a whole number")
+    if config.num_replicas == 1:
+        return [config]
     seeds = range(config.seed, config.seed + config.num_replicas)
     return [_single(config, seed) for seed in seeds]
-
-
-def task_overrides() -> list[str]:
-    """The overrides of the current run; empty outside of Hydra."""
-    if not HydraConfig.initialized():
-        return []
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
-    assert isinstance(overrides, list)
-    return [str(override) for override in overrides]
 
 
 def _single(config: DictConfig, seed: int) -> DictConfig:

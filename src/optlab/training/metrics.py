@@ -30,7 +30,7 @@ class ClassificationMetrics(Metric):
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: logits of shape (B, num_classes), labels of shape (B,)."""
         self.loss_sum += F.cross_entropy(logits.float(), labels, reduction="none").sum()
-        cell = labels * self.num_classes + logits.argmax(dim=-1)  # (B,)
+        cell = labels.long() * self.num_classes + logits.argmax(dim=-1)  # (B,)
         # Not bincount, which waits for a GPU to say how large the largest is
         self.confusion.view(-1).index_add_(0, cell, torch.ones_like(cell))
 

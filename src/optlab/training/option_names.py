@@ -39,24 +39,11 @@ SET_ELSEWHERE = {
     "default_root_dir": "outputs",
     "enable_checkpointing": "callbacks.best: callbacks.best=null keeps no best checkpoint",
     "barebones": "lean_loop=true, which has its speed and keeps the record",
+    "sync_batchnorm": "trainer=ddp, which sets it on GPUs",
 }
 # `group=null` -> what Hydra, which takes no null for a group, is given in its place
 NULL_CHOICE = {"scheduler": "scheduler=constant", "logger": "logger=none"}
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation: its first name
-
-
-def check_top_level(config: DictConfig) -> None:
-    """Refuse top-level options that nothing reads.
-
-    An experiment may bring helper values of its own: a key that another value of the config refers
-    to by interpolation is known.
-
-    Raises:
-        ValueError: for keys that are neither in conf/train.yaml nor referred to.
-    """
-    problems = list(unknown_top_level(config))
-    if problems:
-        raise ValueError("\n\n".join(problems))
 
 
 def unknown_top_level(config: DictConfig) -> Iterator[str]:

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-
 from optlab.files import whole_file
+from optlab.training.identity import resolve_path
 
 RECORD_FORMAT = 1
 COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
@@ -30,6 +28,10 @@ PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchm
 
 class ConfigError(ValueError):
     """A config that contradicts itself. It is reported and not recorded: nothing was started."""
+
+
+class RunLocked(ValueError):
+    """Another process is training the run, and will record it."""
 
 
 def write_record(run_dir: Path, record: dict[str, Any]) -> None:
@@ -130,22 +132,6 @@ def marked_with(outputs: Path, command_id: str) -> list[Path]:
     return [each.parent for each in marks if command_id in each.read_text().split()]
 
 
-def command(overrides: list[str]) -> str:
-    """The command that repeats one run by itself, also if it was a run of an experiment's sweep."""
-    in_sweep = any(override.startswith("experiment=") for override in overrides)
-    mode = ["hydra.mode=RUN"] if in_sweep else []  # an experiment may set MULTIRUN
-    return f"python train.py {shlex.join([*_config_dir(), *overrides, *mode])}".strip()
-
-
-def _config_dir() -> list[str]:
-    """`--config-dir PATH` where the command had one."""
-    if not HydraConfig.initialized():
-        return []
-    sources = HydraConfig.get().runtime.config_sources
-    paths = [source.path for source in sources if source.provider == "command-line"]
-    return ["--config-dir", paths[0]] if paths else []
-
-
 def targets(config: Any) -> Iterator[str]:
     """Every `_target_` in nested dicts and lists."""
     if isinstance(config, dict):
@@ -166,8 +152,8 @@ def versions(config: dict[str, Any] | None = None) -> dict[str, str]:
         config: a run's identity; the packages that its `_target_`s come from are included.
     """
     found = {"python": platform.python_version()}
-    modules = {target.partition(".")[0] for target in targets(config)}
-    by_module = packages_distributions() if modules else {}
+    modules = {target.partition(".")[0] for target in targets(config)} - set(PACKAGES)
+    by_module = packages_distributions() if modules else {}  # it reads all installed packages
     used = {package for module in modules for package in by_module.get(module, ())}
     for package in [*PACKAGES, *sorted(used - set(PACKAGES))]:
         try:
@@ -179,7 +165,7 @@ def versions(config: dict[str, Any] | None = None) -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit of the checkout that ran, `-dirty` where it was changed; None outside of git."""
-    asked = ["git", "-C", str(Path(sys.argv[0]).absolute().parent)]
+    asked = ["git", "-C", str(resolve_path(sys.argv[0]).absolute().parent)]
     try:
         commit = subprocess.run(
             [*asked, "describe", "--always", "--dirty", "--abbrev=12", "--match="],

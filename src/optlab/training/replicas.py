@@ -35,6 +35,7 @@ from optlab.training.csv_metrics import CSVMetrics, Diverged
 from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
+from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.run import (
     clear,
@@ -50,7 +51,7 @@ from optlab.training.validate import on_cuda
 
 
 def run_replicas(config: DictConfig) -> list[dict[str, Any]]:
-    """Train the replicas of a config that have no result yet; return their records."""
+    """Train the replicas of a config that have no result yet; return the records of all."""
     with ExitStack() as locks:
         for replica in replicas(config):
             if to_train(replica, run_dir(replica)):
@@ -60,8 +61,15 @@ def run_replicas(config: DictConfig) -> list[dict[str, Any]]:
         for replica in configs:
             clear(replica, run_dir(replica))
         if len(configs) > 1:
-            return train_replicas(configs)
-        return [train(each, run_dir(each)) for each in configs]
+            trained = train_replicas(configs)
+        else:
+            trained = [train(each, run_dir(each)) for each in configs]
+        found = {record["seed"]: record for record in trained}
+        for replica in replicas(config):
+            done = records.read_record(run_dir(replica))
+            if replica.seed not in found and done is not None:
+                found[replica.seed] = done
+        return [found[seed] for seed in sorted(found)]
 
 
 def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
@@ -81,6 +89,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
     seeds = zlib.crc32(repr(datamodule.seeds).encode())
     resume = ResumeCheckpoint(folders[0], origin, f"{len(configs)}-replicas-{seeds:08x}")
     checkpoint = resume_point(resume.path, config, datamodule.checksum)
+    check_resumes(config.optimizer, checkpoint)
     clock = TrainingClock()
     shared = SharedFate(len(configs))
     csvs = [
@@ -119,9 +128,9 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
         )
     for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
         if record["status"] == "finished" and trainer.is_global_zero:
-            _test(
-                record, index, trainer, module, datamodule, folder, loggers[index], configs[index]
-            )
+            _test(record, index, trainer, module, datamodule, folder, loggers[index])
+        if trainer.is_global_zero:
+            describe.log_hyperparameters(list(loggers[index]), configs[index], record)
     for record, folder in zip(new, folders, strict=True):  # together: killed before, they resume
         finish(record, folder, start_s, trainer)
     return new
@@ -135,7 +144,6 @@ def _test(
     datamodule: Any,
     folder: Path,
     loggers: Sequence[Any],
-    config: DictConfig,
 ) -> None:
     """Test one replica at its last and at its best weights, as a network of its own."""
     device = trainer.strategy.root_device
@@ -161,7 +169,6 @@ def _test(
             record[split][weights] = {name: found[name].item() for name in ("loss", "accuracy")}
     record["confusion_matrix"] = results.results["confusion"].tolist()
     show(record, trainer, net, datamodule, results, folder, loggers)
-    describe.log_hyperparameters(list(loggers), config, record)
 
 
 def _replica_facts(net: "StackedNet") -> dict[str, Any]:

@@ -13,6 +13,7 @@ import lightning as L
 import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
@@ -28,7 +29,8 @@ from optlab.training.evaluate import (
     evaluate,
     write_classification_report,
 )
-from optlab.training.identity import run_dir
+from optlab.training.identity import resolve_path, run_dir
+from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.validate import on_cuda, validate_config
 
@@ -44,7 +46,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     rerun=true.
 
     Returns:
-        The records of what was trained: one, none if it was finished, or one a replica.
+        The record of the run, or one of each replica in the order of their seeds.
 
     Raises:
         ValueError: for a config that contradicts itself, or data that is missing.
@@ -56,10 +58,11 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
         return run_replicas(config)
     folder = run_dir(config)
     with only_process_in(folder):
-        if not to_train(config, folder):
-            return []
-        clear(config, folder)
-        return [train(config, folder)]
+        record = records.read_record(folder)
+        if record is None or to_train(config, folder):
+            clear(config, folder)
+            record = train(config, folder)
+        return [record]
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -69,11 +72,13 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     prepare_process(config.num_threads, on_cuda=on_cuda(config))
     datamodule = build.build_data(config)
     net = build.build_net(config, datamodule)
+    build.use_cached_features(net, datamodule)
     module = build.build_module(config, net, datamodule)
     net = module if net is None else net
     checksum = getattr(datamodule, "checksum", None)
     resume = ResumeCheckpoint(folder, {"own_code": code, "dataset_checksum": checksum})
     checkpoint = resume_point(resume.path, config, checksum)
+    check_resumes(config.optimizer, checkpoint)
     clock, results = TrainingClock(), TestResults(datamodule.num_classes)
     must_continue = checkpoint is not None or config.ckpt_path is None
     csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
@@ -84,7 +89,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         callbacks = [each for each in callbacks if each not in searches]
     trainer = build.build_trainer(config, callbacks, build.build_loggers(config))
 
-    reason = fit(trainer, module, datamodule, checkpoint or config.ckpt_path)
+    start = resolve_path(config.ckpt_path) if config.ckpt_path else None
+    reason = fit(trainer, module, datamodule, checkpoint or start)
     if checkpoint is not None and not csv.has_started:  # killed after its last epoch
         if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
             resume.path.unlink()  # its average is put in place at the end of a training only
@@ -105,7 +111,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         test(config, record, trainer, module, datamodule, results, folder)
         if trainer.is_global_zero:
             show(record, trainer, net, datamodule, results, folder)
-            describe.log_hyperparameters(trainer.loggers, config, record)
+    if trainer.is_global_zero:
+        describe.log_hyperparameters(trainer.loggers, config, record)
     finish(record, folder, start_s, trainer)
     return record
 
@@ -114,6 +121,9 @@ def fit(
     trainer: L.Trainer, module: L.LightningModule, datamodule: Any, checkpoint: Path | str | None
 ) -> str | None:
     """Train to the end; return why the run diverged, or None."""
+    # Lightning converts the weights only after it has restored them and callbacks have copied them
+    if isinstance(trainer.precision_plugin, DoublePrecision | HalfPrecision):
+        trainer.precision_plugin.convert_module(module)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except Diverged as divergence:
@@ -279,7 +289,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system frees if the process dies.
 
     Raises:
-        ValueError: if another process is training there.
+        RunLocked: if another process is training there.
     """
     if not records.is_main_process():
         yield
@@ -289,7 +299,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=LOCK_TIMEOUT_S)
     except Timeout:
-        raise ValueError(
+        raise records.RunLocked(
             f"another process is training {folder}.\n\n"
             "hint: wait until it ends; the same command then finds its result"
         ) from None

@@ -4,8 +4,10 @@ Must not import torch, so that a typo is answered at once.
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,38 +42,38 @@ def explain_overrides(arguments: list[str], conf_dir: Path | None = None) -> str
     if any(argument.startswith(OTHER_SOURCES) for argument in arguments):
         return None  # options may come from there as well
     conf_dir = conf_dir or Path(sys.argv[0]).resolve().parent / "conf"
-    overrides = []
-    for argument in arguments:
-        if argument.startswith("-") or "=" not in argument:
-            continue
-        try:
-            overrides.append(OverridesParser.create().parse_override(argument))
-        except HydraException:
-            return None  # Hydra's own message shows where parsing stopped
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir), version_base="1.3"):
         try:
-            problems = _wrong_options(overrides) or _wrong_keys(overrides)
+            overrides = _parsed(each for each in arguments if re.match("~|[^-].*=", each))
+            problems = _wrong_choices(overrides) or _wrong_keys(overrides)
         except (HydraException, ValueError):
-            return None  # the config files themselves do not compose
+            return None  # Hydra's own message shows where parsing or composing stopped
     return "\n\n".join(problems) or None
 
 
-def _wrong_options(overrides: list[Override]) -> list[str]:
+def _parsed(overrides: Iterable[str]) -> list[Override]:
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    return parser.parse_overrides(list(overrides))
+
+
+def _wrong_choices(overrides: list[Override]) -> list[str]:
     problems = []
     for override in overrides:
-        options = _options(override.key_or_group)
-        if not options or override.is_delete():
+        known = _options(override.key_or_group)
+        if not known or override.is_delete():
             continue
-        for choice in _values(override):
-            if choice not in options and choice != "null":
+        # Several choices of one group at once are a list
+        names = [name for value in _values(override) for name in value.strip("[]").split(",")]
+        for choice in (name.strip(" '\"") for name in names):
+            if choice not in known and choice != "null":
                 extra = EXTRAS.get(f"{override.key_or_group}={choice}")
                 problems.append(
                     f"unknown choice {override.key_or_group}={choice}"
                     + (
                         f'\nhint: it comes with pip install -e ".[{extra}]"'
                         if extra
-                        else _hint(choice, options, f"{override.key_or_group}=")
+                        else _hint(choice, known, f"{override.key_or_group}=")
                     )
                 )
     return problems
@@ -79,22 +81,71 @@ def _wrong_options(overrides: list[Override]) -> list[str]:
 
 def _wrong_keys(overrides: list[Override]) -> list[str]:
     """Keys that the config composed from the chosen groups does not have."""
-    chosen = [
-        f"{override.key_or_group}={_first(override)}"
+    choices = {
+        override.key_or_group: _values(override)
         for override in overrides
         if _options(override.key_or_group) and not override.is_delete()
-    ]
-    config = compose("train", overrides=chosen, return_hydra_config=True)
+    }
+    config = compose("train", overrides=_first(choices), return_hydra_config=True)
+    sweeps = _sweeps(choices, config)
     problems = []
     for override in overrides:
-        if _options(override.key_or_group) or override.is_add() or override.is_force_add():
+        key = override.key_or_group
+        if _options(key) or override.is_force_add() or (override.is_delete() and key in _groups()):
             continue
-        if override.is_delete() and override.key_or_group in _groups():
-            continue
-        problem = _wrong_key(config, override.key_or_group, _first(override))
+        problem = _wrong_in_some(override, sweeps)
+        # No `+` helps below a sweeper or launcher, which take what they are made for
+        is_free = override.is_add() and not re.match(r"hydra\.(sweeper|launcher)\.(?!params)", key)
+        if problem is None and not is_free:
+            problem = _wrong_key(config, key, _values(override)[0])
         if problem is not None:
             problems.append(problem)
     return problems
+
+
+def _sweeps(choices: dict[str, list[str]], config: DictConfig) -> list[dict[str, DictConfig]]:
+    """The configs of the choices of each swept group, and of the rows of a table, by name.
+
+    All other groups have their first choice. An experiment may bring sweeps of its own.
+    """
+    sweeper = config.hydra.sweeper
+    params = [f"{option}={values}" for option, values in (sweeper.get("params") or {}).items()]
+    brought = [each for each in _parsed(params) if _options(each.key_or_group)]
+    choices = {**{each.key_or_group: _values(each) for each in brought}, **choices}
+    rows = (sweeper.get("rows") or {}).items()
+    alternatives = [
+        {f"{group}={choice}": _first({**choices, group: [choice]}) for choice in choices[group]}
+        for group in choices
+        if len(choices[group]) > 1
+    ]
+    found = []
+    for named in [*alternatives, {f"row {name}": [*row, *_first(choices)] for name, row in rows}]:
+        configs = {}
+        for name, overrides in named.items():
+            with suppress(HydraException):  # a row may contradict the choices
+                configs[name] = compose("train", overrides=overrides)
+        found.append(configs)
+    return found
+
+
+def _first(choices: dict[str, list[str]]) -> list[str]:
+    """The overrides for the first choice of each group."""
+    return [f"{group}={values[0]}" for group, values in choices.items()]
+
+
+def _wrong_in_some(override: Override, sweeps: list[dict[str, DictConfig]]) -> str | None:
+    """The message for an option that only some choices of a sweep have."""
+    key, value = override.key_or_group, _values(override)[0]
+    for configs in sweeps:
+        having = [name for name, each in configs.items() if not _wrong_key(each, key, value)]
+        lacking = [name for name in configs if name not in having]
+        if having and lacking:
+            return (
+                f"{key} is an option of {', '.join(having)}, but not of {', '.join(lacking)}\n"
+                f"hint: give {', '.join(lacking)} a command of its own, without {key}; the report "
+                "has all runs of a study, whichever command they come from"
+            )
+    return None
 
 
 def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
@@ -120,8 +171,8 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
                 addable = {*trainer_flags()} - {*known} - {*SET_ELSEWHERE}
                 also = [f"+trainer.{flag}" for flag in addable]
             typed = f"{path}{part}"
-            old = nearest(typed, RENAMED, cutoff=0.8)
-            if old:
+            old = nearest(typed, [*RENAMED, *options], cutoff=0.8)
+            if old in RENAMED:
                 return f"unknown option {key}\nhint: {old} is an old name; write {RENAMED[old]}"
             return f"unknown option {key}" + _hint(typed, options, also=also)
         path += f"{part}."
@@ -151,17 +202,8 @@ def _groups() -> list[str]:
     return [group for group in loader.list_groups("") if group not in ("hydra", "search_space")]
 
 
-def _first(override: Override) -> str:
-    """The value of an override, or the first one of a sweep, as it would be typed."""
-    if override.is_sweep_override():
-        return _values(override)[0]
-    return str(override.input_line).partition("=")[2]
-
-
 def _values(override: Override) -> list[str]:
+    """The value of an override, or each one of a sweep, as it would be typed."""
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
-    value = override.value()
-    if isinstance(value, list):  # several choices of one group at once
-        return [str(choice) for choice in value]
-    return [str(override.get_value_element_as_str())]
+    return [str(override.input_line).partition("=")[2]]

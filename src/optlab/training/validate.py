@@ -9,7 +9,6 @@ import inspect
 import logging
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,14 +18,19 @@ from torch import nn
 
 from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
-from optlab.training.identity import OWN_DATA, WATCHING_FROM
+from optlab.training.identity import OWN_DATA, WATCHING_FROM, resolve_path
 from optlab.training.instantiate import instantiate_partial
-from optlab.training.option_names import SET_ELSEWHERE, unknown, unknown_top_level
+from optlab.training.option_names import unknown_top_level
+from optlab.training.option_values import wrong_options, wrong_top_level
 from optlab.training.record import ConfigError
 
 OWN_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
-LABELED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is a label
+BEST = {  # what callbacks.best has for its file to hold the weights that the record calls best
+    **{"dirpath": "${run_dir}/checkpoints", "filename": "best"},
+    **{"save_top_k": 1, "enable_version_counter": False},
+    **dict.fromkeys(("every_n_epochs", "every_n_train_steps", "train_time_interval")),
+}
 HALF = ("16-mixed", "16", 16)  # precisions that Lightning replaces on a CPU
 # Update rules that look beyond the single weight mix up replicas, which share one stacked tensor.
 NOT_ELEMENTWISE = {
@@ -44,8 +48,8 @@ def validate_config(config: DictConfig) -> None:
     """
     problems = [
         *unknown_top_level(config),
-        *_unknown_options(config),
-        *_ranges(config),
+        *wrong_top_level(config),
+        *wrong_options(config),
         *_trainer_limits(config),
         *_checkpoint(config),
         *_finder(config),
@@ -54,7 +58,12 @@ def validate_config(config: DictConfig) -> None:
         *_replica_limits(config),
         *_device_limits(config),
         *_numpy_limits(config),
-    ] or [*_refused_values(config), *_refused_parts(config), *_refused_trainer(config)]
+    ] or [
+        *_refused_values(config),
+        *_refused_parts(config),
+        *_refused_callbacks(config),
+        *_refused_trainer(config),
+    ]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -76,144 +85,42 @@ def uses_cuda_graphs(config: DictConfig) -> bool:
     return bool(config.cuda_graphs) and on_cuda(config) and not uses_ddp(config)
 
 
-def _unknown_options(config: DictConfig) -> Iterator[str]:
-    """Options that the class or function they are meant for does not take."""
-    for group in ("trainer", "module", *LABELED):
-        node = config.get(group)
-        if isinstance(node, DictConfig):
-            yield from _unknown_below(group, node, {"name"} if group in LABELED else set())
-    for group in ("callbacks", "logger"):
-        node = config.get(group)
-        for name, entry in node.items() if isinstance(node, DictConfig) else ():
-            path = f"{group}.{name!s}"
-            if isinstance(entry, DictConfig) and "_target_" in entry:
-                yield from _unknown_below(path, entry, set())
-            elif entry is not None and path in _MEANT_AS_SWITCH:
-                yield f"{path} is {_shown(entry)}; write {_MEANT_AS_SWITCH[path]}"
-            elif entry is not None:
-                others = [str(other) for other in node if other != name]
-                yield (
-                    unknown(f"{group}.", str(name), others)
-                    + f" (an entry of {group} is null or has a _target_)"
-                )
-
-
-_MEANT_AS_SWITCH = {
-    "callbacks.early_stopping": "callbacks=early_stopping, or null to switch it off",
-    "callbacks.histograms": "callbacks=full, or null to switch it off",
-    "callbacks.figures": "callbacks=default, or null to switch it off",
-    "callbacks.progress": "callbacks=default, or null to switch it off",
-    "callbacks.best": "callbacks=default, or null to switch it off",
-}
-
-
-def _shown(value: Any) -> Any:
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _unknown_below(path: str, node: DictConfig, labels: set[str]) -> Iterator[str]:
-    target = node.get("_target_")
-    for key in map(str, node):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            continue
-        value = node[key]
-        if isinstance(value, DictConfig) and "_target_" in value:
-            yield from _unknown_below(f"{path}.{key}", value, set())
-    if target is None:
-        known = labels
-    else:
-        try:
-            parameters = _parameters(target)
-        except Exception as error:
-            yield f"{path}._target_ is {target}, which cannot be imported: {error}"
-            return
-        if parameters is None:
-            return
-        known = {*parameters, *labels}
-    for key in map(str, node):
-        if path == "trainer" and key in SET_ELSEWHERE:
-            yield f"trainer.{key} is set by OptLab; use {SET_ELSEWHERE[key]}"
-        elif not key.startswith("_") and key not in known:
-            yield unknown(f"{path}.", key, known, owner=str(target or ""))
-
-
-def _parameters(target: str) -> list[str] | None:
-    """Names of what a class or function takes; None if it takes any."""
-    made = get_object(target)
-    parameters = dict(inspect.signature(made).parameters)
-    if target.endswith(".TensorBoardLogger"):  # hands the rest on to torch's writer
-        from torch.utils.tensorboard import SummaryWriter
-
-        del parameters["kwargs"]
-        parameters |= inspect.signature(SummaryWriter).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return list(parameters)
-
-
-def _ranges(config: DictConfig) -> Iterator[str]:
-    trainer, module = config.trainer, config.get("module") or {}
-    positive = {
-        "lr_multiplier": config.lr_multiplier,
-        "optimizer.lr": (config.get("optimizer") or {}).get("lr"),
-        "trainer.gradient_clip_val": trainer.get("gradient_clip_val"),
-    }
-    for option, value in positive.items():
-        if value is not None and not (_is_number(value) and 0 < value < float("inf")):
-            yield f"{option} is {value}; it must be a finite number > 0"
-    counts = {
-        "trainer.max_epochs": trainer.get("max_epochs", 1),
-        "trainer.accumulate_grad_batches": trainer.get("accumulate_grad_batches", 1),
-        "num_threads": config.num_threads,
-        "num_replicas": config.num_replicas,
-    }
-    for option, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            yield f"{option} is {value}; it must be a whole number >= 1"
-    max_steps = trainer.get("max_steps", -1)
-    if not (isinstance(max_steps, int) and (max_steps == -1 or max_steps >= 1)):
-        yield f"trainer.max_steps is {max_steps}; allowed: >= 1, or -1 for no bound"
-    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
-        yield f"seed is {config.seed}; it must be a whole number >= 0"
-    switches = {
-        option: config[option]
-        for option in ("channels_last", "compile", "cuda_graphs", "lean_loop")
-    }
-    if module.get("_target_") == OWN_MODULE:
-        switches["module.decay_norm_and_bias"] = module.get("decay_norm_and_bias", True)
-        smoothing = module.get("label_smoothing", 0.0)
-        if not (_is_number(smoothing) and 0 <= smoothing < 1):
-            yield f"module.label_smoothing is {smoothing}; it must be a number in [0, 1)"
-    for option, value in switches.items():
-        if not isinstance(value, bool):
-            yield f"{option} is {value}; allowed: false, true"
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _trainer_limits(config: DictConfig) -> Iterator[str]:
     """Values that lightning.Trainer takes, or silently replaces, and a run cannot work with."""
-    from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
 
     trainer = config.trainer
-    for option, allowed in (
-        ("accelerator", ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]),
-        ("strategy", ["auto", *StrategyRegistry.available_strategies()]),
-    ):
-        value = trainer.get(option, "auto")
-        if isinstance(value, str) and value not in allowed:
-            yield f"trainer.{option} is {value}; allowed: {', '.join(allowed)}"
-    validation = trainer.get("limit_val_batches")
-    if validation is not None and validation == 0:
-        yield "trainer.limit_val_batches is 0; the best weights are chosen by validation: use 1"
-    every = trainer.get("check_val_every_n_epoch")
-    if _is_number(every) and _is_number(trainer.get("max_epochs")) and every > trainer.max_epochs:
+    strategies = ["auto", *StrategyRegistry.available_strategies()]
+    if trainer.get("strategy", "auto") not in strategies:
+        yield f"trainer.strategy is {trainer.strategy}; allowed: {', '.join(strategies)}"
+    if trainer.get("fast_dev_run") and config.study != "debug":
+        yield (
+            f"trainer.fast_dev_run is {trainer.fast_dev_run}; its run is no result and would count "
+            f"as one in study={config.study}. Write debug=fast_dev_run"
+        )
+    every, epochs = trainer.get("check_val_every_n_epoch") or 1, trainer.get("max_epochs")
+    if _is_number(every) and _is_number(epochs) and every > epochs > 0:
         yield (
             f"trainer.check_val_every_n_epoch is {every}, more than trainer.max_epochs; the best "
             "weights are chosen by validation"
+        )
+    if every != 1 and _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
+        yield (
+            f"trainer.check_val_every_n_epoch is {every}, but scheduler=plateau looks at the "
+            "validation loss of every epoch; use 1"
+        )
+    for count in ("epochs", "steps"):
+        least, most = trainer.get(f"min_{count}"), trainer.get(f"max_{count}")
+        if _is_number(least) and _is_number(most) and least > most > 0:
+            yield f"trainer.min_{count} is {least}, more than trainer.max_{count}, {most}"
+    if trainer.get("gradient_clip_algorithm") and trainer.get("gradient_clip_val") is None:
+        yield (
+            f"trainer.gradient_clip_algorithm is {trainer.gradient_clip_algorithm}, which has no "
+            "effect without trainer.gradient_clip_val"
         )
     precision = trainer.get("precision")
     if precision in HALF and not (on_cuda(config) or _on_mps(config)):
@@ -224,7 +131,7 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
 
 
 def _checkpoint(config: DictConfig) -> Iterator[str]:
-    if config.ckpt_path is not None and not Path(str(config.ckpt_path)).expanduser().is_file():
+    if config.ckpt_path is not None and not resolve_path(config.ckpt_path).is_file():
         yield f"ckpt_path is {config.ckpt_path}, which is not a file; give a checkpoint of a run"
 
 
@@ -232,8 +139,8 @@ def _finder(config: DictConfig) -> Iterator[str]:
     """A scheduler of torch remembers the learning rate that it was built with."""
     if not _target(config, "scheduler"):
         return
-    for name, entry in (config.get("callbacks") or {}).items():
-        if str((entry or {}).get("_target_")).endswith(".LearningRateFinder"):
+    for name, entry in _callbacks(config):
+        if str(entry.get("_target_")).endswith(".LearningRateFinder"):
             yield (
                 f"callbacks.{name} finds a learning rate that scheduler={config.scheduler.name} "
                 "would overwrite at its first step; find it with scheduler=constant and set "
@@ -250,27 +157,33 @@ def _on_mps(config: DictConfig) -> bool:
 def _monitors(config: DictConfig) -> Iterator[str]:
     """What chooses the best weights or stops the run looks at validation, never at test."""
     own = _is_own_module(config)
-    best = (config.get("callbacks") or {}).get("best") or {}
-    if best and (best.get("filename"), best.get("save_top_k", 1)) != ("best", 1):
-        yield (
-            "callbacks.best keeps one file, checkpoints/best.ckpt, from which the run is tested: "
-            "leave filename and save_top_k as they are, and add another ModelCheckpoint under a "
-            "name of its own"
-        )
-    for name, entry in (config.get("callbacks") or {}).items():
-        kind = (
-            str(entry.get("_target_")).rpartition(".")[2] if isinstance(entry, DictConfig) else ""
-        )
+    for name, entry in _callbacks(config):
+        kind = str(entry.get("_target_")).rpartition(".")[2]
+        if name == "best":
+            written: Any = OmegaConf.to_container(entry, resolve=False)
+            for option, kept in BEST.items():
+                if written.get(option, kept) != kept:
+                    yield (
+                        f"callbacks.best.{option} is {written[option]}; a run is tested from "
+                        f"checkpoints/best.ckpt, its best epoch: leave {option} {kept}, or add "
+                        "another ModelCheckpoint under a name of its own"
+                    )
         if kind not in ("ModelCheckpoint", "EarlyStopping"):
             continue
         path, monitor, mode = f"callbacks.{name}", entry.get("monitor"), entry.get("mode", "min")
-        if monitor is None and name != "best":  # a checkpoint now and then
+        if monitor is None and kind == "ModelCheckpoint" and name != "best":  # now and then
             continue
         if str(monitor).startswith("test") or (own and monitor not in MONITORS):
             allowed = ", ".join(MONITORS) if own else "what your module logs on validation"
             yield f"{path}.monitor is {monitor}; allowed: {allowed} (never test)"
         elif monitor in MONITORS and mode != MONITORS[monitor]:
             yield f"{path}.mode is {mode}; {monitor} is better at its {MONITORS[monitor]}"
+
+
+def _callbacks(config: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    for name, entry in (config.get("callbacks") or {}).items():
+        if isinstance(entry, DictConfig):
+            yield str(name), entry
 
 
 def _is_own_module(config: DictConfig) -> bool:
@@ -284,20 +197,21 @@ def _target(config: DictConfig, group: str) -> str:
 def _optimizer_limits(config: DictConfig) -> Iterator[str]:
     optimizer, trainer = config.get("optimizer") or {}, config.trainer
     target = _target(config, "optimizer")
+    if config.lr_multiplier != 1 and optimizer.get("lr") is None:
+        yield (
+            f"lr_multiplier is {config.lr_multiplier}, but optimizer={_label(config, 'optimizer')} "
+            "has no lr that it would multiply"
+        )
     if _is_own_module(config):
         for group, example in (("optimizer", "adam"), ("model", "mlp")):
             if not _target(config, group):
                 yield f"{group} is null, but {OWN_MODULE} needs one, such as {group}={example}"
-    # What these classes do not check themselves, and then diverge or divide by zero
-    for ending, option, allowed, is_allowed in (
-        (".RMSprop", "alpha", "it must be in [0, 1)", lambda alpha: 0 <= alpha < 1),
-        ("ScheduleFree", "betas", "each must be in (0, 1)", lambda beta: 0 < beta < 1),
-    ):
-        values: Any = optimizer.get(option)
-        numbers = list(values) if OmegaConf.is_list(values) else [values]
-        concerned = ending in target and all(map(_is_number, numbers))
-        if concerned and not all(map(is_allowed, numbers)):
-            yield f"optimizer.{option} is {values}; {allowed}"
+    for switch in ("capturable", "differentiable"):
+        if optimizer.get(switch) is True and not (switch == "capturable" and on_cuda(config)):
+            yield f"optimizer.{switch} is true, with which a run here cannot step; leave it false"
+    sizes: Any = optimizer.get("step_sizes")
+    if OmegaConf.is_list(sizes) and list(sizes) != sorted(sizes):
+        yield f"optimizer.step_sizes is {sizes}; the smallest step comes first"
     if target.endswith(".LBFGS"):
         if trainer.get("accumulate_grad_batches", 1) != 1:
             yield (
@@ -334,8 +248,11 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         )
     if config.trainer.get("gradient_clip_val") is not None:
         yield f"{so} with trainer.gradient_clip_val: the norm would span all replicas"
-    if (config.get("callbacks") or {}).get("early_stopping") is not None:
+    callbacks = config.get("callbacks") or {}
+    if callbacks.get("early_stopping") is not None:
         yield f"{so} with early stopping: replicas would stop at different epochs"
+    if callbacks.get("best") is None:
+        yield f"{so} with callbacks.best=null: replicas are tested from their best weights"
     if _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield f"{so} with scheduler=plateau: replicas would need different learning rates"
     if uses_ddp(config):
@@ -375,13 +292,17 @@ def _device_limits(config: DictConfig) -> Iterator[str]:
     devices = trainer.get("devices", 1)
     if devices in (0, "0") or devices == []:
         yield f"trainer.devices is {devices}; a run needs one or more"
-    elif _several(devices, config) and trainer.get("strategy", "auto") == "auto":
-        yield f"trainer.devices is {devices}; that needs trainer.strategy=ddp (trainer=ddp)"
+    for option in ("devices", "num_nodes"):
+        value = trainer.get(option, 1)
+        if _several(value, config) and trainer.get("strategy", "auto") == "auto":
+            yield f"trainer.{option} is {value}; that needs trainer.strategy=ddp (trainer=ddp)"
     if uses_ddp(config):
         if (config.get("model") or {}).get("unfreeze_epoch") is not None:
             yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
         if _target(config, "optimizer").endswith(".LBFGS"):
             yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
+        if '"' in str(resolve_path(config.outputs)):  # Lightning puts it between two
+            yield f'trainer.strategy=ddp with outputs={config.outputs}: use a path without "'
     if config.cuda_graphs is True and not uses_cuda_graphs(config):
         yield (
             "cuda_graphs=true records what one CUDA device is to do, and this run has none of its "
@@ -405,7 +326,11 @@ def _several(devices: Any, config: DictConfig) -> bool:
 
 
 def _numpy_limits(config: DictConfig) -> Iterator[str]:
-    if (config.get("model") or {}).get("name") == "mlp_numpy":
+    if (config.get("model") or {}).get("name") != "mlp_numpy":
+        return
+    if not _is_own_module(config):
+        yield f"model=mlp_numpy has a module of its own; leave module._target_ {OWN_MODULE}"
+    elif _target(config, "optimizer"):
         from optlab.training.numpy_run import limits
 
         yield from limits(config)
@@ -413,16 +338,22 @@ def _numpy_limits(config: DictConfig) -> Iterator[str]:
 
 def _refused_values(config: DictConfig) -> Iterator[str]:
     """What optimizer and scheduler say about their values; any class may be theirs."""
-    tiny = nn.Linear(1, 1)
+    tiny = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))  # Muon wants a hidden matrix
     made: Any = torch.optim.SGD(tiny.parameters(), lr=1.0)
     if _target(config, "optimizer"):
         try:
             made = instantiate_partial(config.optimizer)(param_groups(tiny))
-            inspect.signature(made.step).bind(lambda: None)
+            inspect.signature(made.step).bind(closure=lambda: None)
         except Exception as error:
             yield _refusal("optimizer", config.optimizer, error)
             return
     if _target(config, "scheduler"):
+        if "lr" not in made.param_groups[0]:
+            yield (
+                f"scheduler={_label(config, 'scheduler')} sets the learning rate, but "
+                f"{config.optimizer._target_} has no lr in its param_groups; use scheduler=constant"
+            )
+            return
         # How many steps an epoch has only the data will tell: nothing is longer than this run
         max_steps = config.trainer.get("max_steps", -1)
         total_steps = max_steps if max_steps > 0 else 10**9
@@ -454,6 +385,16 @@ def _refused_parts(config: DictConfig) -> Iterator[str]:
                 yield str(cause).replace(".\n\nhint: ", "; ")
             else:
                 yield _refusal(group, config[group], cause)
+
+
+def _refused_callbacks(config: DictConfig) -> Iterator[str]:
+    """What Lightning's callbacks and OptLab's say about their arguments."""
+    for name, entry in _callbacks(config):
+        if str(entry.get("_target_")).startswith(WATCHING_FROM):
+            try:
+                instantiate(entry, _convert_="all")
+            except Exception as error:
+                yield f"callbacks.{name} refuses its options: {error.__cause__ or error}"
 
 
 def _refusal(group: str, part: DictConfig, error: BaseException) -> str:

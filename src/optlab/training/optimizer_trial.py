@@ -1,0 +1,214 @@
+"""Take a few steps with a user's optimizer on a small network, before a run begins.
+
+A run gives `step` a closure that makes the gradients. A class that expects something else may train
+another algorithm, and no error says so. What it expects shows in its steps: they change with it.
+"""
+
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from hydra.utils import get_object
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optlab.models import MLP
+from optlab.optim import param_groups
+from optlab.training.checkpoints import refused_part, undo_casts
+from optlab.training.instantiate import instantiate_partial
+
+log = logging.getLogger(__name__)
+
+NUM_STEPS = 12  # some classes do something else at every tenth
+TESTED = ("torch", "optlab", "schedulefree")  # packages whose optimizers the tests train with
+
+
+def is_tested(node: DictConfig | None) -> bool:
+    """Whether the class of an optimizer is known to train as it should."""
+    target = "" if node is None else str(node.get("_target_"))
+    return target.partition(".")[0] in TESTED
+
+
+def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> None:
+    """Refuse an optimizer that a run would use in another way than its class expects.
+
+    Raises:
+        ValueError: naming what the class expects.
+    """
+    if node is None or node.get("_target_") is None or is_tested(node):
+        return
+    for option in swallowed_options(node):
+        raise ValueError(
+            f"{node._target_} takes any option, but reads no {option}: optimizer.{option} would "
+            "have no effect.\n\nhint: see the class for the names of its options"
+        )
+    if not module.automatic_optimization or is_overridden("optimizer_step", module):
+        return  # the module calls the optimizer in its own way
+    make_optimizer = instantiate_partial(node)
+    usual = take_steps(make_optimizer)
+    ready = take_steps(make_optimizer, ready_gradients=True)
+    with_graph = take_steps(make_optimizer, create_graph=True)
+    uses_ready = ready.error is None and not ready.equals(usual)
+    uses_graph = with_graph.error is None and not with_graph.equals(usual)
+    differs = usual.error is None and (uses_ready or uses_graph)
+    if differs and not take_steps(make_optimizer).equals(usual):
+        uses_ready = uses_graph = False  # no seed repeats its steps, which cannot be compared
+    if uses_ready:
+        raise ValueError(
+            f"{node._target_} uses gradients before it calls its closure, which makes them. They "
+            "would be those of the batch before, and another algorithm would be trained.\n\n"
+            "hint: step(self, closure) has to call closure() first; docs/extending.md shows how to "
+            "inherit that from a class that does not"
+        )
+    if uses_graph and not is_overridden("backward", module):
+        raise ValueError(
+            f"{node._target_} differentiates the gradients, which needs "
+            "loss.backward(create_graph=True). A run calls loss.backward().\n\n"
+            "hint: choose a LightningModule with a backward(self, loss) that creates the graph; "
+            "docs/extending.md shows one"
+        )
+    if refused := refused_part(usual.state, "state_dict()"):
+        raise ValueError(
+            f"{node._target_}: {refused}, which a checkpoint cannot hold, so an interrupted run "
+            "could not resume.\n\nhint: keep tensors, numbers, text, lists and dicts in self.state "
+            "and in the groups; float(x) makes a number of a NumPy scalar"
+        )
+
+
+def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
+    """Refuse to resume with an optimizer that continues with other steps when saved and loaded.
+
+    Args:
+        node: the optimizer of the config.
+        checkpoint: what the run resumes from; None only warns that it could not be resumed.
+
+    Raises:
+        ValueError: if there is a checkpoint.
+    """
+    if node is None or node.get("_target_") is None or is_tested(node):
+        return
+    make_optimizer = instantiate_partial(node)
+    usual = take_steps(make_optimizer)
+    if usual.error is not None or usual.equals(take_steps(make_optimizer, resumes=True)):
+        return
+    problem = f"{node._target_} leaves a part of its state out of state_dict()"
+    if checkpoint is not None:
+        raise ValueError(
+            f"{problem}, so the run cannot resume from {checkpoint} with the same numbers.\n\n"
+            "hint: rerun=true starts this run again from the beginning"
+        )
+    log.warning("%s: if this run is interrupted, it cannot resume", problem)
+
+
+def swallowed_options(node: DictConfig) -> list[str]:
+    """Return the options that a class with `**kwargs` accepts and never reads."""
+    made = get_object(node._target_)
+    is_class = inspect.isclass(made)
+    classes = (
+        [each for each in made.__mro__ if each not in (Optimizer, object)] if is_class else [made]
+    )
+    known = {"name"}
+    for each in classes:
+        known |= inspect.signature(vars(each).get("__init__", each)).parameters.keys()
+    options = [key for key in map(str, node) if key not in known and key[0] != "_"]
+    try:
+        source = "".join(map(inspect.getsource, classes if options else ()))
+    except OSError:  # nobody can tell what a compiled class reads
+        return []
+    unread = [key for key in options if not re.search(rf"""['"]{re.escape(key)}['"]""", source)]
+    if not unread:
+        return []
+    try:
+        instantiate_partial(node, option_of_no_class=0)(param_groups(_net()))
+    except Exception:  # what the class does not know it hands on to one that refuses it
+        return []
+    return unread
+
+
+@dataclass
+class Outcome:
+    """What some steps ended with."""
+
+    weights: Tensor | None = None  # all of them; None after an error
+    state: dict[str, Any] | None = None  # of the optimizer
+    error: Exception | None = None
+
+    def equals(self, other: "Outcome") -> bool:
+        if self.weights is None or other.weights is None:
+            return False
+        return torch.equal(self.weights.nan_to_num(), other.weights.nan_to_num())
+
+
+def take_steps(
+    make_optimizer: Callable[..., Optimizer],
+    *,
+    ready_gradients: bool = False,
+    create_graph: bool = False,
+    resumes: bool = False,
+) -> Outcome:
+    """Train on random batches, as a run does.
+
+    Args:
+        make_optimizer: called with parameter groups.
+        ready_gradients: whether the gradients of a batch are there when `step` begins. Otherwise
+            those of the batch before are, as in a run.
+        create_graph: whether gradients can be differentiated.
+        resumes: whether a new optimizer takes over the state after half of the steps.
+    """
+    outcome = Outcome()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        net = _net()
+        optimizer = make_optimizer(param_groups(net))
+
+        def closure(images: Tensor, labels: Tensor) -> Tensor:
+            with torch.enable_grad():
+                loss = F.cross_entropy(net(images), labels)
+                optimizer.zero_grad()
+                loss.backward(create_graph=create_graph)
+            return loss.detach()
+
+        try:
+            for index in range(NUM_STEPS):
+                batch = torch.randn(8, 1, 4, 4), torch.randint(3, (8,))
+                if index == NUM_STEPS // 2:  # as at the end of an epoch
+                    _switch(optimizer, "eval")
+                    if resumes:
+                        saved = optimizer.state_dict()
+                        optimizer = make_optimizer(param_groups(net))
+                        optimizer.load_state_dict(saved)
+                        undo_casts(optimizer, saved)
+                        net.zero_grad()
+                    torch.manual_seed(1)
+                _switch(optimizer, "train")
+                if ready_gradients:
+                    closure(*batch)
+                optimizer.step(closure=partial(closure, *batch))  # type: ignore[arg-type]
+            outcome.state = optimizer.state_dict()
+        except Exception as error:  # whatever a class may raise
+            outcome.error = error
+            return outcome
+    outcome.weights = torch.cat([each.detach().flatten() for each in net.parameters()])
+    return outcome
+
+
+def _net() -> MLP:
+    """A network with hidden matrices."""
+    return MLP(1, 4, 3, hidden_sizes=[12, 8])
+
+
+def _switch(optimizer: Optimizer, mode: str) -> None:
+    if callable(switch := getattr(optimizer, mode, None)):
+        switch()

@@ -1,0 +1,290 @@
+"""Which values an option may have: the types of signatures, and one table of ranges.
+
+Must not import torch: a wrong value is refused before anything heavy is imported.
+"""
+
+import inspect
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from optlab.training.identity import OWN_DATA
+from optlab.training.option_names import SET_ELSEWHERE, unknown, unknown_top_level
+
+# Options that no signature describes
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("seed", "num_replicas", "num_threads"), int),
+    "lr_multiplier": float,
+    **dict.fromkeys(
+        ("channels_last", "compile", "cuda_graphs", "lean_loop", "rerun", "plan"), bool
+    ),
+    **dict.fromkeys(("study", "run_name", "outputs"), str | float),  # 2024 is a name as well
+    "title": str | float | None,
+    "ckpt_path": str | None,
+    "on_error": Literal["continue", "stop"],
+    "published": dict | None,
+    "targets": dict | None,
+}
+# Ranges of numbers and of the numbers in lists. Where classes differ, `Class.argument` wins.
+RANGES = {
+    option: within
+    for within, options in {
+        "> 0": """lr_multiplier optimizer.lr optimizer.eps optimizer.step_sizes
+            trainer.gradient_clip_val trainer.val_check_interval trainer.limit_train_batches
+            trainer.limit_val_batches trainer.limit_test_batches TensorBoardLogger.flush_secs
+            hydra.launcher.memory_per_run_gib""",
+        ">= 0": """seed data.seed optimizer.weight_decay optimizer.lr_decay optimizer.lambd
+            optimizer.initial_accumulator_value optimizer.momentum_decay optimizer.t0 optimizer.r
+            optimizer.weight_lr_power optimizer.warmup_steps optimizer.adamw_lr_ratio
+            optimizer.tolerance_grad optimizer.tolerance_change EarlyStopping.patience
+            EarlyStopping.min_delta trainer.reload_dataloaders_every_n_epochs
+            hydra.sweeper.tuning_seed""",
+        ">= 1": """num_replicas optimizer.max_iter optimizer.max_eval optimizer.history_size
+            optimizer.num_iterations optimizer.d trainer.max_epochs trainer.min_epochs
+            trainer.min_steps trainer.num_nodes trainer.accumulate_grad_batches
+            trainer.log_every_n_steps trainer.check_val_every_n_epoch hydra.sweeper.seeds
+            hydra.sweeper.max_batch_size hydra.launcher.num_processes""",
+        ">= 2": "hydra.sweeper.trials",
+        ">= 1, or -1": "trainer.max_steps",
+        ">= 0, or -1": "trainer.num_sanity_val_steps",
+        "<= 0": "optimizer.beta2_decay",
+        "in [0, 1)": """optimizer.betas optimizer.momentum optimizer.rho RMSprop.alpha
+            module.label_smoothing""",
+        "in (0, 1)": "AdamWScheduleFree.betas",
+        "in [0, 1]": "optimizer.dampening ASGD.alpha",
+        "in [1, 1024]": "num_threads",  # far more end the process, without a word
+    }.items()
+    for option in options.split()
+}
+LABELED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is a label
+OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+# Packages whose types and ranges hold; of another's classes, only what OptLab computes with
+CHECKED = ("torch.", "lightning.", "schedulefree.", "optlab.")
+OF_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
+CHOICE_WITH = {
+    **{"callbacks.early_stopping": "early_stopping", "callbacks.histograms": "full"},
+    **dict.fromkeys(("callbacks.best", "callbacks.figures", "callbacks.progress"), "default"),
+}
+WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "": operator.eq}
+
+
+def check_top_level(config: DictConfig) -> None:
+    """Refuse top-level options that nothing reads, and wrong values of the others.
+
+    An experiment may bring helper values of its own: a key that another value of the config refers
+    to by interpolation is known.
+
+    Raises:
+        ValueError: for keys that are neither in conf/train.yaml nor referred to, for options that
+            are missing, and for values of another type or out of their range.
+    """
+    problems = [*unknown_top_level(config), *wrong_top_level(config)]
+    if problems:
+        raise ValueError("\n\n".join(problems))
+
+
+def wrong_top_level(config: DictConfig) -> Iterator[str]:
+    """One message for each top-level option that is missing or has a wrong value."""
+    for group, choice in (("data", "digits"), ("trainer", "cpu"), ("module", "classifier")):
+        if config.get(group) is None:
+            yield f"{group} is null, but a run needs one, such as {group}={choice}"
+    options = set(config)  # `in config` would resolve run_dir, which asks for this check again
+    if "run_dir" in options and not OmegaConf.is_interpolation(config, "run_dir"):
+        yield f"run_dir is {config.run_dir}; it follows from the config: set outputs or study"
+    for flag in ("accelerator", "strategy", "max_epochs", "max_steps"):
+        if flag not in (config.get("trainer") or (flag,)):
+            yield f"trainer.{flag} is missing; leave it in the config"
+    for option, hint in TYPES.items():
+        if option not in options:
+            yield f"{option} is missing; leave it in the config"
+        elif problem := misfit(option, config[option], hint, RANGES.get(option)):
+            yield problem
+
+
+def wrong_options(config: DictConfig) -> Iterator[str]:
+    """Options that their class does not take, and values that are not of the class's types."""
+    for group in ("trainer", "module", *LABELED):
+        node = config.get(group)
+        if isinstance(node, DictConfig):
+            yield from _wrong_below(group, node)
+    augment = (config.get("data") or {}).get("augment")
+    if isinstance(augment, DictConfig) and config.data.get("_target_") == OWN_DATA:
+        yield from _wrong_below("data.augment", augment, "optlab.data.augment.Augmentation")
+    for group in ("callbacks", "logger"):
+        node = config.get(group)
+        for name, entry in node.items() if isinstance(node, DictConfig) else ():
+            path = f"{group}.{name!s}"
+            if isinstance(entry, DictConfig) and "_target_" in entry:
+                yield from _wrong_below(path, entry)
+            elif path in CHOICE_WITH and entry is not None:
+                choice = f"callbacks={CHOICE_WITH[path]}"
+                yield f"{path} is {entry!s}; write {choice}, or null to switch it off"
+            elif entry is not None:
+                others = [str(other) for other in node if other != name]
+                message = unknown(f"{group}.", str(name), others)
+                yield f"{message} (an entry of {group} is null or has a _target_)"
+
+
+def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iterator[str]:
+    target = node.get("_target_", target)
+    labels = {"name"} if path in LABELED else set()
+    parameters: dict[str, inspect.Parameter] = {}
+    if target is not None:
+        try:
+            parameters = _parameters(target)
+        except Exception as error:
+            yield f"{path}._target_ is {target}, which cannot be imported: {error}"
+            return
+    for name, p in parameters.items() if path.startswith(("callbacks.", "logger.")) else ():
+        is_optional = p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        if not is_optional and name not in node:
+            yield f"{path}.{name} is missing, which {target} needs"
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    owner = str(target).rpartition(".")[2]
+    for key in map(str, node):
+        option = f"{path}.{key}"
+        is_open = OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)
+        value = None if is_open else node[key]  # ???, or that of another option
+        if path == "trainer" and key in SET_ELSEWHERE:
+            yield f"{option} is set by OptLab; use {SET_ELSEWHERE[key]}"
+        elif key.startswith("_"):
+            if key not in OF_HYDRA:
+                yield unknown(f"{path}.", key, OF_HYDRA)
+        elif isinstance(value, DictConfig) and "_target_" in value:
+            yield from _wrong_below(option, value)
+        elif key in parameters and not is_open:
+            hint, within = (
+                parameters[key].annotation,
+                RANGES.get(f"{owner}.{key}", RANGES.get(option)),
+            )
+            if not str(target).startswith(CHECKED):
+                hint, within = Any, within if option in OF_EVERY_CLASS else None
+            elif hint is inspect.Parameter.empty:  # as of torch's writer of TensorBoard files
+                hint = float if within else Any
+            if problem := misfit(option, value, hint, within):
+                yield problem
+        elif key not in {*parameters, *labels} and not takes_any:
+            yield unknown(f"{path}.", key, {*parameters, *labels}, owner=str(target or ""))
+
+
+def _parameters(target: str) -> dict[str, inspect.Parameter]:
+    """What a class or function takes, with its types where they can be read."""
+    made = get_object(target)
+    try:
+        parameters = dict(inspect.signature(made, eval_str=True).parameters)
+    except NameError:  # types that are imported for a type checker only
+        parameters = dict(inspect.signature(made).parameters)
+    if target.endswith(".TensorBoardLogger"):  # hands the rest on to torch's writer
+        from torch.utils.tensorboard import SummaryWriter
+
+        del parameters["kwargs"]
+        parameters = {**inspect.signature(SummaryWriter).parameters, **parameters}
+    return parameters
+
+
+def misfit(option: str, value: Any, hint: Any = Any, within: str | None = None) -> str | None:
+    """Return what is wrong with the value of an option, or None.
+
+    Args:
+        option: as it is typed.
+        value: as it is in a config.
+        hint: the type that it should have; Any is a number or null where there is a range.
+        within: the range of its numbers, as in RANGES.
+    """
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    if within and hint is Any:
+        hint = float | None
+    if _fits(value, hint) and (within is None or _is_within(value, within)):
+        return None
+    words, null = _words(hint), ", or null" if NoneType in get_args(hint) else ""
+    if within:
+        words += f", each {within}" if "a list" in words else f" {within}"
+    shown = {"None": "null", "True": "true", "False": "false"}.get(str(value), value)
+    return f"{option} is {shown}; it must be {words}{null}"
+
+
+def check_arguments(path: str, init: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """Raise ValueError for arguments of another type than in the signature, or out of range.
+
+    Args:
+        path: of the node of the config that has the arguments.
+        init: a function with types.
+        values: what it was called with, by name; further names do not matter.
+    """
+    hints = inspect.signature(init).parameters
+    found = (
+        misfit(f"{path}.{name}", values[name], hints[name].annotation, RANGES.get(f"{path}.{name}"))
+        for name in hints
+    )
+    if problems := [problem for problem in found if problem]:
+        raise ValueError("\n".join(problems))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, arms = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, arm) for arm in arms)
+    if kind is Literal:
+        return any(value == arm and type(value) is type(arm) for arm in arms)
+    if not isinstance(kind, type):  # Any, or what only the class itself understands
+        return True
+    if kind is float:
+        return _fits(value, int) or (type(value) is float and math.isfinite(value))
+    if kind is int:
+        return type(value) is int and abs(value) < 2**63
+    if kind in (bool, str, NoneType):
+        return type(value) is kind
+    if issubclass(kind, Mapping):
+        return isinstance(value, dict)
+    if kind is tuple and arms and arms[-1] is not ...:
+        return isinstance(value, list) and len(value) == len(arms) and all(map(_fits, value, arms))
+    if issubclass(kind, Sequence | Set):
+        of = arms[0] if arms else Any
+        return isinstance(value, list) and all(_fits(element, of) for element in value)
+    # Some other class, which may make something of a text or a dict; a tensor cannot be typed
+    return isinstance(value, str | list | dict) and kind.__name__ != "Tensor"
+
+
+def _is_within(value: Any, within: str) -> bool:
+    if isinstance(value, list):
+        return all(_is_within(element, within) for element in value)
+    if type(value) not in (int, float):  # what else is allowed, the type says
+        return True
+    return any(_is_in(value, part) for part in within.split(", or "))
+
+
+def _is_in(value: float, part: str) -> bool:
+    """Whether a number is in one range: `in [0, 1)`, `>= 1`, or `-1` alone."""
+    if interval := re.fullmatch(r"in ([\[(])(.+), (.+)([\])])", part):
+        start, low, high, end = interval.groups()
+        above = _is_in(value, f"{'>=' if start == '[' else '>'} {low}")
+        return above and _is_in(value, f"{'<=' if end == ']' else '<'} {high}")
+    sign, _, bound = part.rpartition(" ")
+    return SIGNS[sign](value, float(bound))
+
+
+def _words(hint: Any) -> str:
+    """A type as people say it, without null; "" for classes that no value can be typed for."""
+    kind, arms = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        kinds = [arm for arm in arms if not (arm is NoneType or (arm is int and float in arms))]
+        return " or ".join(filter(None, dict.fromkeys(map(_words, kinds))))
+    if kind is Literal:
+        return ", ".join(map(str, arms))
+    if kind in WORDS or not isinstance(kind, type):
+        return WORDS.get(kind, "")
+    if issubclass(kind, Mapping):
+        return "a dictionary"
+    if not issubclass(kind, Sequence | Set):
+        return ""
+    length = f"{len(arms)} " if kind is tuple and ... not in arms else ""
+    of = _words(arms[-1] if kind is tuple and length else arms[0]) if arms else "a value"
+    return f"a list of {length}{of.removeprefix('a ')}s"

@@ -1,0 +1,51 @@
+"""Reports about the test of a run."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from optlab.training.evaluate import write_classification_report
+
+
+@pytest.fixture
+def report_of(tmp_path):
+    """Writes the report of a confusion matrix; returns it as JSON and as text."""
+
+    def write(matrix):
+        names = list("abcdefghij")[: len(matrix)]
+        record = {"confusion_matrix": matrix, "dataset": {"class_names": names}}
+        write_classification_report(tmp_path, record)
+        report = json.loads((tmp_path / "classification_report.json").read_text())
+        return report, (tmp_path / "classification_report.txt").read_text()
+
+    return write
+
+
+def test_report_is_that_of_scikit_learn(report_of):
+    matrix = np.random.default_rng(0).integers(0, 9, (4, 4))
+    report, text = report_of(matrix.tolist())
+    true, predicted = (np.repeat(index.ravel(), matrix.ravel()) for index in np.indices((4, 4)))
+    assert report["macro avg"]["f1-score"] == pytest.approx(
+        f1_score(true, predicted, average="macro")
+    )
+    assert report["accuracy"] == pytest.approx((true == predicted).mean())
+    assert report["c"]["support"] == matrix[2].sum()
+    assert "without" not in text
+
+
+def test_class_without_test_images_is_named_and_in_no_average(report_of):
+    report, text = report_of([[14, 1, 0], [0, 0, 0], [0, 0, 15]])
+    assert report["without_test_images"] == ["b"]
+    assert "without test images, and not in the averages: b" in text
+    # F1 of a: 2 * 14 / (15 + 14); of c: 1
+    assert report["macro avg"]["f1-score"] == pytest.approx((28 / 29 + 1) / 2)
+    assert "b" not in report
+
+
+def test_class_that_is_never_predicted_counts_as_zero(report_of):
+    report, text = report_of([[10, 0], [5, 0]])
+    assert report["b"]["f1-score"] == 0
+    assert report["macro avg"]["recall"] == 0.5
+    assert "without" not in text

@@ -1,0 +1,99 @@
+"""Values against types and ranges, and the words in which a wrong one is refused."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from optlab.training.option_values import RANGES, SIGNS, misfit
+
+NAN, INF = float("nan"), float("inf")
+RATE = float | torch.Tensor  # as torch's optimizers have it
+PAIR = tuple[RATE, RATE]
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (3, int), (3, float), (1.0e30, float), (True, bool), ("a", str), (None, int | None),
+        ("x", Any), (2**63 - 1, int), ([1, 2], Sequence[int]), ([], list[int]),
+        ([0.9, 0.99], PAIR), ([1, 2, 3], tuple[int, ...]), ({"a": 1}, Mapping[str, int]),
+        (0.5, float | Sequence[float]), ([0.5], float | Sequence[float]),
+        ("fast", Literal["fast", 1]), (1, Literal["fast", 1]),
+        ("00:01:00", timedelta), ("folder", Path | None), ("whatever", "a type unread"),
+        (OmegaConf.create([1, 2]), list[int]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_value_of_the_type_is_right(value, hint):
+    assert misfit("group.option", value, hint) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "allowed"),
+    [
+        (True, int, "a whole number"),
+        (1.0, int, "a whole number"),
+        (2**63, int, "a whole number"),
+        (NAN, float, "a finite number"),
+        (-INF, float | None, "a finite number, or null"),
+        (True, float, "a finite number"),
+        (1, bool, "true or false"),
+        (None, bool, "true or false"),
+        (3, str, "text"),
+        ("fast", RATE, "a finite number"),
+        (0.5, Sequence[int], "a list of whole numbers"),
+        ([0.5], Sequence[int], "a list of whole numbers"),
+        ([0.9], PAIR, "a list of 2 finite numbers"),
+        ([0.9, NAN], PAIR, "a list of 2 finite numbers"),
+        ("x", float | Sequence[float], "a finite number or a list of finite numbers"),
+        ({"a": 1}, int | float, "a finite number"),
+        (3, Mapping[str, Any] | None, "a dictionary, or null"),
+        (True, Literal["fast", 1], "fast, 1"),
+    ],
+    ids=str,
+)
+def test_value_of_another_type_is_refused_in_words(value, hint, allowed):
+    assert misfit("group.option", value, hint).partition("; it must be ")[2] == allowed
+
+
+@pytest.mark.parametrize(
+    ("within", "inside", "outside"),
+    [
+        ("> 0", [1.0e-9, 1.0e30], [0, -1]),
+        (">= 0", [0], [-1.0e-9]),
+        ("<= 0", [0, -1], [0.1]),
+        (">= 1, or -1", [1, -1], [0, -2]),
+        ("in [0, 1)", [0, 0.5], [1, -0.1]),
+        ("in (0, 1]", [1, 0.5], [0, 1.1]),
+    ],
+)
+def test_range_holds_its_bounds_as_written(within, inside, outside):
+    for value in inside:
+        assert misfit("option", value, float, within) is None
+        assert misfit("option", [value, value], list[float], within) is None
+    for value in outside:
+        assert misfit("option", value, float, within).endswith(f"a finite number {within}")
+        assert misfit("option", [value], list[float], within).endswith(f", each {within}")
+
+
+def test_range_without_a_type_asks_for_a_number():
+    assert misfit("optimizer.lr", None, within="> 0") is None
+    assert misfit("optimizer.lr", "fast", within="> 0") is not None
+
+
+def test_message_names_the_option_and_the_value_as_they_are_typed():
+    assert misfit("a.b", True, int).startswith("a.b is true; ")
+    assert misfit("a.b", None, int).startswith("a.b is null; ")
+
+
+@pytest.mark.parametrize("within", sorted(set(RANGES.values())))
+def test_every_range_of_the_table_can_be_read(within):
+    assert misfit("option", NAN, float, within) is not None
+    assert all(
+        part.startswith("in ") or part.rpartition(" ")[0] in SIGNS for part in within.split(", or ")
+    )
