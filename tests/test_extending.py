@@ -83,6 +83,51 @@ def test_lion_first_step_is_the_sign_of_the_gradient_and_decays_decoupled() -> N
     np.testing.assert_allclose(optimizer.state[weight]["momentum"], [0.03, -0.002], rtol=1e-5)
 
 
+def test_optimizer_of_two_passes(train_short: Callable[..., Any]) -> None:
+    run = train_short("optimizer=sam")
+    assert run.record["optimizer"] == {"name": "sam", "target": "my_sam.SAM", "lr": 0.01}
+    plain = train_short("optimizer=sgd", "optimizer.fused=false")
+    assert run.steps["train/loss"][0] == plain.steps["train/loss"][0]  # before the first move
+    assert run.steps["train/loss"][1] != plain.steps["train/loss"][1]
+
+
+def test_sam_steps_by_the_gradient_at_a_distance() -> None:
+    from my_sam import SAM
+
+    weight = torch.nn.Parameter(torch.tensor(2.0))
+    optimizer = SAM([weight], lr=0.1, momentum=0.0, rho=0.5)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = weight**2
+        loss.backward()
+        return loss.detach()
+
+    assert optimizer.step(closure).item() == 4.0
+    # The gradient at 2 + 0.5 is 5, and the step is taken from 2
+    assert weight.item() == pytest.approx(2 - 0.1 * 5)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+def test_module_whose_gradients_can_be_differentiated(train_short: Callable[..., Any]) -> None:
+    import my_optimizer
+    from my_graph import DifferentiableGradients
+
+    class Newton(my_optimizer.Lion):
+        def step(self, closure: Any) -> Any:
+            loss = super().step(closure)
+            weights = [each for group in self.param_groups for each in group["params"]]
+            assert all(weight.grad.requires_grad for weight in weights)
+            return loss
+
+    my_optimizer.Newton = Newton
+    graph = f"module._target_=my_graph.{DifferentiableGradients.__name__}"
+    run = train_short("optimizer=lion", "optimizer._target_=my_optimizer.Newton", graph)
+    del my_optimizer.Newton
+    plain = train_short("optimizer=lion")
+    pd.testing.assert_frame_equal(run.steps, plain.steps, check_exact=True)
+
+
 def test_network(train_short: Callable[..., Any]) -> None:
     record = train_short("model=tiny").record
     assert record["model"]["target"] == "my_model.TinyConvNet"

@@ -239,7 +239,8 @@ def test_replica_without_a_record_is_trained_again_alone(make_config, train):
     first = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
     folder = run_dir(make_config("seed=1", "trainer.max_epochs=2"))
     (folder / "record.json").unlink()  # killed between the first record and the second
-    (again,) = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
+    done, again = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
+    assert done["finished_at"] == first[0]["finished_at"]
     assert (again["seed"], again["replica"]) == (1, None)
     assert again["validation"]["last"]["accuracy"] == pytest.approx(
         first[1]["validation"]["last"]["accuracy"], abs=0.05

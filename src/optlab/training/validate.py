@@ -171,7 +171,7 @@ def _monitors(config: DictConfig) -> Iterator[str]:
         if kind not in ("ModelCheckpoint", "EarlyStopping"):
             continue
         path, monitor, mode = f"callbacks.{name}", entry.get("monitor"), entry.get("mode", "min")
-        if monitor is None and kind == "ModelCheckpoint" and name != "best":  # now and then
+        if monitor is None and name != "best":  # a checkpoint now and then
             continue
         if str(monitor).startswith("test") or (own and monitor not in MONITORS):
             allowed = ", ".join(MONITORS) if own else "what your module logs on validation"
