@@ -109,23 +109,25 @@ def test_sam_steps_by_the_gradient_at_a_distance() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
-def test_module_whose_gradients_can_be_differentiated(train_short: Callable[..., Any]) -> None:
+def test_module_whose_gradients_can_be_differentiated(
+    train_short: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import my_optimizer
-    from my_graph import DifferentiableGradients
 
-    class Newton(my_optimizer.Lion):
+    class LionThatLooks(my_optimizer.Lion):
         def step(self, closure: Any) -> Any:
             loss = super().step(closure)
             weights = [each for group in self.param_groups for each in group["params"]]
-            assert all(weight.grad.requires_grad for weight in weights)
+            looks.append(all(weight.grad.requires_grad for weight in weights))
             return loss
 
-    my_optimizer.Newton = Newton
-    graph = f"module._target_=my_graph.{DifferentiableGradients.__name__}"
-    run = train_short("optimizer=lion", "optimizer._target_=my_optimizer.Newton", graph)
-    del my_optimizer.Newton
-    plain = train_short("optimizer=lion")
-    pd.testing.assert_frame_equal(run.steps, plain.steps, check_exact=True)
+    looks: list[bool] = []
+    monkeypatch.setattr(my_optimizer, "LionThatLooks", LionThatLooks, raising=False)
+    chosen = ("optimizer=lion", "optimizer._target_=my_optimizer.LionThatLooks")
+    run = train_short(*chosen, "module._target_=my_graph.DifferentiableGradients")
+    assert looks[-8:] == [True] * 8
+    pd.testing.assert_frame_equal(run.steps, train_short(*chosen).steps, check_exact=True)
+    assert looks[-8:] == [False] * 8
 
 
 def test_network(train_short: Callable[..., Any]) -> None:

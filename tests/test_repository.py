@@ -30,6 +30,19 @@ def test_link_within_the_repository_leads_to_a_file_and_a_heading(page):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],  # which names what was
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_file_that_a_page_names_exists(page):
+    for name in re.findall(r"`((?:src|conf|tests|scripts)/[\w./-]+)`", page.read_text()):
+        words = re.split(r"[/._]", name)
+        is_of_reader = any(word.isupper() or word in ("my", "mine") for word in words)
+        folders = (ROOT, ROOT / "docs" / "extending")
+        assert is_of_reader or any((folder / name).exists() for folder in folders), name
+
+
 def test_pages_with_links_were_found():
     assert {page.name for page in PAGES} >= {"README.md", "CONTRIBUTING.md", "extending.md"}
 

@@ -172,9 +172,9 @@ def test_plan_refuses_what_a_run_refuses(make_config):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rerun=maybe", r"rerun is maybe; allowed: false, true"),
-        ("plan=2", r"plan is 2; allowed: false, true"),
-        ("on_error=panic", r"on_error is panic; allowed: continue, stop"),
+        ("rerun=maybe", r"rerun is maybe; it must be true or false"),
+        ("plan=2", r"plan is 2; it must be true or false"),
+        ("on_error=panic", r"on_error is panic; it must be continue, stop"),
         ("seed=abc", r"seed is abc; it must be a whole number"),
         ("num_replicas=two", r"num_replicas is two; it must be a whole number"),
     ],

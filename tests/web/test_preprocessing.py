@@ -228,6 +228,7 @@ def test_pasted_embedded_digits_keep_their_accuracy(
     assert pasted > plain - 0.1  # bitmaps of blurred 8x8 images lose their grey levels
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif(not RAW.is_dir(), reason="no MNIST under $OPTLAB_DATA")
 def test_pasted_mnist_test_images_lose_less_than_one_and_a_half_points() -> None:

@@ -85,21 +85,20 @@ class CUDAGraphLoop(LeanEpochLoop):
         assert self._step is not None
         steps = self.automatic_optimization.optim_progress.optimizer.step
         steps.increment_ready()
+        found: list[Outputs] = []
         if self._step.holds_update:
-            outputs = self._step(batch)
-            first_loss = outputs["loss"]
+            found.append(self._step(batch))
         else:
-            found: list[Outputs] = []
 
             def closure() -> Tensor:
                 found.append(self._step(batch))  # type: ignore[misc]
                 return found[-1]["loss"]
 
             self._optimizer.step(closure)  # type: ignore[arg-type]
-            first_loss, outputs = found[0]["loss"], found[-1]  # L-BFGS makes several
         steps.increment_completed()
-        self._call("on_before_backward", first_loss)  # CSVMetrics takes the loss from here
-        return outputs
+        for outputs in found:  # L-BFGS makes several, and CSVMetrics takes the first one's loss
+            self._call("on_before_backward", outputs["loss"])
+        return found[-1]
 
     def _pass(self, batch: Batch) -> Outputs:
         """Make new gradients; return what training_step returned, detached."""

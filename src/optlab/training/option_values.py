@@ -86,6 +86,8 @@ def check_top_level(config: DictConfig) -> None:
             are missing, and for values of another type or out of their range.
     """
     problems = [*unknown_top_level(config), *wrong_top_level(config)]
+    if not OmegaConf.is_interpolation(config, "run_dir"):
+        problems.append("run_dir follows from the config; set outputs or study instead")
     if problems:
         raise ValueError("\n\n".join(problems))
 
@@ -95,14 +97,11 @@ def wrong_top_level(config: DictConfig) -> Iterator[str]:
     for group, choice in (("data", "digits"), ("trainer", "cpu"), ("module", "classifier")):
         if config.get(group) is None:
             yield f"{group} is null, but a run needs one, such as {group}={choice}"
-    options = set(config)  # `in config` would resolve run_dir, which asks for this check again
-    if "run_dir" in options and not OmegaConf.is_interpolation(config, "run_dir"):
-        yield f"run_dir is {config.run_dir}; it follows from the config: set outputs or study"
     for flag in ("accelerator", "strategy", "max_epochs", "max_steps"):
         if flag not in (config.get("trainer") or (flag,)):
             yield f"trainer.{flag} is missing; leave it in the config"
     for option, hint in TYPES.items():
-        if option not in options:
+        if option not in config:
             yield f"{option} is missing; leave it in the config"
         elif problem := misfit(option, config[option], hint, RANGES.get(option)):
             yield problem
@@ -234,7 +233,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, arm) for arm in arms)
     if kind is Literal:
         return any(value == arm and type(value) is type(arm) for arm in arms)
-    if not isinstance(kind, type):  # Any, or what only the class itself understands
+    if kind is Any or not isinstance(kind, type):  # what only the class itself understands
         return True
     if kind is float:
         return _fits(value, int) or (type(value) is float and math.isfinite(value))
