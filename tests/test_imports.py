@@ -16,6 +16,7 @@ ROOMS = {
     "report": {"analysis", "plots"},
     "numpy_net": set(),
     "training": {
+        "models",
         "optim",
         "analysis",
         "plots",

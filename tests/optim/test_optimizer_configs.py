@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from optlab.models import MLP
 from optlab.optim import param_groups
+from optlab.training.checkpoints import undo_casts
 
 CONF = Path(__file__).parents[2] / "conf" / "optimizer"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -64,23 +65,29 @@ def test_every_optimizer_of_the_design_has_a_file():
     }
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
-def test_state_goes_on_where_it_was_saved(name, tmp_path):
-    net = small_net()
+def test_state_goes_on_where_it_was_saved(name, dtype, tmp_path):
+    def batch(seed: int) -> tuple[Tensor, Tensor]:
+        images, labels = problem(seed)
+        return images.to(dtype), labels
+
+    net = small_net().to(dtype)
     optimizer = make_optimizer(name, net)
     set_mode(optimizer, "train")
     for seed in range(3):
-        take_step(net, optimizer, *problem(seed))
+        take_step(net, optimizer, *batch(seed))
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "s.ckpt")
 
     saved = torch.load(tmp_path / "s.ckpt", weights_only=True)
-    resumed = small_net()
+    resumed = small_net().to(dtype)
     resumed.load_state_dict(saved["net"])
     resumed_optimizer = make_optimizer(name, resumed)
     resumed_optimizer.load_state_dict(saved["optimizer"])
+    undo_casts(resumed_optimizer, saved["optimizer"])
     for seed in range(3, 6):
-        take_step(net, optimizer, *problem(seed))
-        take_step(resumed, resumed_optimizer, *problem(seed))
+        take_step(net, optimizer, *batch(seed))
+        take_step(resumed, resumed_optimizer, *batch(seed))
     for expected, parameter in zip(net.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(parameter, expected)
 

@@ -102,7 +102,8 @@ def test_replica_that_is_done_is_left_alone(make_config, train):
     first = train("seed=1", "trainer.max_epochs=1")
     before = first.record
     records = run(make_config("num_replicas=3", "trainer.max_epochs=1"))
-    assert [record["seed"] for record in records] == [0, 2]
+    assert [record["seed"] for record in records] == [0, 1, 2]
+    assert records[1] == before
     assert first.record == before
 
 

@@ -258,6 +258,17 @@ def test_two_passes_over_accumulated_batches_are_refused(loop, config_of):
         run(chosen)
 
 
+class NeverCalls(SGD):
+    def step(self, closure=None):
+        return None
+
+
+@pytest.mark.parametrize("loop", ["lean_loop=true", "lean_loop=false"])
+def test_class_that_does_not_call_its_closure_is_refused(loop, config_of):
+    with pytest.raises(ValueError, match=r"did not call its closure|closure hasn't been"):
+        run(config_of(NeverCalls, loop, lr=0.1))
+
+
 @pytest.mark.parametrize("kind", [Curvature, SilentCurvature])
 def test_class_that_differentiates_gradients_is_refused(kind):
     with pytest.raises(ValueError, match=r"Curvature .*backward\(create_graph=True\)"):
