@@ -53,7 +53,7 @@ BASE = {
 }
 RUN = "RUN"  # stands for the folder of a finished run, which some options want
 CONTEXTS = {  # what a choice needs beside it, besides its own name
-    "model=finetuned": [f"model.weights=RUN"],
+    "model=finetuned": ["model.weights=RUN"],
 }
 # Not tried: needs a download, a further package, or includes other choices only
 SKIPPED = (

@@ -152,7 +152,10 @@ PROBLEMS = [
         ["callbacks=early_stopping", "callbacks.early_stopping.mode=most"],
         r"callbacks\.early_stopping\.mode is most",
     ),
-    (["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"], r"\.stop\.monitor is miss"),
+    (
+        ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"],
+        r"\.stop\.monitor is miss",
+    ),
     (
         ["+callbacks.often._target_=lightning.pytorch.callbacks.ModelCheckpoint",
          "+callbacks.often.every_n_epochs=-1"],

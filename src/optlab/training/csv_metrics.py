@@ -17,8 +17,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from optlab.files import whole_file
 from optlab.analysis.records import EPOCH_COLUMNS, STEP_COLUMNS
+from optlab.files import whole_file
 from optlab.training.clock import TrainingClock
 
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
