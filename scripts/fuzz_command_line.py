@@ -197,7 +197,8 @@ VALUES: list[Any] = [
     *(None, True, "text", -1, 0, 1, 0.5, 1.5, 10**30, 1.0e30, math.nan, math.inf, -math.inf),
     *([1], [0.5, "text"], [0.5, 0.9, 0.9], {"a": 1}),
 ]
-# Each contradicts itself, or means nothing. The answer has to name the last option, or what is behind #.
+# Each contradicts itself, or means nothing. The answer has to name the last option, or what stands
+# behind #.
 WRONG = """
 data.fold=2  # data.num_folds
 data.num_folds=1
@@ -387,7 +388,7 @@ debug=limit
 trainer.precision=bf16-mixed
 trainer.precision=64-true
 callbacks=plateau_and_stopping
-callbacks=early_stopping callbacks.early_stopping.monitor=val/accuracy callbacks.early_stopping.mode=max
+callbacks=early_stopping callbacks.early_stopping={monitor:val/accuracy,mode:max}
 +callbacks.mine._target_=lightning.pytorch.callbacks.LearningRateMonitor logger=csv
 study=2024
 run_name=7
