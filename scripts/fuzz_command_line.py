@@ -5,9 +5,10 @@ python scripts/fuzz_command_line.py --count 60 --seed 1   some of them, drawn wi
 python scripts/fuzz_command_line.py --count 0             everything that can be generated
 
 They are generated from the files of conf/. What a value may be is read from the comment of its
-option ("in [0, 1)", "> 0", ">= 1"), or from RULES below. A wrong command line has to be refused
-with a message that names the option, and the right name for a misspelling. A right one has to train
-three steps on the embedded digits. All of them go through the door of train.py, in this process.
+option ("in [0, 1)", "> 0", ">= 1"), or from RULES below; fuzz_command_line.txt has combinations. A
+wrong command line has to be refused with a message that names the option, and the right name for a
+misspelling. A right one has to train three steps on the embedded digits. All of them go through the
+door of train.py, in this process. The exit code is 1 where an answer is bad.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import contextlib
 import io
 import json
 import math
-import os
 import random
 import re
 import sys
@@ -52,9 +52,7 @@ BASE = {
     "+trainer.limit_test_batches": "1",
 }
 RUN = "RUN"  # stands for the folder of a finished run, which some options want
-CONTEXTS = {  # what a choice needs beside it, besides its own name
-    "model=finetuned": ["model.weights=RUN"],
-}
+CONTEXTS = {"model=finetuned": [f"model.weights={RUN}"]}  # what has to be typed with a choice
 # Not tried: needs a download, a further package, or includes other choices only
 SKIPPED = (
     *("data/auto", "data/mnist", "data/fashion_mnist", "data/cifar10", "data/image_folder"),
@@ -63,6 +61,7 @@ SKIPPED = (
     *("callbacks/figures", "callbacks/none", "callbacks/plateau_and_stopping"),
 )
 GROUPS = ("data", "model", "module", "optimizer", "scheduler", "callbacks", "trainer", "logger")
+LABELS = ("model.name", "optimizer.name", "scheduler.name")  # any text will do
 COSTLY = ("compile=true",)  # right, and takes half a minute
 
 Rule = Callable[[Any], bool | None]  # whether a value is right; None: either, if it is explained
@@ -80,7 +79,7 @@ def number(low: float = -math.inf, high: float = math.inf, open_at: Sequence[flo
 
 
 def one_of(*allowed: Any) -> Rule:
-    return lambda v: any(type(v) is type(each) and v == each for each in allowed)
+    return lambda v: any(type(v) is type(value) and v == value for value in allowed)
 
 
 def either(*rules: Rule) -> Rule:
@@ -197,206 +196,6 @@ VALUES: list[Any] = [
     *(None, True, "text", -1, 0, 1, 0.5, 1.5, 10**30, 1.0e30, math.nan, math.inf, -math.inf),
     *([1], [0.5, "text"], [0.5, 0.9, 0.9], {"a": 1}),
 ]
-# Each contradicts itself, or means nothing. The answer has to name the last option, or what stands
-# behind #.
-WRONG = """
-data.fold=2  # data.num_folds
-data.num_folds=1
-data.num_folds=100000
-data.val_fraction=0.001
-data.train_fraction=0.001
-data.augment.crop_fill=reflect
-+data.title=mine
-+data.image_size=8
-data.batch_size=76 model.batch_norm=true  # data.batch_size
-model.dropout=[0.1]
-model=cnn model.layers=[1,1,1]
-model=cnn model.filters=[1,1,1,1,1]
-model=cnn model.kernel_size=2
-model=finetuned model.weights=RUN model.freeze_body=false model.unfreeze_epoch=1
-model=finetuned model.weights=RUN model.resize_to=8  # model.fit
-model=finetuned  # model.weights
-model=finetuned model.weights=nowhere
-optimizer=lbfgs trainer.accumulate_grad_batches=2
-optimizer=lbfgs trainer.gradient_clip_val=1
-optimizer=lbfgs model=finetuned model.weights=RUN  # model.freeze_body
-optimizer=rprop module.decay_norm_and_bias=false
-optimizer=sgd optimizer.momentum=0 optimizer.nesterov=true  # momentum
-optimizer=adam +optimizer.foreach=true
-optimizer=adam optimizer.fused=false +optimizer.capturable=true
-optimizer=sgd optimizer.fused=false +optimizer.differentiable=true
-optimizer=rprop optimizer.etas=[1.2,0.5]  # eta
-optimizer=rprop optimizer.step_sizes=[1,0.1]
-optimizer=rprop optimizer.step_sizes=[-1,0.1]
-optimizer=adafactor optimizer.eps=[null,-1]
-optimizer=adafactor optimizer.eps=[0.1]
-optimizer.betas=[0.9,1.0]
-optimizer.betas.0=2  # optimizer.betas
-~optimizer  # optimizer is null
-~model  # model is null
-~module
-~data
-~trainer
-scheduler=warmup_cosine scheduler.warmup_steps=1
-scheduler=warmup_cosine scheduler.warmup_fraction=null  # scheduler.warmup_steps
-scheduler=onecycle scheduler.warmup_fraction=1.0
-scheduler=step scheduler.drop_every_steps=1
-scheduler=step scheduler.drop_every_fraction=0
-scheduler=warm_restarts scheduler.num_cycles=4
-scheduler=warm_restarts scheduler.num_cycles=2000 trainer.max_steps=-1  # num_cycles
-scheduler=plateau +trainer.check_val_every_n_epoch=2
-callbacks=early_stopping callbacks.early_stopping.monitor=val/accuracy  # mode
-callbacks=early_stopping callbacks.early_stopping.monitor=train/loss
-callbacks=early_stopping callbacks.early_stopping.mode=most
-callbacks=default callbacks.best.monitor=test/accuracy
-callbacks=default callbacks.best.mode=min
-callbacks=default callbacks.best.save_top_k=3
-callbacks=default +callbacks.best.every_n_epochs=-1
-callbacks=default +callbacks.best.every_n_train_steps=2  # callbacks.best
-+callbacks.mine.patience=3  # callbacks.mine
-+callbacks.mine._target_=optlab.NoSuchClass
-+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping  # monitor
-+logger.mine._target_=optlab.NoSuchClass
-callbacks.best=true
-logger=csv logger.csv=true
-num_replicas=2 optimizer=muon  # num_replicas
-num_replicas=2 trainer.gradient_clip_val=1  # num_replicas
-num_replicas=2 callbacks=early_stopping  # num_replicas
-num_replicas=2 callbacks.best=null
-num_replicas=2 scheduler=plateau  # num_replicas
-num_replicas=2 model=mlp_numpy  # num_replicas
-num_replicas=2 data.seed=3  # num_replicas
-num_replicas=2 compile=true  # num_replicas
-model=mlp_numpy optimizer=lbfgs
-model=mlp_numpy ~optimizer
-model=mlp_numpy ~module
-model=mlp_numpy model.activation=elu
-model=mlp_numpy +model.dropout=0.5
-model=mlp_numpy +model.batch_norm=true
-model=mlp_numpy compile=true
-model=mlp_numpy module.label_smoothing=0.1
-trainer=gpu  # trainer.accelerator
-trainer.accelerator=tpu  # torch_xla
-trainer.accelerator=mps
-trainer.devices=2
-trainer.precision=16-mixed
-trainer.precision=8
-trainer.strategy=fsdp
-trainer=ddp trainer.accelerator=cpu optimizer=lbfgs  # optimizer=lbfgs
-trainer.gradient_clip_algorithm=value
-trainer.gradient_clip_val=1 trainer.gradient_clip_algorithm=size
-cuda_graphs=true
-+trainer.fast_dev_run=true  # debug=fast_dev_run
-+trainer.fast_dev_run=-1
-+trainer.min_epochs=5
-+trainer.min_steps=10
-+trainer.max_time=soon  # duration
-+trainer.limit_train_batches=0
-+trainer.limit_train_batches=1.5
-+trainer.limit_train_batches=text
-+trainer.limit_val_batches=0
-+trainer.limit_val_batches=0.0001
-+trainer.limit_test_batches=0
-+trainer.limit_test_batches=2.5
-+trainer.overfit_batches=-1
-+trainer.val_check_interval=0
-+trainer.val_check_interval=1.5
-+trainer.val_check_interval=100
-+trainer.check_val_every_n_epoch=0
-+trainer.check_val_every_n_epoch=-1
-+trainer.check_val_every_n_epoch=5
-+trainer.reload_dataloaders_every_n_epochs=-1
-+trainer.num_nodes=2
-+trainer.profiler=simpel
-+trainer.deterministic=maybe
-+trainer.benchmark=maybe
-+trainer.detect_anomaly=maybe
-+trainer.inference_mode=maybe
-+trainer.sync_batchnorm=true
-+trainer.callbacks=[]
-+trainer.barebones=true
-run_dir=elsewhere
-study=a/b
-study=
-seed=
-seed==3
-seed=0,1
-optimizer=sgd,adam
-optimizer.lr=0.1.2
-optimizer.lr=${nothing}  # nothing
-optimizer.betas=[0.9  # [0.9
-seed
-optimizer adam  # optimizer
-+half=0.5
-optimizer._target_=torch.optim.Sgd
-optimizer._target_=torch.nn.Linear  # Linear
-model._target_=3
-trainer._target_=optlab.NoSuchClass
-ckpt_path=nowhere.ckpt
-experiment=mnist_optimizer  # experiment=mnist_optimizers
-debug=fastdevrun  # debug=fast_dev_run
-hydra/launcher=locale  # hydra/launcher=local
-hydra/sweeper=fiar  # hydra/sweeper=fair
-hydra/sweeper=fair  # -m
---trainer.max_epochs=3
--x
---sweep
---cfg jobs
---info=nothing  # nothing
---config-name=trian  # trian
---config-dir=nowhere  # nowhere
---cfg job --package optimzer
---resolve
--m --cfg job  # --cfg
--m plan=true hydra/sweeper=fair seed=0,1
--m plan=true hydra/sweeper=fair optimizer.lr=0.1
--m plan=true hydra/sweeper=fair num_replicas=2
--m plan=true hydra/sweeper=fair ~optimizer
--m plan=true hydra/sweeper=table hydra.sweeper.only=[nothing]
--m plan=true num_replicas=2 seed=0,1  # num_replicas
--m plan=true optimizer=sgd,adan  # optimizer=adam
--m plan=true seed=0,x
--m plan=true +hydra.sweeper.trails=3 hydra/sweeper=fair  # trails
-"""
-# What looks wrong and is not
-RIGHT = """
-scheduler=warmup_cosine scheduler.warmup_fraction=null scheduler.warmup_steps=1
-scheduler=step scheduler.drop_every_fraction=null scheduler.drop_every_steps=1
-data.num_folds=5 data.fold=4
-data.augment.crop_padding=4 data.augment.crop_fill=reflect
-trainer.gradient_clip_val=1 trainer.gradient_clip_algorithm=value
-model=cnn model.layers=[1,2] model.filters=[4,4]
-model.hidden_sizes=[]
-model.dropout=[0.5,0]
-optimizer.betas=[0,0]
-optimizer.betas.0=0.5
-optimizer=adafactor optimizer.eps=[1.0e-30,1.0e-3]
-model=mlp_numpy optimizer.amsgrad=true
-num_replicas=2
-num_replicas=2 callbacks=default
-num_replicas=2 trainer.accumulate_grad_batches=2
-scheduler=null logger=null callbacks=null
-debug=fast_dev_run
-debug=limit
-+trainer.overfit_batches=1
-+trainer.val_check_interval=0.5
-+trainer.limit_train_batches=0.1
-+trainer.profiler=simple
-+trainer.max_time=00:00:10:00
-+trainer.min_epochs=1
-+half=0.5 model.dropout=${half}
-trainer.precision=bf16-mixed
-trainer.precision=64-true
-callbacks=plateau_and_stopping
-callbacks=early_stopping callbacks.early_stopping={monitor:val/accuracy,mode:max}
-+callbacks.mine._target_=lightning.pytorch.callbacks.LearningRateMonitor logger=csv
-study=2024
-run_name=7
-title=2024
---cfg job
--m plan=true hydra/sweeper=fair hydra.sweeper.trials=2 optimizer=sgd
--m plan=true seed=0,1 hydra.launcher.num_processes=1
-"""
 
 
 @dataclass(frozen=True)
@@ -410,11 +209,10 @@ class Option:
 
     @property
     def rule(self) -> Rule:
-        for choice in (each.partition("=")[2] for each in self.context):
-            if f"{choice}:{self.path}" in RULES:
-                return RULES[f"{choice}:{self.path}"]
-        if self.path in RULES:
-            return RULES[self.path]
+        choices = [typed.partition("=")[2] for typed in self.context]
+        for name in (*(f"{choice}:{self.path}" for choice in choices), self.path):
+            if name in RULES:
+                return RULES[name]
         if isinstance(self.value, bool):
             return SWITCH
         if isinstance(self.value, str):
@@ -467,7 +265,7 @@ def options() -> Iterator[Option]:
     """All options of the files of conf/ that can be tried here."""
     values, comments = _read(CONF / "train.yaml")
     skipped = {"hydra", "run_dir", *GROUPS}
-    yield from _leaves("", {k: v for k, v in values.items() if k not in skipped}, comments, ())
+    yield from _below("", {k: v for k, v in values.items() if k not in skipped}, comments, ())
     for group in GROUPS:
         for path in sorted((CONF / group).glob("*.yaml")):
             if f"{group}/{path.stem}" in SKIPPED or "pretrained" in path.stem:
@@ -475,29 +273,30 @@ def options() -> Iterator[Option]:
             values, comments = _read(path)
             chosen = f"{group}={path.stem}"
             context = (chosen, *CONTEXTS.get(chosen, ()))
-            yield from _leaves(f"{group}.", values, comments, context)
+            yield from _below(f"{group}.", values, comments, context)
 
 
 def hydra_options() -> Iterator[Option]:
     for name, chosen in (("sweeper", "fair"), ("sweeper", "table"), ("launcher", "local")):
         values, comments = _read(CONF / "hydra" / name / f"{chosen}.yaml")
         context = ("-m", "plan=true", f"hydra/{name}={chosen}")
-        yield from _leaves(f"hydra.{name}.", values, comments, context)
+        yield from _below(f"hydra.{name}.", values, comments, context)
 
 
-def _leaves(
-    prefix: str, values: dict[str, Any], comments: dict[str, str], context: tuple[str, ...]
+def _below(
+    root: str, values: dict[str, Any], comments: dict[str, str], context: tuple[str, ...]
 ) -> Iterator[Option]:
+    """The options of a file, whose paths begin with `root`, and those below entries among them."""
     for name, value in values.items():
-        path = f"{prefix}{name}"
-        if name.startswith("_") or path in ("model.name", "optimizer.name", "scheduler.name"):
-            continue
-        local = path.removeprefix(f"{prefix.partition('.')[0]}.") if prefix else path
-        if prefix.startswith("hydra."):
-            local = name
-        yield Option(path, value, comments.get(local, ""), context)
-        if isinstance(value, dict):
-            yield from _leaves(f"{path}.", value, comments, context)
+        if not name.startswith("_") and f"{root}{name}" not in LABELS:
+            yield Option(f"{root}{name}", value, comments.get(name, ""), context)
+            if isinstance(value, dict):
+                inner = {
+                    path.removeprefix(f"{name}."): comment
+                    for path, comment in comments.items()
+                    if path.startswith(f"{name}.")
+                }
+                yield from _below(f"{root}{name}.", value, inner, context)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -516,9 +315,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         found_line = re.match(r"^( *)([\w-]+):(?: .*?)?(?:\s+# (.*))?$", line)
         if found_line:
             indent, name, comment = found_line.groups()
-            parents = [each for each in parents if each[0] < len(indent)]
+            parents = [parent for parent in parents if parent[0] < len(indent)]
             parents.append((len(indent), name))
-            comments[".".join(each for _, each in parents)] = comment or ""
+            comments[".".join(parent for _, parent in parents)] = comment or ""
     merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts, own), resolve=False)
     return merged, comments
 
@@ -542,12 +341,14 @@ def cases(rng: random.Random) -> list[Case]:
             wrong = _scrambled(path.stem, rng)
             if not (path.parent / f"{wrong}.yaml").exists():
                 made.append(Case("choice", (f"{group}={wrong}",), f"{group}={path.stem}", False))
-        made.append(Case("misspelled", (f"{_scrambled(group, rng)}=x",), rf"{group}", False))
-    for line in WRONG.strip().splitlines():
-        typed, _, name = line.partition("  # ")
-        last = typed.split()[-1].partition("=")[0].lstrip("+~").rpartition(".")[2]
-        made.append(Case("contradiction", tuple(typed.split()), name or last, False))
-    made += [Case("right", tuple(line.split()), "", True) for line in RIGHT.strip().splitlines()]
+        made.append(Case("misspelled", (f"{_scrambled(group, rng)}=x",), group, False))
+    for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            typed, _, name = line.removeprefix("right: ").partition("  # ")
+            last = typed.split()[-1].partition("=")[0].lstrip("+~").rpartition(".")[2]
+            is_right = line.startswith("right: ")
+            kind = "right" if is_right else "contradiction"
+            made.append(Case(kind, tuple(typed.split()), name or last, is_right))
     unique = {case.arguments: case for case in made if case.arguments[-1] not in COSTLY}
     return list(unique.values())
 
@@ -642,7 +443,7 @@ def answer(arguments: Sequence[str], outputs: Path) -> tuple[bool, str]:
             code = end.code
             if isinstance(code, str):
                 print(code)
-        except BaseException:
+        except Exception:
             code = 1
             traceback.print_exc()
     found = [json.loads(path.read_text()) for path in outputs.glob("*/*/record.json")]
@@ -679,41 +480,28 @@ def main(arguments: list[str] | None = None) -> int:
     typed = parser.parse_args(arguments)
     console = Console(soft_wrap=True, highlight=False)
     counts: Counter[tuple[str, str]] = Counter()
-    offenders = 0
-    environment, here, argv = dict(os.environ), Path.cwd(), sys.argv
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        try:
-            for index, case in enumerate(drawn(typed.count, typed.seed)):
-                if typed.only not in (case.kind, "") and typed.only not in " ".join(case.arguments):
-                    continue
-                given = [each.replace(RUN, _finished_run(folder)) for each in case.arguments]
-                done, printed = answer(given, Path(folder, f"{index}"))
-                outcome = judged(case, done, printed)
-                is_fine = outcome in ("refused", "right")
-                counts[case.kind, outcome if is_fine else "offender"] += 1
-                if not is_fine or typed.show:
-                    offenders += not is_fine
-                    console.print(f"[bold]{escape(' '.join(case.arguments))}[/bold]: {outcome}")
-                    console.print(escape(_short(printed)), style="dim")
-        finally:
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(environment)
-            sys.argv = argv
-    table = Table("kind", "refused", "right", "offenders", "total")
-    for kind in sorted({kind for kind, _ in counts}):
-        row = [counts[kind, outcome] for outcome in ("refused", "right", "offender")]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for index, case in enumerate(drawn(typed.count, typed.seed)):
+            if typed.only not in f"{case.kind} {' '.join(case.arguments)}":
+                continue
+            given = [each.replace(RUN, _finished_run(folder)) for each in case.arguments]
+            done, printed = answer(given, Path(folder, f"{index}"))
+            outcome = judged(case, done, printed)
+            is_fine = outcome in ("refused", "right")
+            counts[case.kind, outcome if is_fine else "offenders"] += 1
+            if typed.show or not is_fine:
+                console.print(f"[bold]{escape(' '.join(case.arguments))}[/bold]: {outcome}")
+                console.print(escape(_short(printed)), style="dim")
+    outcomes = ("refused", "right", "offenders")
+    table = Table("kind", *outcomes, "total")
+    for kind in (*sorted({kind for kind, _ in counts}), "all"):
+        row = [
+            sum(n for (k, o), n in counts.items() if kind in (k, "all") and o == outcome)
+            for outcome in outcomes
+        ]
         table.add_row(kind, *map(str, [*row, sum(row)]))
-    table.add_section()
-    sums = [
-        sum(n for (_, o), n in counts.items() if o == each)
-        for each in ("refused", "right", "offender")
-    ]
-    table.add_row("all", *map(str, [*sums, sum(sums)]))
     console.print(table)
-    return 1 if offenders else 0
+    return 1 if any(outcome == "offenders" for _, outcome in counts) else 0
 
 
 @cache

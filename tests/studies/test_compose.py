@@ -209,3 +209,18 @@ def test_option_that_only_some_choices_have_is_refused(sweeper, study, launched)
     said = study(sweeper, "optimizer=adam,sgd", "optimizer.momentum=0.8")
     assert "optimizer=sgd, but not of optimizer=adam\nhint: " in str(said.exit_code), said
     assert launched == []
+
+
+def test_choices_of_groups_are_hydras_and_the_sources_are_copied_once(hydras, monkeypatch):
+    loader, made = StudyConfigLoader(hydras.get_search_path()), Counter()
+    create = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
+
+    def counted(self, *args):
+        made[type(self)] += 1
+        return create(self, *args)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_parse_overrides_and_create_caching_repo", counted)
+    for group in ("optimizer", "model", "hydra/sweeper", "no_such_group"):
+        assert loader.get_group_options(group) == hydras.get_group_options(group)
+    assert loader.list_groups("") == hydras.list_groups("")
+    assert made == {StudyConfigLoader: 1, ConfigLoaderImpl: 5}

@@ -121,7 +121,7 @@ def test_run_that_raises_is_recorded_and_the_others_finish(
     assert said.err.lstrip().startswith("raises-seed0 failed: RuntimeError: the third step is")
     assert f"again: {record['command']}" in said.err
     assert "optimizer=raises" in record["command"]
-    assert "1 of the runs:" in said.err
+    assert "runs without a result: 1" in said.err
     assert "Traceback" in (runs()["raises-seed0"] / "train.log").read_text()
     assert (runs()["sgd-seed0"].parent / "report" / "index.html").exists()
 

@@ -19,18 +19,26 @@ LR = "optimizer.lr=0.0009765625"  # a recorded update has its rate in float32, w
 KINDS_OF_RUNS = [
     ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
     ["optimizer=sgd", "scheduler=step", "scheduler.gamma=0.5"],
-    ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
-    ["optimizer=adagrad", "module.decay_norm_and_bias=false", "optimizer.weight_decay=0.01"],
-    ["optimizer=rmsprop", "model.batch_norm=true"],
+    pytest.param(
+        ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        ["optimizer=adagrad", "module.decay_norm_and_bias=false", "optimizer.weight_decay=0.01"],
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(["optimizer=rmsprop", "model.batch_norm=true"], marks=pytest.mark.slow),
     ["optimizer=adam", "scheduler=plateau", "scheduler.patience=0"],
-    ["optimizer=rprop", "trainer.max_steps=14"],
-    ["optimizer=adadelta"],
+    pytest.param(["optimizer=rprop", "trainer.max_steps=14"], marks=pytest.mark.slow),
+    pytest.param(["optimizer=adadelta"], marks=pytest.mark.slow),
     # Of these only the passes are recorded
-    ["optimizer=adafactor", "data.augment.rotation_degrees=10"],
-    ["optimizer=radam"],
+    pytest.param(
+        ["optimizer=adafactor", "data.augment.rotation_degrees=10"], marks=pytest.mark.slow
+    ),
+    pytest.param(["optimizer=radam"], marks=pytest.mark.slow),
     ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
     ["optimizer=muon", "model=cnn", "model.filters=[2,4]"],
-    ["optimizer=schedule_free", "trainer.precision=64-true"],
+    pytest.param(["optimizer=schedule_free", "trainer.precision=64-true"], marks=pytest.mark.slow),
 ]
 
 
@@ -95,7 +103,10 @@ def test_interrupted_run_goes_on_with_graphs(
     train_there(*overrides, graphs=True).assert_equals(train_there(*overrides))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adadelta", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(o, marks=pytest.mark.slow) for o in ("adadelta", "rmsprop"))],
+)
 def test_interrupted_run_ends_in_the_numbers_of_one_that_was_not(
     optimizer, train, train_there, on_stand_in, interrupted, tmp_path
 ):

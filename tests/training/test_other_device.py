@@ -21,11 +21,23 @@ AUGMENTED = [
     [
         ["optimizer=adam", "model.dropout=0.2", "model.batch_norm=true"],
         ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "scheduler=plateau"],
-        ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
-        ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", *AUGMENTED],
-        ["optimizer=adagrad", "callbacks=early_stopping", "trainer.max_steps=9"],
+        pytest.param(
+            ["optimizer=adamw", "trainer.precision=bf16-mixed", "module.label_smoothing=0.1"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["optimizer=rmsprop", "trainer.accumulate_grad_batches=2", *AUGMENTED],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["optimizer=adagrad", "callbacks=early_stopping", "trainer.max_steps=9"],
+            marks=pytest.mark.slow,
+        ),
         ["optimizer=muon", "model=cnn", "model.filters=[2,4]", "data.num_folds=3"],
-        ["optimizer=schedule_free", "trainer.precision=64-true", "data.train_fraction=0.5"],
+        pytest.param(
+            ["optimizer=schedule_free", "trainer.precision=64-true", "data.train_fraction=0.5"],
+            marks=pytest.mark.slow,
+        ),
         ["optimizer=lbfgs", "data.batch_size=256", "optimizer.max_iter=3"],
     ],
 )
@@ -90,7 +102,10 @@ WAITING = ("adafactor", "asgd", "lbfgs")  # torch reads a number of theirs in ev
     "overrides",
     [
         *(
-            [f"optimizer={path.stem}"]
+            pytest.param(
+                [f"optimizer={path.stem}"],
+                marks=[] if path.stem in ("adam", "sgd", "muon") else pytest.mark.slow,
+            )
             for path in sorted(OPTIMIZERS.glob("*.yaml"))
             if path.stem not in WAITING
         ),

@@ -188,10 +188,14 @@ LONG = ("trainer.max_epochs=4", "data.augment.rotation_degrees=10", "model.dropo
     [  # an epoch is 21 batches, if not said otherwise
         (["optimizer=sgd", "scheduler=cosine"], 29),
         (["optimizer=adam"], 8),
-        (["optimizer=adam", "model=cnn", "model.batch_norm=true"], 42),
-        (["optimizer=adamw", "trainer.accumulate_grad_batches=2"], 37),
+        pytest.param(
+            ["optimizer=adam", "model=cnn", "model.batch_norm=true"], 42, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["optimizer=adamw", "trainer.accumulate_grad_batches=2"], 37, marks=pytest.mark.slow
+        ),
         (["optimizer=schedule_free"], 58),
-        (["optimizer=muon", "scheduler=onecycle"], 84),
+        pytest.param(["optimizer=muon", "scheduler=onecycle"], 84, marks=pytest.mark.slow),
         (["optimizer=lbfgs", "data.batch_size=512"], 5),  # of 3 an epoch
         (["optimizer=asgd", "scheduler=plateau", "scheduler.patience=0"], 50),
     ],

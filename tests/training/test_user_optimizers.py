@@ -4,6 +4,8 @@ Classes of this file are named in configs as a user names his own. What is right
 loop that uses the class as its documentation says.
 """
 
+import random
+
 import lightning as L
 import numpy as np
 import pandas as pd
@@ -108,6 +110,14 @@ class Noisy(SGD):
 
     def step(self, closure):
         self.param_groups[0]["lr"] = float(np.random.default_rng().uniform(0.1, 0.2))
+        return super().step(closure)
+
+
+class Draws(SGD):
+    """Draws from the global generators of NumPy and Python."""
+
+    def step(self, closure):
+        self.param_groups[0]["lr"] = 0.1 + 0.1 * np.random.rand() * random.random()
         return super().step(closure)
 
 
@@ -487,6 +497,15 @@ def test_class_whose_state_dict_is_complete_resumes(caplog, tmp_path):
     for kind in (ClosureFirstSAM, Hypergradient, Typed):
         check_resumes(node(kind, lr=0.1), tmp_path / "last.ckpt")
     assert not caplog.text
+
+
+def test_class_that_draws_random_numbers_draws_the_same_in_each_epoch_of_a_seed(
+    config_of, tmp_path
+):
+    check_resumes(node(Draws), tmp_path / "last.ckpt")
+    first, again = (steps_of(config_of(Draws, "rerun=true")) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert first.lr.nunique() == 6
 
 
 @pytest.mark.parametrize(

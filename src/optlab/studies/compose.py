@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
@@ -28,9 +29,21 @@ class StudyConfigLoader(ConfigLoaderImpl):
         super().__init__(config_search_path)
         self._by_choices: dict[tuple[tuple[str, ...], tuple[str, ...]], bytes] = {}
         self._groups: dict[tuple[tuple[str, ...], str], bool] = {}
+        self._files: Any = None  # of all groups, read once
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_by_choices": {}, "_groups": {}}  # a run needs no others' configs
+        # A run needs no others' configs
+        return {**vars(self), "_by_choices": {}, "_groups": {}, "_files": None}
+
+    def get_group_options(
+        self, group_name: str, results_filter: Any = ObjectType.CONFIG, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        """Return the choices of a group. Hydra copies all sources each time; --help asks often."""
+        if args or kwargs:
+            return super().get_group_options(group_name, results_filter, *args, **kwargs)
+        if self._files is None:
+            _, self._files = self._parse_overrides_and_create_caching_repo(None, [])
+        return list(self._files.get_group_options(group_name, results_filter))
 
     def load_configuration(
         self,

@@ -109,7 +109,7 @@ def _report(study: Path) -> None:
 
 
 def _print_failures(unfinished: list[Path]) -> None:
-    print(f"{len(unfinished)} of the runs have no result:", file=sys.stderr)
+    print(f"runs without a result: {len(unfinished)}", file=sys.stderr)
     for folder in unfinished:
         record = records.read_record(folder)
         outcome = records.describe(record) if record else "no record"

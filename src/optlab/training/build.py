@@ -22,6 +22,7 @@ from optlab.training.callbacks import (
     SeedEpochs,
     StopAtMaxSteps,
     UnfreezeBody,
+    seed_generators,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
 from optlab.training.identity import OWN_DATA, resolve_path
@@ -61,7 +62,7 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
     Returns:
         None for model=null: the module has a network of its own.
     """
-    torch.manual_seed(weights_seed(config.seed))
+    seed_generators(weights_seed(config.seed))
     weights = (config.model or {}).get("weights")
     is_path = weights and resolve_path(weights).exists()  # else a name
     located = {"weights": str(resolve_path(weights))} if is_path else {}

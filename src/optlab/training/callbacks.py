@@ -1,9 +1,11 @@
 """Callbacks that OptLab adds to a run in code, because its numbers depend on them."""
 
+import random
 import warnings
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
@@ -11,8 +13,15 @@ from torch import Tensor
 from optlab.seeds import epoch_seed
 
 
+def seed_generators(seed: int) -> None:
+    """Seed the global generators of torch, NumPy and Python: a user's class may draw from any."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
 class SeedEpochs(Callback):
-    """Seeds torch at each epoch from (seed, epoch), so that a resumed run draws the same numbers.
+    """Seeds each epoch from (seed, epoch), so that a resumed run draws the same numbers.
 
     A DataLoader that shuffles draws its order when it is iterated. Lightning begins that for the
     first epoch of a process before this hook, for every later epoch after it. Beginning again here
@@ -26,7 +35,7 @@ class SeedEpochs(Callback):
         self._is_first_epoch = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch))
+        seed_generators(epoch_seed(self.seed, trainer.current_epoch))
         if self._is_first_epoch and trainer.fit_loop._data_fetcher is not None:
             iter(trainer.fit_loop._data_fetcher)
         self._is_first_epoch = False

@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import get_object
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optlab.models import MLP
 from optlab.optim import param_groups
+from optlab.training.callbacks import seed_generators
 from optlab.training.checkpoints import refused_part, undo_casts
 from optlab.training.instantiate import instantiate_partial
 
@@ -167,22 +168,22 @@ def take_steps(
         resumes: whether a new optimizer takes over the state after half of the steps.
     """
     outcome = Outcome()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with isolate_rng(include_cuda=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+        seed_generators(0)
         net = _net()
         optimizer = make_optimizer(param_groups(net))
 
-        def closure(images: Tensor, labels: Tensor) -> Tensor:
+        def closure(inputs: Tensor, labels: Tensor) -> Tensor:
             with torch.enable_grad():
-                loss = F.cross_entropy(net(images), labels)
+                loss = F.cross_entropy(net(inputs), labels)
                 optimizer.zero_grad()
                 loss.backward(create_graph=create_graph)
             return loss.detach()
 
         try:
             for index in range(NUM_STEPS):
-                batch = torch.randn(8, 1, 4, 4), torch.randint(3, (8,))
+                batch = torch.randn(8, 16), torch.randint(3, (8,))
                 if index == NUM_STEPS // 2:  # as at the end of an epoch
                     _switch(optimizer, "eval")
                     if resumes:
@@ -191,7 +192,7 @@ def take_steps(
                         optimizer.load_state_dict(saved)
                         undo_casts(optimizer, saved)
                         net.zero_grad()
-                    torch.manual_seed(1)
+                    seed_generators(1)
                 _switch(optimizer, "train")
                 if ready_gradients:
                     closure(*batch)
@@ -204,9 +205,10 @@ def take_steps(
     return outcome
 
 
-def _net() -> MLP:
+def _net() -> nn.Module:
     """A network with hidden matrices."""
-    return MLP(1, 4, 3, hidden_sizes=[12, 8])
+    sizes = ((16, 12), (12, 8), (8, 3))
+    return nn.Sequential(*(part for size in sizes for part in (nn.Linear(*size), nn.Tanh())))
 
 
 def _switch(optimizer: Optimizer, mode: str) -> None:
