@@ -148,6 +148,7 @@ def test_commands_were_found_in_the_yaml_files():
     assert len(TRY_LINES) >= 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TRY_LINES)
 def test_command_of_a_yaml_header_composes(line):
     assert_composes(line)

@@ -1,6 +1,5 @@
 """Every file of conf/experiment: its command gives the runs of its table, ready to be trained."""
 
-import copy
 import re
 import shlex
 from functools import cache
@@ -8,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from optlab.analysis.workloads import flatten
+from optlab.studies.compose import StudyConfigLoader
 from optlab.training.identity import identity, run_dir
 from optlab.training.option_names import unknown_top_level
 from optlab.training.validate import validate_config
@@ -67,8 +69,10 @@ def runs_of(name):
     typed = [f"experiment={name}", "seed=0"]
     if name == "mnist_transfer":
         typed.append("weights=outputs/a/run")
+    loader = StudyConfigLoader(create_config_search_path(str(CONF)))
+    study = loader.load_configuration("train", [], RunMode.MULTIRUN)
     # With the node of Hydra: the rows of a table refer to helper values of its file
-    return [composed(*run, with_hydra=True) for run in overrides_of_runs(*typed)]
+    return [loader.load_sweep_config(study, run) for run in overrides_of_runs(*typed)]
 
 
 def flat(config):
@@ -109,7 +113,7 @@ def test_every_table_asked_for_has_a_file():
 def test_runs_differ_and_contradict_nothing(name):
     runs = runs_of(name)
     assert len({run_dir(config) for config in runs}) == len(runs)
-    for config in map(copy.deepcopy, runs):
+    for config in runs:
         config.trainer.accelerator = "cpu"  # a table that wants a GPU is right without one
         validate_config(config)
 

@@ -224,3 +224,20 @@ def test_choices_of_groups_are_hydras_and_the_sources_are_copied_once(hydras, mo
         assert loader.get_group_options(group) == hydras.get_group_options(group)
     assert loader.list_groups("") == hydras.list_groups("")
     assert made == {StudyConfigLoader: 1, ConfigLoaderImpl: 5}
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("+hydra.launchher.num_processes=1", r"hydra\.launchher; did you mean hydra\.launcher"),
+        ("+hydra.job.nmae=x", r"unknown option hydra\.job\.nmae; did you mean hydra\.job\.name"),
+    ],
+)
+def test_option_that_hydra_does_not_have_is_refused_also_with_a_plus(typed, message, loader):
+    with pytest.raises(ValueError, match=message):
+        loader.load_configuration("train", [typed], RunMode.RUN)
+
+
+@pytest.mark.parametrize("typed", ["+hydra.job.env_set.A=b", "hydra.verbose=true", "seed=1"])
+def test_option_of_hydra_is_taken(typed, loader):
+    loader.load_configuration("train", [typed], RunMode.RUN)

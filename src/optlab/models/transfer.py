@@ -104,8 +104,8 @@ class FineTuned(nn.Module):
         self.fit = fit
         if fit == "pad" and self.size < image_size:
             raise ValueError(
-                f"model.fit is pad, but images of {image_size} pixels are larger than the "
-                f"{self.size} that the weights expect.\n\nhint: model.fit=resize"
+                f"model.fit is pad, but images of {image_size} pixels are larger than {self.size}, "
+                f"which the weights or model.resize_to ask for.\n\nhint: model.fit=resize"
             )
         self.freeze_body, self.unfreeze_epoch = freeze_body, unfreeze_epoch
         self.cache_features = cache_features

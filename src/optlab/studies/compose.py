@@ -21,6 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
 
+from optlab.training.option_names import unknown_in_hydra
+
 
 class StudyConfigLoader(ConfigLoaderImpl):
     """Takes the place of Hydra's config loader, for which Hydra has no plugin."""
@@ -44,6 +46,13 @@ class StudyConfigLoader(ConfigLoaderImpl):
         if self._files is None:
             _, self._files = self._parse_overrides_and_create_caching_repo(None, [])
         return list(self._files.get_group_options(group_name, results_filter))
+
+    def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """Compose, and refuse options of Hydra's own that do not exist, which `+` would add."""
+        config = super()._load_configuration_impl(*args, **kwargs)
+        if problems := list(unknown_in_hydra(config.hydra)):
+            raise ValueError("\n\n".join(problems))
+        return config
 
     def load_configuration(
         self,

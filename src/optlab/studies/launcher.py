@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,8 @@ def _on_gpu(config: DictConfig) -> bool:
     if config.trainer.accelerator == "cpu":
         return False
     if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
-        return config.trainer.accelerator in (
-            "gpu",
-            "cuda",
-        )  # validate_config says that there is none
+        # validate_config says that there is none
+        return config.trainer.accelerator in ("gpu", "cuda")
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -131,24 +129,20 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
         f"each writes {jobs[0].folder.parent}/<run>/train.log",
         flush=True,
     )
-    waiting, num_ended = jobs[::-1], 0
+    waiting = jobs[::-1]
     running: dict[Any, Job] = {}
-    start_s = time.perf_counter()
-    live = _Live(jobs)
     try:
-        with live:
+        with _Progress(jobs) as progress:
             while waiting or running:
                 while waiting and len(running) < num_processes:
                     job = waiting.pop()
                     running[_start(context, job, hydra_context)] = job
-                live.show(running.values())
+                progress.show(running.values())
                 wait([process.sentinel for process in running], timeout=POLL_S)
                 for process in [process for process in running if process.exitcode is not None]:
                     job = running.pop(process)
-                    num_ended += 1
                     record = _outcome(job, process.exitcode)
-                    left_s = _time_left_s(start_s, num_ended, len(jobs))
-                    live.end(job, _line(record, num_ended, len(jobs), left_s))
+                    progress.end(job, record)
                     if record["status"] != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
     finally:  # Ctrl-C, an error, on_error=stop: all end at once; checkpoints make it no loss
@@ -292,18 +286,6 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> dict[str, An
     return record
 
 
-def _line(record: dict[str, Any], num_ended: int, num_jobs: int, left_s: float) -> str:
-    left = f", about {left_s:.0f} s left" if num_ended < num_jobs else ""
-    width = len(str(num_jobs))
-    outcome = records.describe(record).partition("\n")[0]  # a failure has been told in full
-    return f"[{num_ended:>{width}}/{num_jobs}] {record['run_name']}: {outcome}{left}"
-
-
-def _time_left_s(start_s: float, num_ended: int, num_jobs: int) -> float:
-    elapsed_s = time.perf_counter() - start_s
-    return elapsed_s / num_ended * (num_jobs - num_ended)
-
-
 def _returned(job: Job) -> JobReturn:
     """What Hydra's sweepers read: the run's best validation accuracy, nan without a result."""
     return JobReturn(
@@ -314,33 +296,18 @@ def _returned(job: Job) -> JobReturn:
     )
 
 
-class _Live:
-    """On a terminal one bar over all runs of the study; elsewhere nothing but the printed lines."""
+class _Progress(Progress):
+    """A line for each run that is over, and on a terminal one bar over the epochs of all runs."""
 
     def __init__(self, jobs: list[Job]) -> None:
+        columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+        super().__init__(*columns, transient=True, disable=not Console().is_terminal)
+        self.num_jobs, self.num_ended, self.start_s = len(jobs), 0, time.perf_counter()
         self.num_epochs_ended = 0  # of runs that are over, also where they stopped early
-        self.console = Console()
-        self.progress = Progress(
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-        )
-        self.task = self.progress.add_task(
-            "", total=sum(job.config.trainer.max_epochs for job in jobs)
-        )
+        self.bar = self.add_task("", total=sum(job.config.trainer.max_epochs for job in jobs))
 
-    def __enter__(self) -> "_Live":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def show(self, running: Any) -> None:
-        if self.progress.disable:
+    def show(self, running: Collection[Job]) -> None:
+        if self.disable:
             return
         done = {job: records.num_epochs_done(job.folder) for job in running}
         states = [
@@ -348,9 +315,14 @@ class _Live:
             for job, epochs in done.items()
         ]
         completed = self.num_epochs_ended + sum(done.values())
-        self.progress.update(self.task, completed=completed, description=", ".join(states))
+        self.update(self.bar, completed=completed, description=", ".join(states))
 
-    def end(self, job: Job, line: str) -> None:
-        """Print the line of a run that is over."""
+    def end(self, job: Job, record: dict[str, Any]) -> None:
+        self.num_ended += 1
         self.num_epochs_ended += job.config.trainer.max_epochs
+        elapsed_s, num_left = time.perf_counter() - self.start_s, self.num_jobs - self.num_ended
+        left = f", about {elapsed_s / self.num_ended * num_left:.0f} s left" if num_left else ""
+        outcome = records.describe(record).partition("\n")[0]  # a failure was printed in full
+        count = f"[{self.num_ended:>{len(str(self.num_jobs))}}/{self.num_jobs}]"
+        line = f"{count} {record['run_name']}: {outcome}{left}"
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -8,10 +8,12 @@ import ast
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -61,6 +63,24 @@ def unknown_top_level(config: DictConfig) -> Iterator[str]:
         others = {other: value for other, value in raw.items() if other != key}
         if key not in _references(others):
             yield unknown("", key, known)
+
+
+def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None) -> Iterator[str]:
+    """One message for each option below Hydra's own node that Hydra does not know.
+
+    Args:
+        node: of the config.
+        path: of the node, with a dot at its end.
+        schema: what Hydra knows there.
+    """
+    schema = OmegaConf.structured(HydraConf) if schema is None else schema
+    # `in` would leave out values that are still missing; the schema has no node for hydra/env
+    known = [*schema, *(("env",) if path == "hydra." else ())]
+    for key in map(str, node):
+        if key not in known:
+            yield unknown(path, key, known)
+        elif key in schema and is_dataclass(OmegaConf.get_type(schema, key)):
+            yield from unknown_in_hydra(node[key], f"{path}{key}.", schema[key])
 
 
 def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:

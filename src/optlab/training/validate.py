@@ -210,7 +210,7 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         if optimizer.get(switch) is True and not (switch == "capturable" and on_cuda(config)):
             yield f"optimizer.{switch} is true, with which a run here cannot step; leave it false"
     sizes: Any = optimizer.get("step_sizes")
-    if OmegaConf.is_list(sizes) and list(sizes) != sorted(sizes):
+    if OmegaConf.is_list(sizes) and all(map(_is_number, sizes)) and list(sizes) != sorted(sizes):
         yield f"optimizer.step_sizes is {sizes}; the smallest step comes first"
     if target.endswith(".LBFGS"):
         if trainer.get("accumulate_grad_batches", 1) != 1:
