@@ -153,8 +153,8 @@ RULES: dict[str, Rule] = {
     "optimizer.tolerance_grad": number(0),
     "optimizer.tolerance_change": number(0),
     "optimizer.line_search_fn": one_of("strong_wolfe", None),
-    "scheduler.warmup_steps": NULL,  # beside warmup_fraction
-    "scheduler.drop_every_steps": NULL,  # beside drop_every_fraction
+    "scheduler.warmup_steps": NULL,  # with warmup_fraction
+    "scheduler.drop_every_steps": NULL,  # with drop_every_fraction
     "callbacks.early_stopping": NULL,
     "callbacks.histograms": NULL,
     "callbacks.best.dirpath": lambda v: False,  # checkpoints/ of the run

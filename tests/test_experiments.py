@@ -176,7 +176,8 @@ def test_table_matches_from_a_folder_of_images_as_well(name, tmp_path):
         mine, theirs = flat(config), flat(other)
         assert theirs["data.name"] == "image_folder"
         changed = {key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)}
-        assert changed <= {"data.name", "data.root", "data.title", "data.image_size"}
+        of_the_set = {"name", "root", "title", "image_size", "preparation"}
+        assert changed <= {f"data.{option}" for option in of_the_set}
 
 
 def num_parameters(config, in_channels, image_size):

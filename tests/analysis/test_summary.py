@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from made_studies import summary_of
 
 from optlab.analysis.study import read_study
 from optlab.analysis.summary import summarize, validation_score
@@ -14,11 +15,6 @@ from optlab.analysis.tables import (
     summary_table,
 )
 from optlab.analysis.verdict import verdict_of
-
-
-def summary_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return summarize(workload)
 
 
 def test_validation_ranks_and_test_only_reports(new_study):
@@ -201,5 +197,5 @@ def test_verdict_of_one_setting_compares_with_nothing(new_study):
     writer.run("adam", accuracy=0.97)
     assert verdict_of(summary_of(writer)).lead == (
         "Adam reaches 97.00 % on validation and 96.90 % on test; "
-        "no other setting finished to compare it with."
+        "no other configuration finished to compare it with."
     )

@@ -1,16 +1,14 @@
 """Sentences of the verdict about the target and about what could not be compared."""
 
 import pytest
+from made_studies import summary_of
 
-from optlab.analysis.study import read_study
-from optlab.analysis.summary import summarize
 from optlab.analysis.tables import summary_table
 from optlab.analysis.verdict import MOST_NAMED, verdict_of
 
 
 def remarks_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return verdict_of(summarize(workload)).remarks
+    return verdict_of(summary_of(writer)).remarks
 
 
 def reach(writer, optimizer, *accuracies):
@@ -67,8 +65,7 @@ def test_all_that_tie_are_named_and_none_is_called_lower(new_study):
     for seed in range(5):
         for number, optimizer in enumerate(("adam", "rmsprop", "sgd")):
             writer.run(optimizer, seed, accuracy=0.98, test_accuracy=0.97 + 0.001 * number)
-    (workload,) = read_study(writer.folder).workloads
-    verdict = verdict_of(summarize(workload))
+    verdict = verdict_of(summary_of(writer))
     tie = "Adam, RMSprop and SGD with momentum tie on validation with 98.00"
     assert verdict.lead.startswith(tie)
     (higher,) = [text for text in verdict.remarks if text.startswith("Higher")]
@@ -89,8 +86,7 @@ def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
     writer = new_study()
     reach(writer, "adam", 0.98)
     reach(writer, "sgd", 0.97)
-    (workload,) = read_study(writer.folder).workloads
-    remarks = verdict_of(summarize(workload), is_tuned=True).remarks
+    remarks = verdict_of(summary_of(writer), is_tuned=True).remarks
     assert any("Repeat with hydra.sweeper.seeds=5" in text for text in remarks)
 
 
@@ -118,8 +114,7 @@ def test_times_to_different_targets_stand_nowhere(new_study):
     reach(writer, "adam", 0.98)
     writer.target = 0.9
     reach(writer, "sgd", 0.98)
-    (workload,) = read_study(writer.folder).workloads
-    summary = summarize(workload)
+    summary = summary_of(writer)
     sentence = "The runs have different targets (90 %, 97 %), so no time to target is compared."
     assert sentence in verdict_of(summary).remarks
     assert [row.reached for row in summary.rows] == [(), ()]
@@ -139,11 +134,10 @@ def test_setting_that_alone_finished_is_compared_with_nothing(new_study):
     writer = new_study()
     writer.run("adam", 0, accuracy=0.98, test_accuracy=0.97)
     writer.run("sgd", 0, status="failed", reason="no memory")
-    (workload,) = read_study(writer.folder).workloads
-    verdict = verdict_of(summarize(workload))
+    verdict = verdict_of(summary_of(writer))
     assert verdict.lead == (
         "Adam reaches 98.00 % on validation and 97.00 % on test; "
-        "no other setting finished to compare it with."
+        "no other configuration finished to compare it with."
     )
     assert verdict.remarks[0] == "Failed: SGD with momentum (1 of 1)."  # and not Adam
 

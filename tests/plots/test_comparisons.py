@@ -1,22 +1,14 @@
 """Comparisons: intervals and ranges told apart, far rows moved out of the way."""
 
 import pytest
+from displays import note
+from made_studies import summary_of
 
-from optlab.analysis import read_study, summarize
 from optlab.plots.comparisons import (
     GeneralizationGapDisplay,
     PairedDifferencesDisplay,
     TrainingCostDisplay,
 )
-
-
-def summary_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return summarize(workload)
-
-
-def note(display):
-    return " ".join(display.figure.texts[1].get_text().split())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from displays import note
 
 from optlab.analysis import read_study
 from optlab.plots.curves import (
@@ -20,10 +21,6 @@ from optlab.plots.palette import style_of
 def configurations_of(writer):
     (workload,) = read_study(writer.folder).workloads
     return workload.configurations
-
-
-def notes(display):
-    return " ".join(display.figure.texts[1].get_text().split())
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def test_loss_curves_name_axes_and_lines_and_keep_the_raw_losses(five_optimizers
         "cross-entropy of the batch",
     )
     assert set(display.artists["labels"]) == set(display.raw) == names
-    assert "9 steps" in notes(display)
+    assert "9 steps" in note(display)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +91,7 @@ def test_diverged_run_is_drawn_to_its_cross(five_seeds):
     assert display.curves[0].num_runs == 4
     ((_, _, cross),) = display.artists["lines"]
     assert (cross.get_marker(), cross.get_xdata()[0]) == ("x", 129)
-    assert "cross: diverged" in notes(display)
+    assert "cross: diverged" in note(display)
 
 
 def test_configuration_that_only_diverged_is_still_in_the_curves(new_study):
@@ -111,20 +108,20 @@ def test_curves_of_seeds_with_different_lengths_end_with_the_shortest_and_say_so
     writer.run("adam", 1)
     words = "where its first run stopped"
     display = LossCurvesDisplay.from_configurations(configurations_of(writer)).plot()
-    assert words not in notes(display)
+    assert words not in note(display)
     lines = (folder / "steps.csv").read_text().splitlines()[:101]
     (folder / "steps.csv").write_text("\n".join(lines) + "\n")
     display = LossCurvesDisplay.from_configurations(configurations_of(writer)).plot()
     assert display.curves[0].x[-1] == 100
-    assert words in notes(display)
+    assert words in note(display)
 
 
 def test_accuracy_curves_are_in_percent_and_show_the_target(five_optimizers):
     configurations = configurations_of(five_optimizers)
     display = AccuracyCurvesDisplay.from_configurations(configurations, target=0.97).plot()
     assert display.ax.get_ylabel() == "validation accuracy (%)"
-    assert "target 97 %" in notes(display)
-    assert "stretched" in notes(display)
+    assert "target 97 %" in note(display)
+    assert "stretched" in note(display)
     low, high = display.ax.get_ylim()
     assert 80 < low < 97 < high <= 100
 
@@ -156,4 +153,4 @@ def test_loss_and_accuracy_take_epochs_csv(five_optimizers):
     np.testing.assert_allclose(
         accuracy.get_lines()[1].get_ydata(), 100 * epochs["val/accuracy"].to_numpy()
     )
-    assert "best validation, epoch 3" in notes(display)
+    assert "best validation, epoch 3" in note(display)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from displays import note
 
 from optlab.analysis import read_study, summarize
 from optlab.analysis.learning_rates import LRPoint, lr_points_of_workload
@@ -11,10 +12,6 @@ from optlab.plots.sensitivity import LRSensitivityDisplay
 def workload_of(writer):
     (workload,) = read_study(writer.folder).workloads
     return workload
-
-
-def note(display):
-    return " ".join(display.figure.texts[1].get_text().split())
 
 
 def test_best_learning_rate_is_not_the_one_that_few_seeds_survive(new_study):

@@ -2,14 +2,9 @@
 
 import numpy as np
 import pytest
+from made_studies import summary_of
 
-from optlab.analysis import read_study, summarize
 from optlab.plots.targets import PerformanceProfileDisplay, TimeToTargetDisplay
-
-
-def summary_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return summarize(workload)
 
 
 def test_misses_come_last_and_are_crosses(five_optimizers):

@@ -1,16 +1,11 @@
 """What the report says about one workload: the rows it shows, and how runs are paired."""
 
 import pytest
+from made_studies import summary_of
 
-from optlab.analysis import read_study, summarize
 from optlab.report import workload_content as module
 from optlab.report.folder import ReportFolder
 from optlab.report.workload_content import rows_for_curves, workload_content
-
-
-def summary_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return summarize(workload)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Config loader of studies: what runs share, and that each config is the one Hydra composes."""
 
 import pickle
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -137,6 +138,17 @@ def test_loader_goes_to_other_processes_without_the_configs_of_other_runs(hydras
     sent = pickle.dumps(loader)
     assert len(sent) == small
     assert pickle.loads(sent).load_sweep_config(master, ["seed=2"]).seed == 2
+
+
+def test_runs_of_another_launcher_are_composed_where_its_classes_cannot_be_pickled(
+    loader, hydras, monkeypatch
+):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    master = hydras.load_configuration("train", ["hydra/launcher=joblib"], RunMode.MULTIRUN)
+    # As in another process, where Hydra loads the module of a plugin a second time
+    monkeypatch.delitem(sys.modules, "hydra_plugins.hydra_joblib_launcher.config")
+    for seed in (1, 2):
+        assert loader.load_sweep_config(master, [f"seed={seed}"]).seed == seed
 
 
 def test_study_leaves_options_that_only_its_runs_have_to_them(loader, hydras):

@@ -53,7 +53,7 @@ def _lead(summary: WorkloadSummary, best: ConfigurationSummary) -> str:
     if len(summary.finished) == 1:
         return (
             f"{name} reaches {validation} on validation and {test} on test{over}; "
-            "no other setting finished to compare it with."
+            "no other configuration finished to compare it with."
         )
     if len(summary.tied) > 1:
         tied = some([display_name(row.label) for row in summary.tied])
@@ -142,7 +142,7 @@ def _edited_code(summary: WorkloadSummary) -> list[str]:
         return []
     return [
         f"A class was edited between the runs of {some(edited)}: they are no repeats of one "
-        "setting. Repeat them with rerun=true."
+        "configuration. Repeat them with rerun=true."
     ]
 
 
@@ -182,7 +182,7 @@ def _failures(summary: WorkloadSummary) -> list[str]:
             remarks.append(f"{word.capitalize()}: {joined(texts)}.")
     if any(row.num_diverged and row.num_finished for row in summary.rows):
         remarks.append(
-            "Means of a setting with diverged runs are over the runs that finished; "
+            "Means of a configuration with diverged runs are over the runs that finished; "
             "for its rank a diverged run counts as guessing."
         )
     return remarks

@@ -41,11 +41,11 @@ def load_source(
         )
     if name != "image_folder":
         only_there = {"title": title, "image_size": image_size, "preparation": preparation}
-        for knob, value in only_there.items():
+        for option, value in only_there.items():
             if value is not None:
                 raise ValueError(
-                    f"data.{knob} is {value!r}, but data={name} would ignore it.\n\n"
-                    f"hint: leave data.{knob} out; data=image_folder takes it"
+                    f"data.{option} is {value!r}, but data={name} would ignore it.\n\n"
+                    f"hint: leave data.{option} out; data=image_folder takes it"
                 )
     elif root is None:
         raise ValueError(

@@ -97,6 +97,8 @@ class StudyConfigLoader(ConfigLoaderImpl):
         choices = tuple(str(each.input_line) for each in groups)
         if (study, choices) not in self._by_choices:
             config = compose(master_config, list(choices))
+            for plugin in ("launcher", "sweeper"):  # pickle does not find classes of plugins
+                config.hydra[plugin] = OmegaConf.to_container(config.hydra[plugin])
             self._by_choices[study, choices] = pickle.dumps(config)
         config = pickle.loads(self._by_choices[study, choices])  # four times as fast as deepcopy
         for value in parsed:

@@ -91,6 +91,9 @@ class CSVMetrics(Callback):
         # What a gradient scaler of 16-mixed hands to on_before_backward is scaled
         self._is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._outputs_have_loss = pl_module.automatic_optimization
+        schedulers = trainer.lr_scheduler_configs
+        # Else a scheduler has set the rate of the next step when a batch ends
+        self._lr_is_of_this_step = all(each.reduce_on_plateau for each in schedulers)
         # On a GPU looking at a loss would wait for it, and of several devices each sees its own
         # share: there the next writing is soon enough.
         self._looks_at_once = pl_module.device.type == "cpu" and trainer.world_size == 1
@@ -157,8 +160,7 @@ class CSVMetrics(Callback):
         self._step += 1
         if loss is None:  # training_step returned None: no loss, no row
             return
-        if all(each.reduce_on_plateau for each in trainer.lr_scheduler_configs):
-            # Nothing has set the rate of the next step yet, and the optimizer may set its own
+        if self._lr_is_of_this_step:  # which an optimizer that adapts it sets itself
             self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         self._losses.append(loss)
         self._lrs.append(float(self._lr))
