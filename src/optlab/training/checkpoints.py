@@ -1,6 +1,7 @@
 """Checkpoints: best weights by validation, and what a run needs to resume."""
 
 import io
+import math
 import pickle
 import re
 import struct
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from optlab.files import whole_file
+from optlab.training.best_epoch import merit
 from optlab.training.code_fingerprint import changed_since
 
 
@@ -112,6 +114,45 @@ def refused_part(value: Any, name: str) -> str | None:
         found = (refused_part(part, f"{name}[{key!r}]") for key, part in parts)
         inner = next((each for each in found if each is not None), None)
         return inner or f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best epoch by validation, as the record names it.
+
+    Lightning's class keeps the first of equal epochs. Here `best_epoch.merit` decides.
+    """
+
+    best_loss = math.inf  # validation loss of the epoch that is kept
+    has_validated = False  # since the last training epoch ended
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.has_validated = not trainer.sanity_checking
+        super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.has_validated:  # else the metrics are those of an earlier epoch, which would tie
+            super().on_train_epoch_end(trainer, pl_module)
+        self.has_validated = False
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        if current is None:
+            return False
+        loss = float(trainer.callback_metrics["val/loss"])
+        is_best = self.best_model_score is None or (
+            merit(float(current), self.mode, loss)
+            >= merit(float(self.best_model_score), self.mode, self.best_loss)
+        )
+        is_best = trainer.strategy.reduce_boolean_decision(is_best)  # all devices decide alike
+        if is_best:
+            self.best_loss = loss
+        return is_best
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best_loss = state_dict["best_loss"]
 
 
 class ResumeCheckpoint(ModelCheckpoint):

@@ -12,6 +12,7 @@ from torch import nn
 
 from optlab import PROTOCOL_VERSION
 from optlab.training import record as records
+from optlab.training.best_epoch import best_rule, merit
 from optlab.training.build import image_shape
 from optlab.training.commands import run_command, task_overrides
 from optlab.training.identity import identity, run_hash
@@ -116,14 +117,6 @@ def dataset_facts(config: DictConfig, datamodule: Any) -> dict[str, Any]:
     return facts
 
 
-def best_rule(config: DictConfig) -> tuple[str, str]:
-    """The metric that chooses the best weights, and `max` or `min`; `last` keeps the last ones."""
-    best = (config.callbacks or {}).get("best")
-    if not best:
-        return "val/accuracy", "last"
-    return best.get("monitor", "val/accuracy"), best.get("mode", "max")
-
-
 def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     """Validation at the best and the last epoch, from epochs.csv; None without an epoch."""
     epochs = pd.read_csv(folder / "epochs.csv")
@@ -134,7 +127,8 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     last = values.index[-1]
     chosen = last
     if mode != "last":
-        chosen = values.idxmin() if mode == "min" else values.idxmax()
+        losses = epochs["val/loss"]
+        chosen = max(values.index, key=lambda row: (merit(values[row], mode, losses[row]), row))
     return {
         "validation": {
             name: {

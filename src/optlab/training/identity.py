@@ -187,7 +187,7 @@ def _callbacks(entries: dict[str, Any]) -> dict[str, Any]:
         watches = kind in WATCHING and target.partition(".")[0] in WATCHING_FROM
         if entry is None or watches:
             continue
-        if kind == "ModelCheckpoint":
+        if kind in ("BestCheckpoint", "ModelCheckpoint"):
             entry.pop("dirpath", None)  # a folder
         kept[name] = entry
     return kept

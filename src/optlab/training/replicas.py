@@ -9,6 +9,7 @@ seeds. Each replica has the folder, the files and the record of the run of its s
 """
 
 import copy
+import math
 import time
 import zlib
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from optlab.optim import param_groups
 from optlab.training import build, describe
 from optlab.training import record as records
+from optlab.training.best_epoch import merit
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.classifier import ImageClassifier
 from optlab.training.clock import TrainingClock
@@ -365,8 +367,8 @@ class ReplicaCheckpoints(Callback):
         self.folders = folders
         self.net = net
         self.metric = monitor.removeprefix("val/")
-        self.sign = 1.0 if mode == "max" else -1.0
-        self.best = [-float("inf")] * len(folders)
+        self.mode = mode
+        self.best = [(-math.inf, -math.inf)] * len(folders)  # the merit of each one's best epoch
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": list(self.best)}
@@ -377,9 +379,9 @@ class ReplicaCheckpoints(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ReplicaClassifier)
         for replica, validation in enumerate(pl_module.validation):
-            value = validation[self.metric]
-            if self.sign * value > self.best[replica]:
-                self.best[replica] = self.sign * value
+            new = merit(validation[self.metric], self.mode, validation["loss"])
+            if new >= self.best[replica]:
+                self.best[replica] = new
                 self._save(replica, "best")
 
     def save_last(self) -> None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from optlab.training import build, describe
 from optlab.training import record as records
+from optlab.training.best_epoch import best_rule, merit
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
@@ -193,10 +194,12 @@ def _settle_last_weights(
     state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
     if trainer.is_global_zero:
         save_atomically(state, last)
-    monitor, mode = describe.best_rule(config)
+    monitor, mode = best_rule(config)
     name = monitor.removeprefix("val/")
-    gain = result[name] - validation["best"][name]
-    if mode == "last" or (gain < 0 if mode == "min" else gain > 0):
+    new, old = (
+        merit(each[name], mode, each["loss"]) for each in (validation["last"], validation["best"])
+    )
+    if mode == "last" or new >= old:
         validation["best"] = validation["last"]
         if trainer.is_global_zero:
             save_atomically(state, folder / "checkpoints" / "best.ckpt")

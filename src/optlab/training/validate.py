@@ -27,6 +27,7 @@ from optlab.training.record import ConfigError
 OWN_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 BEST = {  # what callbacks.best has for its file to hold the weights that the record calls best
+    "_target_": "optlab.training.checkpoints.BestCheckpoint",
     **{"dirpath": "${run_dir}/checkpoints", "filename": "best"},
     **{"save_top_k": 1, "enable_version_counter": False},
     **dict.fromkeys(("every_n_epochs", "every_n_train_steps", "train_time_interval")),
@@ -168,7 +169,7 @@ def _monitors(config: DictConfig) -> Iterator[str]:
                         f"checkpoints/best.ckpt, its best epoch: leave {option} {kept}, or add "
                         "another ModelCheckpoint under a name of its own"
                     )
-        if kind not in ("ModelCheckpoint", "EarlyStopping"):
+        if kind not in ("BestCheckpoint", "ModelCheckpoint", "EarlyStopping"):
             continue
         path, monitor, mode = f"callbacks.{name}", entry.get("monitor"), entry.get("mode", "min")
         if monitor is None and name != "best":  # a checkpoint now and then
