@@ -3,9 +3,10 @@
 python scripts/calibrate.py                    10,000 studies a line, some minutes each
 python scripts/calibrate.py --studies 1000     quicker, for a look
 
-Every study has made records of five configurations that share their seeds. Accuracies are drawn,
-records are sorted into workloads, ranked by validation and compared on test as in a report.
-docs/protocol.md shows the table of 10,000 studies.
+Every study has made records of configurations that share their seeds. Accuracies are drawn,
+records are sorted into workloads, ranked by validation and compared on test as in a report. The
+first table has studies of five configurations; the second one studies of two equal ones, of which
+one has a noisier validation curve. docs/protocol.md shows the tables of 10,000 studies.
 """
 
 import argparse
@@ -25,6 +26,9 @@ from optlab.analysis.workloads import group_runs
 NUM_CONFIGURATIONS = 5
 LEVEL, DEVIATION = 0.97, 0.002  # accuracy, and its standard deviation over seeds
 ONE_IMAGE = 1 / 360  # the step of accuracy on the embedded digits, over one deviation
+
+NUM_EPOCHS = 20  # of a validation curve
+NOISE_RATIOS = (1.5, 3.0)  # noise from epoch to epoch of one of two equals, over the other's
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # mean 0, deviation 1
 
@@ -110,13 +114,36 @@ def _accuracies(line: Line, noise: np.ndarray) -> np.ndarray:
     return values if line.step is None else np.round(values / line.step) * line.step
 
 
-def summarize_study(validation: np.ndarray, test: np.ndarray) -> WorkloadSummary:
+def noisier_first(ratio: float, num_seeds: int, num_studies: int) -> tuple[float, float]:
+    """Return how often the noisier of two equals is ranked first: by last weights, by best epoch.
+
+    Args:
+        ratio: of the deviations of the two validation curves from epoch to epoch.
+        num_seeds: of a study.
+        num_studies: that are made.
+    """
+    rng = np.random.default_rng([int(100 * ratio), num_seeds])
+    scales = DEVIATION * np.array([ratio, 1.0])[:, None, None]
+    by_last = by_best = 0
+    for _ in range(num_studies):
+        curves = LEVEL + scales * rng.standard_normal((2, num_seeds, NUM_EPOCHS))
+        summary = summarize_study(curves[:, :, -1], curves[:, :, -1], curves.max(axis=2))
+        by_last += summary.rows[0].label == "0"
+        by_best += (summary.order_by_best_epoch or summary.rows)[0].label == "0"
+    return by_last / num_studies, by_best / num_studies
+
+
+def summarize_study(
+    validation: np.ndarray, test: np.ndarray, best: np.ndarray | None = None
+) -> WorkloadSummary:
     """Judge made records; configurations are called by their index.
 
     Args:
-        validation: (configurations, seeds) best validation accuracies.
-        test: the same shape, test accuracies at those weights.
+        validation: (configurations, seeds) validation accuracies of the last weights.
+        test: the same shape, test accuracies of these weights.
+        best: the same shape, validation accuracies of the best epochs; None for the last ones.
     """
+    best = validation if best is None else best
     runs = [
         Run(
             Path(f"{index}-seed{seed}"),
@@ -129,8 +156,11 @@ def summarize_study(validation: np.ndarray, test: np.ndarray) -> WorkloadSummary
                 "dataset": {"name": "made", "class_names": list("0123456789")},
                 "model": {"name": "made"},
                 "optimizer": {"name": str(index)},
-                "validation": {"best": {"accuracy": validation[index, seed]}},
-                "test": {"best": {"accuracy": test[index, seed]}},
+                "validation": {
+                    "last": {"accuracy": validation[index, seed]},
+                    "best": {"accuracy": best[index, seed]},
+                },
+                "test": {"last": {"accuracy": test[index, seed]}},
             },
         )
         for index in range(len(test))
@@ -150,9 +180,19 @@ def main() -> None:
         for num_seeds in track(options.seeds, line.title, transient=True):
             errors = judge(line, num_seeds, options.studies)
             power = "" if np.isnan(errors.power) else f"{errors.power:.2f}"
-            shares = (f"{100 * each:.1f} %" for each in (errors.false_claims, errors.coverage))
+            shares = map(_percent, (errors.false_claims, errors.coverage))
             table.add_row(line.title, str(num_seeds), *shares, power)
     Console().print(table)
+    table = Table("noisier of two equals", "seeds", "first by last weights", "first by best epoch")
+    for ratio in NOISE_RATIOS:
+        for num_seeds in track(options.seeds, f"{ratio} times as noisy", transient=True):
+            shares = map(_percent, noisier_first(ratio, num_seeds, options.studies))
+            table.add_row(f"{ratio:g} times as noisy", str(num_seeds), *shares)
+    Console().print(table)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 if __name__ == "__main__":

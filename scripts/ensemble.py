@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         ensemble = Ensemble(
             names=[run.folder.name for run in runs],
-            validation=np.array([run.metric("validation") for run in runs]),
+            validation=np.array([run.metric("validation", "best") for run in runs]),
             probabilities=np.stack([each for each, _ in answers]),
             labels=answers[0][1],
         )

@@ -14,7 +14,7 @@ def test_run_gives_its_figures(new_study):
     assert (run.optimizer, run.seed, run.fold, run.status) == ("adam", 3, 0, "finished")
     assert run.metric("validation") == 0.975
     assert run.metric("test") == 0.971
-    assert run.metric("test", "last") == pytest.approx(0.9704)
+    assert run.metric("test", "best") == pytest.approx(0.9716)
     assert run.lr == 0.001
     assert len(run.steps) == 240
     assert list(run.epochs["epoch"]) == [1, 2, 3, 4]
@@ -40,6 +40,7 @@ def test_folder_without_record_is_unfinished(new_study):
         ({"validation": None}, r"has no validation accuracy in 0\.\.1"),
         ({"test": {"best": {"accuracy": 97.5}}}, r"has no test accuracy in 0\.\.1"),
         ({"test": {"best": {"accuracy": float("nan")}}}, r"has no test accuracy in 0\.\.1"),
+        ({"test": {"best": {"accuracy": 0.9}}}, r"has no test accuracy in 0\.\.1"),  # no last
         ({"validation": [1]}, "has no usable 'validation'"),
         ({"test": {"best": [1]}}, "has no usable 'test.best'"),
         ({"train": {"last": 0.9}}, "has no usable 'train.last'"),

@@ -108,7 +108,7 @@ def made_runs(monkeypatch):
         for overrides in job_overrides:
             composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
             accuracy = 1 / (1 + abs(math.log10(composed.optimizer.lr / 0.01)))
-            result = {"best": {"accuracy": accuracy}}
+            result = {weights: {"accuracy": accuracy} for weights in ("best", "last")}
             record = {
                 "protocol_version": 1, "status": "finished", "study": "made", "run_name": "made",
                 "hash": run_hash(composed), "seed": composed.seed, "config": identity(composed),

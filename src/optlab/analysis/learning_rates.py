@@ -119,7 +119,7 @@ def lr_table(points: Sequence[LRPoint], option: str) -> pd.DataFrame:
                 "optimizer": point.optimizer,
                 "configuration": point.label,
                 option: point.learning_rate,
-                "val_accuracy_best": point.val_accuracy,
+                "val_accuracy": point.val_accuracy,
                 "status": point.status,
                 "seed": point.seed,
             }

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from optlab.judged_weights import judged_weights
+
 RECORD_FORMAT = 1
 STATUSES = ("finished", "diverged", "failed")
 EPOCH_COLUMNS = (
@@ -100,14 +102,22 @@ class Run:
         """Of the data set's images; empty for a run that failed before it had seen them."""
         return str(self.record["dataset"].get("checksum") or "")
 
-    def metric(self, split: str, weights: str = "best", quantity: str = "accuracy") -> float | None:
+    @property
+    def judged_weights(self) -> str:
+        """`last`, or with early stopping `best`: the weights that the run is ranked by."""
+        return judged_weights(self.record["config"])
+
+    def metric(
+        self, split: str, weights: str | None = None, quantity: str = "accuracy"
+    ) -> float | None:
         """A recorded metric, or None where the run has none.
 
         Args:
             split: `train`, `validation` or `test`.
-            weights: `best` (best validation) or `last`.
+            weights: `best` (best validation) or `last`; None for the judged weights.
             quantity: `accuracy` (a fraction), `loss`, or for validation `epoch` and `step`.
         """
+        weights = weights or self.judged_weights
         return _finite(((self.record.get(split) or {}).get(weights) or {}).get(quantity))
 
     def number(self, key: str) -> float | None:
@@ -179,10 +189,10 @@ def _what_is_wrong(record: Any) -> str | None:
         return problem
     if record["status"] == "finished":
         for split in ("validation", "test"):
-            best = (record.get(split) or {}).get("best") or {}
-            value = _finite(best.get("accuracy"))
-            if value is None or not 0 <= value <= 1:
-                return f"is of a finished run, but has no {split} accuracy in 0..1"
+            for weights in ("best", "last"):
+                value = _finite(((record.get(split) or {}).get(weights) or {}).get("accuracy"))
+                if value is None or not 0 <= value <= 1:
+                    return f"is of a finished run, but has no {split} accuracy in 0..1"
     return None
 
 

@@ -46,12 +46,13 @@ class ConfigurationSummary:
     def num_failed(self) -> int:
         return len(self.configuration.failed)
 
-    def accuracy(self, split: str, weights: str = "best") -> Estimate | None:
+    def accuracy(self, split: str, weights: str | None = None) -> Estimate | None:
+        """Mean accuracy at the judged weights, or at those that are asked for."""
         return mean_interval(list(self.configuration.accuracies(split, weights).values()))
 
     @cached_property
     def gap(self) -> Estimate | None:
-        """Generalization gap, train minus test accuracy at the best-validation weights."""
+        """Generalization gap, train minus test accuracy at the judged weights."""
         train, test = self.configuration.accuracies("train"), self.configuration.accuracies("test")
         return mean_interval([train[key] - test[key] for key in sorted(train.keys() & test.keys())])
 
@@ -152,6 +153,18 @@ class WorkloadSummary:
         )
 
     @property
+    def order_by_best_epoch(self) -> tuple[ConfigurationSummary, ...]:
+        """Finished rows as their best epochs would rank them; empty if in the same order."""
+        num_classes = self.workload.num_classes
+
+        def order(row: ConfigurationSummary) -> tuple[bool, float]:
+            score = validation_score(row.configuration, num_classes, "best") or 0.0
+            return row.has_few_runs, -round(score, 12)
+
+        by_best = tuple(sorted(self.finished, key=order))
+        return () if by_best == self.finished else by_best
+
+    @property
     def seeds_differ(self) -> bool:
         """Whether configurations have results for different seeds or folds."""
         seeds = {
@@ -189,15 +202,19 @@ class WorkloadSummary:
         ]
 
 
-def validation_score(configuration: Configuration, num_classes: int) -> float | None:
-    """Mean best validation accuracy over a configuration's own runs; None without a finished run.
+def validation_score(
+    configuration: Configuration, num_classes: int, weights: str | None = None
+) -> float | None:
+    """Mean validation accuracy over a configuration's own runs; None without a finished run.
+
+    It is that of the judged weights unless others are asked for.
 
     A diverged run counts with the accuracy of guessing, so that divergence costs rank instead of
     leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
     nothing about the optimizer and is left out here. No other configuration's runs enter, so none
     can change the order of two others.
     """
-    values = list(configuration.accuracies("validation").values())
+    values = list(configuration.accuracies("validation", weights).values())
     if not values:
         return None
     guessing = 1 / num_classes if num_classes else 0.0
@@ -209,16 +226,16 @@ def summarize(workload: Workload) -> WorkloadSummary:
     """Rank by validation accuracy, and compare test accuracy with that of the best by validation.
 
     A configuration with fewer than half the usual number of runs comes after the others: a newcomer
-    must not become what all others are compared with.
+    must not become what all others are compared with. What is usual counts the runs that were asked
+    for, so that the outcome of one configuration's runs never reorders two others.
     """
     scores = {
         one: score
         for one in workload.configurations
         if (score := validation_score(one, workload.num_classes)) is not None
     }
-    num_runs = {one: len(one.finished) + len(one.diverged) for one in scores}
-    usual = median(num_runs.values()) if scores else 0
-    few = {one for one in scores if num_runs[one] < usual / 2}
+    usual = median(len(one.runs) for one in workload.configurations)
+    few = {one for one in scores if len(one.finished) + len(one.diverged) < usual / 2}
     targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
 
     def order(one: Configuration) -> tuple[bool, float, int, str]:

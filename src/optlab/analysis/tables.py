@@ -40,8 +40,13 @@ class Column:
 
 
 def _accuracy(
-    name: str, split: str, weights: str, heading: str, short: str | None = None
+    name: str,
+    split: str,
+    weights: str | None = None,
+    heading: str | None = None,
+    short: str | None = None,
 ) -> Column:
+    """Accuracy on a split, at the judged weights or at those that are asked for."""
     return Column(
         name,
         lambda row: row.accuracy(split, weights),
@@ -111,10 +116,11 @@ SUMMARY = (
     Column("num_diverged", lambda row: row.num_diverged),
     Column("num_failed", lambda row: row.num_failed),
     Column("validation_score", lambda row: row.score),
-    _accuracy("val_accuracy_best", "validation", "best", "validation %", "val %"),
-    _accuracy("test_accuracy_best", "test", "best", "test %", "test %"),
-    _accuracy("test_accuracy_last", "test", "last", "test %, last weights"),
-    _accuracy("train_accuracy_best", "train", "best", "train %"),
+    Column("judged_weights", lambda row: row.configuration.judged_weights),
+    _accuracy("val_accuracy", "validation", None, "validation %", "val %"),
+    _accuracy("test_accuracy", "test", None, "test %", "test %"),
+    _accuracy("test_accuracy_best", "test", "best", "test %, best epoch"),
+    _accuracy("train_accuracy", "train", None, "train %"),
     Column(
         "generalization_gap",
         lambda row: row.gap,
@@ -191,11 +197,13 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
         "status": run.status,
         "role": role,
         "lr": run.lr,
-        "val_accuracy_best": run.metric("validation"),
+        "judged_weights": run.judged_weights,
+        "val_accuracy_best": run.metric("validation", "best"),
         "val_accuracy_last": run.metric("validation", "last"),
-        "test_accuracy_best": run.metric("test"),
+        "test_accuracy_best": run.metric("test", "best"),
         "test_accuracy_last": run.metric("test", "last"),
-        "train_accuracy_best": run.metric("train"),
+        "train_accuracy_best": run.metric("train", "best"),
+        "train_accuracy_last": run.metric("train", "last"),
         "best_epoch": run.metric("validation", "best", "epoch"),
         "num_epochs": run.number("num_epochs"),
         "num_steps": run.number("num_steps"),

@@ -34,6 +34,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
         return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
     remarks = [
         *_certainty(summary, best, is_tuned),
+        *_other_weights(summary),
         *_missing_seeds(summary),
         *_edited_code(summary),
         *_failures(summary),
@@ -116,6 +117,22 @@ def _power(differences: list[Difference], is_tuned: bool) -> list[str]:
         more = f"hydra.sweeper.seeds={min(needed)}" if is_tuned else _seeds_option(min(needed))
         text += f" If the largest observed difference is real, {min(needed)} seeds find it: {more}."
     return [text]
+
+
+def _other_weights(summary: WorkloadSummary) -> list[str]:
+    """How the rank depends on the weights that are judged."""
+    remarks = []
+    stopped = [row for row in summary.finished if row.configuration.judged_weights == "best"]
+    if 0 < len(stopped) < len(summary.finished):
+        names = some([display_name(row.label) for row in stopped])
+        remarks.append(
+            f"Judged at the best epoch, because of early stopping: {names}. That flatters them on "
+            "validation; the others are judged at their last weights."
+        )
+    if order := summary.order_by_best_epoch:
+        names = some([display_name(row.label) for row in order])
+        remarks.append(f"Ranked by the best epoch of each run, the order would be {names}.")
+    return remarks
 
 
 def _seeds_option(num_seeds: int) -> str:

@@ -42,12 +42,17 @@ class Configuration:
         return tuple(run for run in self.runs if run.status == status)
 
     @property
+    def judged_weights(self) -> str:
+        """`last`, or with early stopping `best`."""
+        return self.runs[0].judged_weights
+
+    @property
     def mixes_code(self) -> bool:
         """Whether a class of the user's was edited between the runs."""
         return mixes_code(self.finished)
 
-    def accuracies(self, split: str, weights: str = "best") -> dict[tuple[int, int], float]:
-        """(seed, fold) to accuracy, over the finished runs that have one."""
+    def accuracies(self, split: str, weights: str | None = None) -> dict[tuple[int, int], float]:
+        """(seed, fold) to accuracy at the judged weights, over the finished runs that have one."""
         values = {(run.seed, run.fold): run.metric(split, weights) for run in self.finished}
         return {key: value for key, value in values.items() if value is not None}
 

@@ -96,7 +96,7 @@ def _in_words(difference: Difference) -> str:
 
 @dataclass(eq=False, kw_only=True)
 class GeneralizationGapDisplay(RowsDisplay):
-    """Train against test accuracy at the best-validation weights, a row for each label."""
+    """Train against test accuracy at the judged weights, a row for each label."""
 
     train: Sequence[float]  # fractions
     test: Sequence[float]

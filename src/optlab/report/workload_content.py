@@ -50,6 +50,7 @@ def workload_content(
         "suffix": suffix,
         "verdict": verdict_of(summary, is_tuned=is_tuned),
         "table": _summary_table(summary, styles),
+        "judged_weights": _judged_weights(summary),
         "min_seeds": MIN_SEEDS,
         "shares_batches": _shares_batches(summary),
         "most_rows": MOST_ROWS,
@@ -100,6 +101,13 @@ def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Ta
         file="summary.csv",
         styles=styles,
     )
+
+
+def _judged_weights(summary: WorkloadSummary) -> str:
+    kinds = {row.configuration.judged_weights for row in summary.rows}
+    if len(kinds) > 1:
+        return "the last weights, with early stopping at the best epoch"
+    return "the last weights" if kinds == {"last"} else "the best epoch"
 
 
 def _draw_curves(

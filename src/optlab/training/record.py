@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from optlab.files import whole_file
+from optlab.judged_weights import judged_weights
 from optlab.training.identity import resolve_path
 
 RECORD_FORMAT = 1
@@ -84,10 +85,10 @@ def in_training(folder: Path) -> bool:
 
 
 def objective(record: dict[str, Any]) -> float:
-    """What a sweeper maximises: the best validation accuracy; nan without a result."""
+    """What a sweeper maximizes: validation accuracy at the judged weights; nan without a result."""
     if record.get("status") != "finished":
         return math.nan
-    return float(record["validation"]["best"]["accuracy"])
+    return float(record["validation"][judged_weights(record["config"])]["accuracy"])
 
 
 def has_result(record: dict[str, Any] | None) -> bool:
@@ -99,10 +100,11 @@ def describe(record: dict[str, Any]) -> str:
     """One line for people: the outcome of a run."""
     if record["status"] != "finished":
         return f"{record['status']}: {record['reason']}"
+    weights = judged_weights(record["config"])
+    validation, test = (record[split][weights] for split in ("validation", "test"))
     return (
-        f"validation {record['validation']['best']['accuracy']:.2%} "
-        f"(best, epoch {record['validation']['best']['epoch']}), "
-        f"test {record['test']['best']['accuracy']:.2%}, "
+        f"validation {validation['accuracy']:.2%} ({weights} weights, "
+        f"epoch {validation['epoch']}), test {test['accuracy']:.2%}, "
         f"{record['train_time_s']:.1f} s of training"
     )
 

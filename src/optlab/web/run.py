@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from optlab.judged_weights import judged_weights
 from optlab.web.pictures import first_problem
 from optlab.web.record import AnyRecord, FailedRecord, Record
 
@@ -68,8 +69,9 @@ class Run:
         """Validation accuracy; a run that diverged counts as guessing, as in the report."""
         if not self.finished:
             return 1 / len(self.record.dataset.class_names)
-        best = self.record.validation.best if self.record.validation else None
-        return best.accuracy if best and best.accuracy is not None else 0.0
+        weights = judged_weights(self.record.config)
+        judged = getattr(self.record.validation, weights) if self.record.validation else None
+        return judged.accuracy if judged and judged.accuracy is not None else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+"""The script that counts errors of the verdict, with few studies."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPT = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "calibrate.py"))
+
+
+def test_rank_does_not_favor_the_noisier_of_two_equals():
+    by_last, by_best = SCRIPT["noisier_first"](3.0, num_seeds=3, num_studies=400)
+    assert by_last == pytest.approx(0.5, abs=3 * (0.25 / 400) ** 0.5)  # three standard errors
+    assert by_best > 0.9  # why the best epoch does not rank
+
+
+@pytest.mark.parametrize(
+    "title", ["five equal, normal, correlation 0.3", "one three times as noisy"]
+)
+def test_equals_are_rarely_called_different(title):
+    (line,) = [line for line in SCRIPT["LINES"] if line.title == title]
+    errors = SCRIPT["judge"](line, num_seeds=5, num_studies=200)
+    assert 0 < errors.false_claims < 0.06 + 3 * (0.06 * 0.94 / 200) ** 0.5
+    assert errors.coverage > 0.85
