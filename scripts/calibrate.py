@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from optlab.analysis.comparisons import compare_all
 from optlab.analysis.records import Run
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.workloads import group_runs
@@ -51,6 +52,7 @@ class Errors:
     """Shares of studies, or of losers for `power`."""
 
     false_claims: float  # at least one difference claimed that is none, or of the wrong sign
+    false_assertions: float  # the same, if every pair of configurations is asserted
     coverage: float  # all intervals of the study hold the truth
     power: float  # losers that are called lower
 
@@ -84,7 +86,7 @@ def judge(line: Line, num_seeds: int, num_studies: int, seed: int = 0) -> Errors
     """Return how often the verdict on made studies is wrong."""
     rng = np.random.default_rng([seed, num_seeds])
     shape = (NUM_CONFIGURATIONS, num_seeds)
-    false_claims = covered = found = losers = 0
+    false_claims = false_assertions = covered = found = losers = 0
     for _ in range(num_studies):
         test = line.noise(rng, shape)
         fresh = line.noise(rng, shape)
@@ -93,6 +95,7 @@ def judge(line: Line, num_seeds: int, num_studies: int, seed: int = 0) -> Errors
         assert summary.best is not None
         best = line.shifts[int(summary.best.label)]
         is_false, all_inside = False, True
+        shifts = [line.shifts[int(row.label)] for row in summary.rows]
         for row, difference in summary.compared():
             truth = (line.shifts[int(row.label)] - best) * line.deviation
             sign = {"lower": -1, "higher": 1}.get(difference.conclusion)
@@ -101,10 +104,19 @@ def judge(line: Line, num_seeds: int, num_studies: int, seed: int = 0) -> Errors
             all_inside &= difference.low <= truth <= difference.high
             losers += truth < 0
             found += truth < 0 and sign == -1
+        pairs = compare_all([row.configuration.accuracies("test") for row in summary.rows])
+        is_false_pair = any(
+            pair.is_significant and np.sign(pair.mean or 0.0) != np.sign(shifts[i] - shifts[j])
+            for (i, j), pair in pairs.items()
+            if i > 0  # a pair with the best one is decided by the claim
+        )
         false_claims += is_false
+        false_assertions += is_false or is_false_pair
         covered += all_inside
     power = found / losers if losers else float("nan")
-    return Errors(false_claims / num_studies, covered / num_studies, power)
+    return Errors(
+        false_claims / num_studies, false_assertions / num_studies, covered / num_studies, power
+    )
 
 
 def _accuracies(line: Line, noise: np.ndarray) -> np.ndarray:
@@ -175,12 +187,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=10_000, help="of each line (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 10, 20], help="of a study")
     options = parser.parse_args()
-    table = Table("made studies", "seeds", "a false claim", "all intervals right", "losers found")
+    columns = ("a false claim", "a false assertion", "all intervals right", "losers found")
+    table = Table("made studies", "seeds", *columns)
     for line in LINES:
         for num_seeds in track(options.seeds, line.title, transient=True):
             errors = judge(line, num_seeds, options.studies)
             power = "" if np.isnan(errors.power) else f"{errors.power:.2f}"
-            shares = map(_percent, (errors.false_claims, errors.coverage))
+            shares = map(_percent, (errors.false_claims, errors.false_assertions, errors.coverage))
             table.add_row(line.title, str(num_seeds), *shares, power)
     Console().print(table)
     table = Table("noisier of two equals", "seeds", "first by last weights", "first by best epoch")

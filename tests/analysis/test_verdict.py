@@ -1,10 +1,11 @@
 """Sentences of the verdict about the target and about what could not be compared."""
 
+import numpy as np
 import pytest
 from made_studies import summary_of
 
-from optlab.analysis.tables import summary_table
-from optlab.analysis.verdict import MOST_NAMED, verdict_of
+from optlab.analysis.tables import SUMMARY, summary_table
+from optlab.analysis.verdict import MOST_NAMED, outlook, verdict_of
 
 
 def remarks_of(writer):
@@ -172,3 +173,37 @@ def test_first_at_the_target_is_the_fastest_and_not_the_best(new_study):
     (first,) = [remark for remark in remarks if remark.startswith("First at the target")]
     assert ": SGD with momentum, after" in first
     assert not any("RMSprop" in remark for remark in remarks if not remark.startswith("Failed"))
+
+
+def test_every_inconclusive_row_says_what_would_settle_it(new_study):
+    writer, rng = new_study(), np.random.default_rng(0)
+    for optimizer, lower, num_seeds in (
+        ("adam", 0.0, 6),
+        ("rmsprop", 0.0003, 6),
+        ("sgd", 0.02, 6),
+        ("lion", 0.0005, 3),
+        ("muon", 0.0004, 1),
+    ):
+        noise = rng.normal(0, 0.001, num_seeds)
+        accuracies = 0.98 - lower + noise - noise.mean()
+        for seed, accuracy in enumerate(accuracies):
+            writer.run(optimizer, seed, accuracy=0.98 - lower, test_accuracy=float(accuracy))
+    summary = summary_of(writer)
+    found = {row.label: (difference, outlook(difference)) for row, difference in summary.compared()}
+    assert found["sgd"][1] == ""
+    assert found["muon"][1] == "5 seeds or more can tell"
+    for label, num_seeds in (("rmsprop", 6), ("lion", 5)):  # no claim below five
+        difference, text = found[label]
+        can_find = f"{num_seeds} seeds find {100 * difference.detectable:.2f} points"
+        needs = f"{100 * abs(difference.mean):.2f} needs {difference.seeds_needed:,}"
+        assert text == f"{can_find}, {needs}"
+        assert difference.seeds_needed > num_seeds
+    (column,) = [column for column in SUMMARY if column.name == "verdict"]
+    cells = {row.label: column.text(row) for row in summary.rows}
+    assert cells["rmsprop"] == f"no significant difference ({found['rmsprop'][1]})"
+    assert cells["sgd"] == "lower"
+    (power,) = [remark for remark in verdict_of(summary).remarks if "80 %" in remark]
+    needed = found["rmsprop"][0].seeds_needed
+    assert (
+        f"Seeds that the observed differences need, if they are real: RMSprop {needed:,}" in power
+    )

@@ -64,6 +64,7 @@ def test_report_of_five_optimizers_is_complete(five_optimizers):
     names = {path.name for path in index.parent.iterdir()}
     assert names == {
         "index.html",
+        "verdict.json",
         "summary.csv",
         "summary.md",
         "runs.csv",

@@ -1,9 +1,9 @@
 """Claims about differences between configurations, with a controlled error.
 
-Every configuration is compared with the reference, the one that validation ranks first. A
-difference is taken seed by seed, because runs with one seed share their initial weights and their
-batches. Only seeds are counted: the folds of a seed share most of their training images, so they
-are averaged first.
+Every configuration is compared with the reference, the one that validation ranks first
+(`compare`), or with every other one (`compare_all`). A difference is taken seed by seed, because
+runs with one seed share their initial weights and their batches. Only seeds are counted: the folds
+of a seed share most of their training images, so they are averaged first.
 
 Three corrections keep the stated error:
 
@@ -18,7 +18,7 @@ Three corrections keep the stated error:
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, pairwise
@@ -33,11 +33,12 @@ MIN_SEEDS = 5  # fewer seeds make no claim: rounded accuracies often agree by ch
 MAX_SEEDS = 10_000  # seeds_needed looks no further
 
 Table = Mapping[tuple[int, int], float]  # (seed, fold) to accuracy
+_BySeed = Mapping[int, Mapping[int, float]]  # seed to fold to accuracy
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One configuration minus the reference, in accuracy.
+    """One configuration minus another, such as the reference, in accuracy.
 
     Attributes:
         differences: one a common seed, folds averaged.
@@ -83,13 +84,23 @@ class Difference:
         return "lower" if (self.mean or 0) < 0 else "higher"
 
     @property
+    def flipped(self) -> "Difference":
+        """The same with the two configurations exchanged."""
+        return replace(
+            self,
+            differences=tuple(-each for each in self.differences),
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+        )
+
+    @property
     def detectable(self) -> float | None:
-        """Difference that this number of seeds finds with a power of 80 %."""
+        """Difference that these seeds, or `MIN_SEEDS` where they are fewer, find at 80 % power."""
         if self.deviation is None or self.degrees_of_freedom is None:
             return None
-        return _detectable(
-            self.deviation, self.num_seeds, self.degrees_of_freedom, self.num_comparisons
-        )
+        num_seeds = max(self.num_seeds, MIN_SEEDS)
+        df = self.degrees_of_freedom - self.num_seeds + num_seeds
+        return _detectable(self.deviation, num_seeds, df, self.num_comparisons)
 
     @property
     def seeds_needed(self) -> int | None:
@@ -100,15 +111,7 @@ class Difference:
         deviation, df, mean = self.deviation, self.degrees_of_freedom, self.mean
         if deviation is None or df is None or not mean:
             return None
-        further_df, num_comparisons = df - self.num_seeds, self.num_comparisons
-
-        def is_found(num_seeds: int) -> bool:
-            df = num_seeds + further_df
-            return _detectable(deviation, num_seeds, df, num_comparisons) <= abs(mean)
-
-        sizes = range(MIN_SEEDS, MAX_SEEDS + 1)
-        index = bisect_left(sizes, True, key=is_found)  # more seeds find whatever fewer find
-        return sizes[index] if index < len(sizes) else None
+        return seeds_to_find(abs(mean), deviation, df - self.num_seeds, self.num_comparisons)
 
 
 def compare(reference: Table, others: Sequence[Table]) -> list[Difference]:
@@ -120,10 +123,60 @@ def compare(reference: Table, others: Sequence[Table]) -> list[Difference]:
     """
     tables = [_by_seed(table) for table in (reference, *others)]
     paired = [_paired(table, tables[0]) for table in tables[1:]]
+    return _differences(paired, tables, simultaneous_quantile)
+
+
+def compare_all(tables: Sequence[Table]) -> dict[tuple[int, int], Difference]:
+    """Compare every pair of configurations, adjusted for all pairs.
+
+    Returns:
+        By (i, j) with i < j, the difference of table i minus table j.
+    """
+    by_seed = [_by_seed(table) for table in tables]
+    pairs = list(combinations(range(len(tables)), 2))
+    paired = [_paired(by_seed[i], by_seed[j]) for i, j in pairs]
+    return dict(zip(pairs, _differences(paired, by_seed, _bonferroni_quantile), strict=True))
+
+
+def seeds_to_find(
+    difference: float, deviation: float, further_df: float, num_comparisons: int
+) -> int | None:
+    """Return how many seeds find a true difference with a power of 80 %, at least `MIN_SEEDS`.
+
+    Args:
+        difference: in the unit of `deviation`, above 0.
+        deviation: standard deviation of the difference of one seed.
+        further_df: degrees of freedom of that deviation, beyond the number of seeds.
+        num_comparisons: that p-values are adjusted for.
+
+    Returns:
+        None where more than `MAX_SEEDS` would be needed.
+    """
+
+    def is_found(num_seeds: int) -> bool:
+        df = num_seeds + further_df
+        return _detectable(deviation, num_seeds, df, num_comparisons) <= difference
+
+    sizes = range(MIN_SEEDS, MAX_SEEDS + 1)
+    index = bisect_left(sizes, True, key=is_found)  # more seeds find whatever fewer find
+    return sizes[index] if index < len(sizes) else None
+
+
+def prior_df(num_variances: int) -> float:
+    """Degrees of freedom that the median of so many variances counts for."""
+    return min(PRIOR_DF, max(0, num_variances - 1))  # one variance says nothing about itself
+
+
+def _differences(
+    paired: Sequence[tuple[float, ...]],
+    tables: Sequence[_BySeed],
+    quantile: Callable[[int, float], float],
+) -> list[Difference]:
+    """One difference for each of `paired`, moderated by all pairs of `tables`."""
     every_pair = [_paired(a, b) for a, b in combinations(tables, 2)]
     variances = [np.var(each, ddof=1) for each in every_pair if len(each) >= 2]
     prior = float(np.median(variances)) if variances else 0.0
-    prior_df = min(PRIOR_DF, max(0, len(variances) - 1))  # one variance says nothing about itself
+    further_df = prior_df(len(variances))
     floor = _rounding_variance(tables)
     num_comparisons = sum(len(each) >= 2 for each in paired)
 
@@ -133,11 +186,11 @@ def compare(reference: Table, others: Sequence[Table]) -> list[Difference]:
         if n < 2:
             found.append(Difference(each))
             continue
-        df = n - 1 + prior_df
-        moderated = ((n - 1) * float(np.var(each, ddof=1)) + prior_df * prior) / df
+        df = n - 1 + further_df
+        moderated = ((n - 1) * float(np.var(each, ddof=1)) + further_df * prior) / df
         variance = max(moderated, floor)
         mean, error = float(np.mean(each)), math.sqrt(variance / n)
-        half_width = simultaneous_quantile(num_comparisons, df) * error
+        half_width = quantile(num_comparisons, df) * error
         p_value = 2 * float(stdtr(df, -abs(mean) / error)) if error else 1.0
         found.append(
             Difference(
@@ -175,13 +228,17 @@ def simultaneous_quantile(num_comparisons: int, df: float) -> float:
         return float(inside - (1 - ERROR_RATE))
 
     single = float(stdtrit(df, 1 - ERROR_RATE / 2))
-    bonferroni = float(stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)))
-    return float(brentq(excess, single, 1.01 * bonferroni, xtol=1e-3))
+    widest = 1.01 * _bonferroni_quantile(num_comparisons, df)
+    return float(brentq(excess, single, widest, xtol=1e-3))
+
+
+def _bonferroni_quantile(num_comparisons: int, df: float) -> float:
+    return float(stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)))
 
 
 def _detectable(deviation: float, num_seeds: int, df: float, num_comparisons: int) -> float:
-    quantiles = stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)) + stdtrit(df, POWER)
-    return float(quantiles) * deviation / math.sqrt(num_seeds)
+    quantiles = _bonferroni_quantile(num_comparisons, df) + float(stdtrit(df, POWER))
+    return quantiles * deviation / math.sqrt(num_seeds)
 
 
 def _holm(found: list[Difference]) -> list[Difference]:
@@ -198,7 +255,7 @@ def _holm(found: list[Difference]) -> list[Difference]:
     return adjusted
 
 
-def _by_seed(table: Table) -> dict[int, dict[int, float]]:
+def _by_seed(table: Table) -> _BySeed:
     """The accuracies of each seed by fold."""
     seeds: dict[int, dict[int, float]] = {}
     for (seed, fold), accuracy in table.items():
@@ -206,9 +263,7 @@ def _by_seed(table: Table) -> dict[int, dict[int, float]]:
     return seeds
 
 
-def _paired(
-    ours: dict[int, dict[int, float]], theirs: dict[int, dict[int, float]]
-) -> tuple[float, ...]:
+def _paired(ours: _BySeed, theirs: _BySeed) -> tuple[float, ...]:
     """One difference a common seed: the mean over the folds that both have."""
     differences = []
     for seed in sorted(ours.keys() & theirs.keys()):
@@ -220,7 +275,7 @@ def _paired(
     return tuple(differences)
 
 
-def _rounding_variance(tables: Sequence[dict[int, dict[int, float]]]) -> float:
+def _rounding_variance(tables: Sequence[_BySeed]) -> float:
     """Variance that a difference has because accuracies are whole images over their number.
 
     The smallest step between two accuracies stands for one image. Without this bound seeds that

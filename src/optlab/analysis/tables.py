@@ -17,6 +17,7 @@ from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of, time_to_target
+from optlab.analysis.verdict import outlook
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ def _speed_text(row: ConfigurationSummary) -> str:
     return count(float(f"{speed:.3g}")) if speed else NOTHING
 
 
+def _verdict_text(row: ConfigurationSummary) -> str:
+    further = outlook(row.difference) if row.difference else ""
+    return f"{row.verdict} ({further})" if further else row.verdict
+
+
 def _short_verdict(row: ConfigurationSummary) -> str:
     """Difference and verdict in a few words; divergences are in the column of runs."""
     if not row.num_finished:
@@ -151,7 +157,9 @@ SUMMARY = (
     Column("test_difference_high", lambda row: _difference(row, "high")),
     Column("test_difference_p", lambda row: _difference(row, "p_value")),
     Column("num_seeds_compared", lambda row: _difference(row, "num_seeds")),
-    Column("verdict", lambda row: row.verdict, "verdict", lambda row: row.verdict),
+    Column("detectable_difference", lambda row: _difference(row, "detectable")),
+    Column("seeds_needed", lambda row: _difference(row, "seeds_needed")),
+    Column("verdict", lambda row: row.verdict, "verdict", _verdict_text),
     Column("", lambda row: None, None, _short_verdict, "test against best"),
 )
 
@@ -223,8 +231,8 @@ def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
     """Paired differences in test accuracy to the best by validation, as fractions.
 
     `low` and `high` are the simultaneous 95 % interval, `p_value` is adjusted for all rows,
-    `detectable` is what this number of seeds finds with a power of 80 %, and `seeds_needed` how
-    many a true difference of this size would need.
+    `detectable` is what this number of seeds (five, where it is less) finds with a power of 80 %,
+    and `seeds_needed` how many a true difference of this size would need.
     """
     return pd.DataFrame(
         [

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from shlex import quote
 
-from optlab.analysis.comparisons import MIN_SEEDS, Difference
+from optlab.analysis.comparisons import MAX_SEEDS, MIN_SEEDS, Difference
 from optlab.analysis.formatting import (
     MINUS,
     MOST_NAMED,
@@ -15,6 +16,7 @@ from optlab.analysis.formatting import (
     some,
 )
 from optlab.analysis.labels import display_name
+from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of
 
@@ -80,11 +82,11 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
         if conclusion in by_conclusion
     ]
     too_few = by_conclusion.get("too few seeds", [])
-    if too_few and all(row.num_finished == 1 for row in summary.finished):
-        more = f"hydra.sweeper.seeds={MIN_SEEDS}" if is_tuned else _seeds_option(MIN_SEEDS)
+    step = next_step(summary, is_tuned=is_tuned)
+    if too_few and step and all(row.num_finished == 1 for row in summary.finished):
         remarks.append(
             "One seed each: no interval, so the order is a hint and no finding. "
-            f"Repeat with {more} to know more."
+            f"Repeat with {quote(step.override)} to know more."
         )
     elif too_few:
         remarks.append(
@@ -96,27 +98,53 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
         remarks.append(
             f"No seed in common with {name}, so not compared with it on test: {some(without)}."
         )
-    return remarks + _power([diff for _, diff in summary.compared()], is_tuned)
+    return remarks + _power(summary, step)
 
 
-def _power(differences: list[Difference], is_tuned: bool) -> list[str]:
+def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
     """What the study could have seen, where it saw no difference."""
-    open_ones = [
-        one for one in differences if one.num_seeds >= MIN_SEEDS and not one.is_significant
-    ]
-    detectable = [one.detectable for one in open_ones if one.detectable is not None]
+    open_ones = {
+        display_name(row.label): one
+        for row, one in summary.compared()
+        if one.num_seeds >= MIN_SEEDS and not one.is_significant
+    }
+    detectable = [one.detectable for one in open_ones.values() if one.detectable is not None]
     if not detectable:
         return []
-    num_seeds = min(one.num_seeds for one in open_ones)
+    num_seeds = min(one.num_seeds for one in open_ones.values())
     text = (
-        f"With {num_seeds} seeds this study finds a difference of {points(max(detectable))} points "
+        f"With {num_seeds} seeds this study finds a difference of {_size(max(detectable))} points "
         "with a probability of 80 %."
-    ).replace("+", "")
-    needed = [one.seeds_needed for one in open_ones if one.seeds_needed]
-    if needed and min(needed) > num_seeds:
-        more = f"hydra.sweeper.seeds={min(needed)}" if is_tuned else _seeds_option(min(needed))
-        text += f" If the largest observed difference is real, {min(needed)} seeds find it: {more}."
+    )
+    needed = {name: one.seeds_needed for name, one in open_ones.items() if one.seeds_needed}
+    if needed and step:
+        listed = some([f"{name} {count(number)}" for name, number in needed.items()])
+        text += f" Seeds that the observed differences need, if they are real: {listed}."
+        text += f" Next: {quote(step.override)}."
     return [text]
+
+
+def outlook(difference: Difference) -> str:
+    """What the seeds of an open difference would find, and what the observed one needs.
+
+    Empty for a difference that is decided, and without a seed in common.
+    """
+    if difference.is_significant or not difference.num_seeds:
+        return ""
+    if difference.detectable is None:
+        return f"{MIN_SEEDS} seeds or more can tell"
+    num_seeds = max(difference.num_seeds, MIN_SEEDS)
+    text = f"{num_seeds} seeds find {_size(difference.detectable)} points"
+    if not difference.mean:
+        return text
+    needed = difference.seeds_needed
+    number = count(needed) if needed else f"more than {count(MAX_SEEDS)}"
+    return f"{text}, {_size(difference.mean)} needs {number}"
+
+
+def _size(fraction: float) -> str:
+    """A difference in points without its sign."""
+    return points(abs(fraction)).removeprefix("+")
 
 
 def _other_weights(summary: WorkloadSummary) -> list[str]:
@@ -133,10 +161,6 @@ def _other_weights(summary: WorkloadSummary) -> list[str]:
         names = some([display_name(row.label) for row in order])
         remarks.append(f"Ranked by the best epoch of each run, the order would be {names}.")
     return remarks
-
-
-def _seeds_option(num_seeds: int) -> str:
-    return f"'seed=range({num_seeds})'"
 
 
 def _missing_seeds(summary: WorkloadSummary) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a study: one self-contained page, every picture as PNG, every table as CSV.
+"""The report of a study: a self-contained page, pictures as PNG, tables as CSV, verdict.json.
 
 The page is templates/report.html.j2; this module fills it. The same records give the same bytes:
 nothing here reads a clock.
@@ -16,6 +16,7 @@ from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import runs_table, summary_table
 from optlab.report.folder import ReportFolder
 from optlab.report.study_content import study_content
+from optlab.report.verdict_file import verdict_json
 from optlab.report.workload_content import workload_content
 
 # Everything a report may write, so that a newer one can remove what no longer applies
@@ -72,6 +73,7 @@ def make_report(study_dir: str | Path) -> Path:
     folder.write("summary.md", render("summary.md.j2", **content))
     if content["whole"]["published"]:
         folder.write("published.md", render("published.md.j2", **content))
+    folder.write("verdict.json", verdict_json(study, summaries))
     folder.write("index.html", render("report.html.j2", **content))
     folder.remove_older(_STEMS)
     return folder.folder / "index.html"

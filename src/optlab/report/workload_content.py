@@ -181,6 +181,7 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
             "simultaneous 95 % interval",
             "adjusted p",
             "seeds",
+            "can find",
             "seeds needed",
             "conclusion",
         ),
@@ -191,12 +192,13 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
                 interval(difference) or NOTHING,
                 NOTHING if difference.p_value is None else f"{difference.p_value:.2g}",
                 str(difference.num_seeds),
+                points(difference.detectable).removeprefix("+"),
                 str(difference.seeds_needed or NOTHING),
                 difference.conclusion,
             )
             for row, difference in summary.compared()
         ],
-        left=(0, 6),
+        left=(0, 7),
         file=file,
         styles=styles,
     )

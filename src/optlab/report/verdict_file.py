@@ -1,0 +1,113 @@
+"""verdict.json: the outcome of a study for scripts. docs/verdict.md describes its format."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from optlab import __version__
+from optlab.analysis.comparisons import Difference
+from optlab.analysis.next_step import next_step
+from optlab.analysis.statistics import Estimate
+from optlab.analysis.study import Study
+from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+from optlab.analysis.verdict import verdict_of
+
+FORMAT = 1  # raise it when a field changes its meaning or goes
+
+
+def verdict_json(study: Study, summaries: Sequence[WorkloadSummary]) -> bytes:
+    """Return the content of verdict.json. The same records give the same bytes."""
+    content = {
+        "format": FORMAT,
+        "optlab": __version__,
+        "study": study.name,
+        "workloads": [
+            _workload(summary, study.is_tuned(summary.workload)) for summary in summaries
+        ],
+    }
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
+    verdict = verdict_of(summary, is_tuned=is_tuned)
+    step = next_step(summary, is_tuned=is_tuned)
+    workload = summary.workload
+    return {
+        "name": workload.name,
+        "title": workload.title,
+        "protocol_version": workload.runs[0].record["protocol_version"],
+        "is_tuned": is_tuned,
+        "lead": verdict.lead,
+        "remarks": list(verdict.remarks),
+        "best": summary.best.label if summary.best else None,
+        "configurations": [_configuration(row) for row in summary.rows],
+        "claims": [
+            _claim(row, difference, summary.best)
+            for row, difference in summary.compared()
+            if summary.best
+        ],
+        "next": asdict(step) if step else None,
+    }
+
+
+def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "optimizer": row.configuration.optimizer,
+        "rank": row.rank,
+        "num_runs": len(row.configuration.runs),
+        "num_finished": row.num_finished,
+        "num_diverged": row.num_diverged,
+        "num_failed": row.num_failed,
+        "judged_weights": row.configuration.judged_weights,
+        "score": row.score,
+        "validation_accuracy": _estimate(row.accuracy("validation")),
+        "test_accuracy": _estimate(row.accuracy("test")),
+        "costs": {
+            "train_time_s": _mean(row, "train_time_s"),
+            "images_per_s": _mean(row, "images_per_s"),
+            "peak_memory_gib": _mean(row, "peak_memory_gib"),
+            "num_reached_target": row.num_reached if row.reached else None,
+            "epochs_to_target": _finite(row.epochs_to_target),
+            "time_to_target_s": _finite(row.time_to_target_s),
+        },
+    }
+
+
+def _claim(
+    row: ConfigurationSummary, difference: Difference, best: ConfigurationSummary
+) -> dict[str, Any]:
+    return {
+        "configuration": row.label,
+        "reference": best.label,
+        "conclusion": difference.conclusion,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "p_value": difference.p_value,
+        "num_seeds": difference.num_seeds,
+        "detectable": difference.detectable,
+        "seeds_needed": difference.seeds_needed,
+    }
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "num_runs": estimate.n,
+    }
+
+
+def _mean(row: ConfigurationSummary, key: str) -> float | None:
+    estimate = row.mean(lambda run: run.number(key))
+    return estimate.mean if estimate else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
