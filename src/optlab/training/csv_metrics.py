@@ -96,7 +96,8 @@ class CSVMetrics(Callback):
         self._lr_is_of_this_step = all(each.reduce_on_plateau for each in schedulers)
         # On a GPU looking at a loss would wait for it, and of several devices each sees its own
         # share: there the next writing is soon enough.
-        self._looks_at_once = pl_module.device.type == "cpu" and trainer.world_size == 1
+        self._is_one_process = trainer.world_size == 1
+        self._looks_at_once = pl_module.device.type == "cpu" and self._is_one_process
         self._step = trainer.global_step  # optimizer steps made so far
         self._num_batches = 0  # of the optimizer step in the making
         if not trainer.is_global_zero:
@@ -122,7 +123,8 @@ class CSVMetrics(Callback):
         self._num_losses += 1
         if self._num_losses == 1:
             self._first_loss = loss
-            self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
+            if not self._lr_is_of_this_step:
+                self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         elif trainer.accumulate_grad_batches > 1:
             raise ValueError(
                 f"{type(trainer.optimizers[0]).__name__} calls its closure again within a step, "
@@ -146,17 +148,17 @@ class CSVMetrics(Callback):
             self._predictions.append((logits, self._labels_of(batch)))
             if len(self._predictions) >= COUNT_EVERY:
                 self._count()
-        self._num_batches += 1
-        if loss is not None:
-            self._group.append(loss)
         if trainer.accumulate_grad_batches > 1:
+            self._num_batches += 1
+            if loss is not None:
+                self._group.append(loss)
             if trainer.fit_loop._should_accumulate():
                 return
             # Lightning has divided each by accumulate_grad_batches; a last group may be shorter
             scale = trainer.accumulate_grad_batches / self._num_batches
             loss = torch.stack(self._group).sum() * scale if self._group else None
-        self._group.clear()
-        self._num_batches = 0
+            self._group.clear()
+            self._num_batches = 0
         self._step += 1
         if loss is None:  # training_step returned None: no loss, no row
             return
@@ -168,7 +170,7 @@ class CSVMetrics(Callback):
             with self.clock.stopped(pl_module):
                 self._write_steps(trainer)
                 self._check(self._divergence())
-        elif trainer.world_size == 1 and time.perf_counter() > self._next_write_s:
+        elif self._is_one_process and time.perf_counter() > self._next_write_s:
             with self.clock.stopped(pl_module):
                 self._write_steps(trainer)
                 self._next_write_s = time.perf_counter() + WRITE_INTERVAL_S

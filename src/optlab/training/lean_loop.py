@@ -20,7 +20,11 @@ import torch
 from lightning.fabric.plugins.precision.precision import Precision as FabricPrecision
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.fetchers import (
+    _DataFetcher,
+    _DataLoaderIterDataFetcher,
+    _profile_nothing,
+)
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.loops.optimization.closure import OutputResult
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
@@ -93,6 +97,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         without_backward = self.automatic_optimization._skip_backward
         self._lean = reason is None and not without_backward
         if self._lean:
+            data_fetcher._start_profiler = data_fetcher._stop_profiler = _profile_nothing
             self._look_up_hooks()
 
     def _look_up_hooks(self) -> None:
