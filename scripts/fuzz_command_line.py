@@ -109,6 +109,7 @@ RULES: dict[str, Rule] = {
     "num_replicas": one_of(1),
     "lr_multiplier": number(0, open_at=[0]),
     "num_threads": whole(1, 1024),
+    "effect": NULL,  # plan=true only
     "cuda_graphs": one_of(False),  # no CUDA device
     "ckpt_path": NULL,
     "study": text,

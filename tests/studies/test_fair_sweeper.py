@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -278,3 +279,16 @@ def test_values_of_a_setting_are_read_by_hydra_as_they_are_meant():
 def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, told, study):
     said = study(*SWEEP, "optimizer=sgd", *typed, report=False)
     assert told in str(said.exit_code)
+
+
+def test_plan_counts_the_fresh_seeds_that_an_effect_needs(study):
+    plan = study(
+        *("optimizer=sgd,adam", "hydra/sweeper=fair", "hydra.sweeper.trials=3"),
+        *("plan=true", "effect=0.5"),
+        report=False,
+    )
+    assert plan.exit_code == 0, plan
+    said = " ".join(plan.out.split())
+    assert said.count("To find a difference of 0.5 points") == 1  # of the winners, not of trials
+    assert "2 configurations need" in said
+    assert re.search(r"hydra\.sweeper\.seeds=\d+\. ", said)

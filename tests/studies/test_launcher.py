@@ -73,8 +73,9 @@ def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
 def test_plan_starts_nothing_and_says_what_is_done(study, runs):
     study("optimizer=sgd", "trainer.max_epochs=1", report=False)
     before = stamps(runs)
-    plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true")
+    plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true", "effect=0.5")
     assert plan.exit_code == 0
+    assert "To find a difference of 0.5 points on digits-mlp" in plan.out
     assert "1 to train, 1 done; time: roughly" in plan.out
     assert "optimizer=adam" in plan.out  # what tells the rows apart
     assert "Nothing was started." in plan.out

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read_space
 from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir, run_hash
+from optlab.training.plan import Plan
 
 WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
 UNFINISHED = "unfinished"  # the status of a trial whose outcome is not known yet
@@ -110,8 +111,9 @@ def sweep(
         _contestant(overrides, compose, trials, tuning_seed, space)
         for overrides in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     ]
+    no_effect = ["effect=null"] if config.effect else []  # it is for the winners' fresh seeds
     tuning = [
-        [*one.overrides, *_as_overrides(params), f"seed={tuning_seed}"]
+        [*one.overrides, *_as_overrides(params), f"seed={tuning_seed}", *no_effect]
         for one in contestants
         for params in one.settings
     ]
@@ -123,6 +125,10 @@ def sweep(
     if config.plan:
         returned = [launcher.launch(tuning, initial_job_idx=0)]
         print(f"then {len(contestants)} winners x {seeds} seeds, chosen by those trials")
+        if config.effect:
+            untuned = [compose(one.overrides) for one in contestants]
+            plan = Plan.of([(each, run_dir(each), "") for each in untuned])
+            plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")
         return returned
     for one in contestants:
         one.trials = [_trial(one, params, compose, tuning_seed) for params in one.settings]

@@ -62,7 +62,8 @@ def launch(
     done, todo = ([job for job in unique if job.done is which] for which in (True, False))
     if any(job.config.plan for job in jobs):
         _check_all(todo)
-        plan_of(unique).print(num_processes or _affordable(todo, memory_per_run_gib))
+        num_processes = num_processes or _affordable(todo or unique, memory_per_run_gib)
+        plan_of(unique).print(num_processes, effect=unique[0].config.effect)
         return [_returned(job) for job in jobs]
     for job in done:
         job.mark()

@@ -79,6 +79,12 @@ def start(config: DictConfig) -> float:
             from optlab.training.validate import validate_config  # imports torch
 
             validate_config(config)
+        if config.effect is not None:
+            raise ValueError(
+                "effect says how many seeds a comparison needs, but this command plans each run by "
+                "itself.\n\nhint: compare two configurations with hydra/launcher=local, such as "
+                "-m optimizer=sgd,adam"
+            )
         plan.print(num_processes=1)
         return math.nan
     if _in_study():  # of another launcher than ours

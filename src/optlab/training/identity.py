@@ -44,6 +44,7 @@ NOT_IN_HASH = {
     "logger": "writes what was measured",
     "rerun": "whether to train, not what",
     "plan": "whether to train, not what",
+    "effect": "whether to train, not what",
     "on_error": "about the other runs of a study",
     "lean_loop": "both loops end in the same numbers, which a test holds",
     "num_replicas": "each replica is the run of its seed",

@@ -25,6 +25,7 @@ TYPES: dict[str, Any] = {
         ("channels_last", "compile", "cuda_graphs", "lean_loop", "rerun", "plan"), bool
     ),
     **dict.fromkeys(("study", "run_name", "outputs"), str | float),  # 2024 is a name as well
+    "effect": float | None,
     "title": str | float | None,
     "ckpt_path": str | None,
     "on_error": Literal["continue", "stop"],
@@ -35,7 +36,7 @@ TYPES: dict[str, Any] = {
 RANGES = {
     option: within
     for within, options in {
-        "> 0": """lr_multiplier optimizer.lr optimizer.eps optimizer.step_sizes
+        "> 0": """lr_multiplier effect optimizer.lr optimizer.eps optimizer.step_sizes
             trainer.gradient_clip_val trainer.val_check_interval trainer.limit_train_batches
             trainer.limit_val_batches trainer.limit_test_batches TensorBoardLogger.flush_secs
             hydra.launcher.memory_per_run_gib""",
@@ -105,6 +106,8 @@ def wrong_top_level(config: DictConfig) -> Iterator[str]:
             yield f"{option} is missing; leave it in the config"
         elif problem := misfit(option, config[option], hint, RANGES.get(option)):
             yield problem
+    if config.get("effect") is not None and not config.get("plan"):
+        yield "effect is for plan=true, which says how many seeds find it; this command would train"
 
 
 def wrong_options(config: DictConfig) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,12 +15,14 @@ from rich.table import Table
 
 from optlab.training import record as records
 from optlab.training.code_fingerprint import changed_since
+from optlab.training.identity import identity
 
 
 @dataclass(frozen=True)
 class PlannedRun:
     """One run and the state that it is in."""
 
+    config: DictConfig
     run_name: str
     overrides: str  # by which it differs from the others of the command
     folder: Path
@@ -58,8 +60,13 @@ class Plan:
                 heapq.heapreplace(ends_s, ends_s[0] + cost_s * run.num_epochs)
         return max(ends_s)
 
-    def print(self, num_processes: int) -> None:
-        """A table of the runs, and what they would cost."""
+    def print(self, num_processes: int, effect: float | None = None) -> None:
+        """Print a table of the runs and what they would cost.
+
+        Args:
+            num_processes: runs at a time.
+            effect: a difference in points of accuracy; also print how many seeds find it.
+        """
         table = Table("run", "state", "folder", title="what this command would do")
         for run in self.runs:
             name = f"{run.run_name}\n{run.overrides}".rstrip()
@@ -67,14 +74,62 @@ class Plan:
         console = Console()
         console.print(table)
         num_to_train = sum(run.to_train for run in self.runs)
-        seconds = self.seconds(num_processes)
-        cost = "unknown: no finished run of this data and model to go by"
-        if seconds is not None:
-            cost = f"roughly {seconds:.0f} s with {num_processes} at a time"
+        cost = _cost(self.seconds(num_processes), num_processes)
         console.print(
             f"{num_to_train} to train, {len(self.runs) - num_to_train} done; time: {cost}. "
             "Nothing was started."
         )
+        if effect is not None:
+            self.print_seeds_for(effect, num_processes)
+
+    def print_seeds_for(
+        self, effect: float, num_processes: int, seeds_option: str = "'seed=range({})'"
+    ) -> None:
+        """Print how many seeds find a difference of so many points, for each workload."""
+        from optlab.training.power import requirement  # brings SciPy
+
+        finished = cache(_finished_records)
+        for name, runs in self._workloads().items():
+            records_of_any = finished(runs[0].folder.parent.parent)
+            problems = {run.problem for run in runs}
+            alike = [record for record in records_of_any if _problem_of(record) in problems]
+            needed = requirement(name, [run.config for run in runs], alike, effect)
+            costs_s = [
+                cost_s * run.config.trainer.max_epochs
+                for run in runs
+                if (cost_s := _seconds_per_epoch(run, alike)) is not None
+            ]
+            seconds = None
+            if len(costs_s) == len(runs):
+                seconds = fmean(costs_s) * needed.num_to_train / num_processes
+            Console().print(needed.text(seeds_option, _cost(seconds, num_processes)))
+
+    def _workloads(self) -> dict[str, list[PlannedRun]]:
+        """The runs that a report would compare, by data and model.
+
+        Models that have one configuration each are compared with each other, as in the report.
+        """
+        by_problem: dict[tuple[str, str], list[PlannedRun]] = {}
+        for run in self.runs:
+            by_problem.setdefault(run.problem, []).append(run)
+        workloads: dict[str, list[PlannedRun]] = {}
+        for (data, model), runs in by_problem.items():
+            others = [each for problem, each in by_problem.items() if problem[0] == data]
+            one_each = len(others) > 1 and all(_num_configurations(each) == 1 for each in others)
+            workloads.setdefault(data if one_each else f"{data}-{model}", []).extend(runs)
+        return workloads
+
+
+def _num_configurations(runs: Sequence[PlannedRun]) -> int:
+    from optlab.training.power import configuration_key
+
+    return len({configuration_key(identity(run.config)) for run in runs})
+
+
+def _cost(seconds: float | None, num_processes: int) -> str:
+    if seconds is None:
+        return "unknown: no finished run of this data and model to go by"
+    return f"roughly {seconds:.0f} s with {num_processes} at a time"
 
 
 def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
@@ -84,6 +139,7 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     if record and (changed := changed_since(config, record)):
         state += f", {' and '.join(changed)} changed since"
     return PlannedRun(
+        config=config,
         run_name=config.run_name,
         overrides=overrides,
         folder=folder,
@@ -100,12 +156,20 @@ def _finished_records(outputs: Path) -> list[dict[str, Any]]:
     return [record for record in found if record and record["status"] == "finished"]
 
 
+def _problem_of(record: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Data and model of a record; None where it is damaged."""
+    try:
+        return record["config"]["data"]["name"], record["model"]["name"]
+    except (KeyError, TypeError):
+        return None
+
+
 def _seconds_per_epoch(run: PlannedRun, finished: Sequence[dict[str, Any]]) -> float | None:
     """Median over the finished runs of the same data and model."""
     costs = []
     for record in finished:
         try:
-            if (record["config"]["data"]["name"], record["model"]["name"]) == run.problem:
+            if _problem_of(record) == run.problem:
                 together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
                 share = run.train_fraction / record["config"]["data"].get("train_fraction", 1.0)
                 train_s = record["train_time_s"]

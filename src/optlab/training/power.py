@@ -1,0 +1,155 @@
+"""How many seeds a study needs to find a difference, before anything runs: `plan=true effect=0.2`.
+
+The answer is that of `analysis.comparisons` for as many configurations as the command has. The
+noise between seeds is that of finished runs, where there are any. Pairing by seed is not counted
+on: the two runs of a pair are taken to be independent, because in real studies they nearly are.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+from typing import Any
+
+from omegaconf import DictConfig
+
+from optlab import PROTOCOL_VERSION
+from optlab.analysis.comparisons import MAX_SEEDS, POWER, prior_df, seeds_to_find
+from optlab.judged_weights import judged_weights
+from optlab.training.identity import identity
+
+ASSUMED_DEVIATION = 0.002  # of test accuracy over seeds, where no finished runs tell it
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """The seeds that the configurations of one workload need.
+
+    Attributes:
+        workload: data and network.
+        num_configurations: that are compared.
+        effect: the difference to find, in points of accuracy.
+        deviation: standard deviation of test accuracy over seeds, a fraction.
+        num_measured: finished runs that it was measured on; 0 where it is assumed.
+        num_seeds: of each configuration; None where `MAX_SEEDS` are too few.
+        num_runs: of all configurations together.
+        num_done: of these.
+    """
+
+    workload: str
+    num_configurations: int
+    effect: float
+    deviation: float
+    num_measured: int
+    num_seeds: int | None
+    num_runs: int
+    num_done: int
+
+    @property
+    def num_to_train(self) -> int:
+        return self.num_runs - self.num_done
+
+    def text(self, seeds_option: str, cost: str) -> str:
+        """Return the answer in sentences.
+
+        Args:
+            seeds_option: the option that sets the seeds, with `{}` for their number.
+            cost: how long the runs take that are still to train.
+        """
+        wanted = f"To find a difference of {self.effect:g} points on {self.workload}"
+        if self.num_configurations < 2:
+            return f"{wanted}, compare two configurations or more, such as optimizer=sgd,adam."
+        noise = f"{100 * self.deviation:.2f} points between seeds"
+        if self.num_measured:
+            noise = f"a standard deviation of {noise}, from {self.num_measured} finished runs"
+        else:
+            noise = (
+                f"an assumed standard deviation of {noise}; two finished seeds of a "
+                "configuration replace it"
+            )
+        if self.num_seeds is None:
+            return f"{wanted} takes more than {MAX_SEEDS:,} seeds (with {noise})."
+        return (
+            f"{wanted} in {100 * POWER:.0f} % of studies, {self.num_configurations} configurations "
+            f"need {self.num_seeds} seeds each (with {noise}): "
+            f"{seeds_option.format(self.num_seeds)}. "
+            f"{self.num_runs} runs, {self.num_done} of them done; time: {cost}."
+        )
+
+
+def requirement(
+    workload: str, configs: Sequence[DictConfig], finished: Sequence[dict[str, Any]], effect: float
+) -> Requirement:
+    """Return the seeds that a comparison of these runs' configurations needs.
+
+    Args:
+        workload: its name.
+        configs: of the command's runs on this workload.
+        finished: records of finished runs on it, whatever their configuration.
+        effect: in points of accuracy, above 0.
+    """
+    planned = {configuration_key(identity(config)) for config in configs}
+    folds = {config.data.get("fold") for config in configs}
+    accuracies = _by_configuration(finished)
+    repeated = {key: seeds for key, seeds in accuracies.items() if len(seeds) > 1}
+    measured = {key: repeated[key] for key in planned & repeated.keys()} or repeated
+    num_pairs = math.comb(len(planned), 2)
+    deviation = _pooled_deviation(measured.values())
+    if not deviation:
+        measured, deviation = {}, ASSUMED_DEVIATION
+    num_seeds = None
+    if len(planned) > 1:
+        num_seeds = seeds_to_find(
+            effect / 100, 2**0.5 * deviation, prior_df(num_pairs) - 1, len(planned) - 1
+        )
+    in_study = [record for record in finished if record.get("study") == configs[0].study]
+    done = {
+        key: min(len(each), num_seeds or 0) for key, each in _by_configuration(in_study).items()
+    }
+    return Requirement(
+        workload=workload,
+        num_configurations=len(planned),
+        effect=effect,
+        deviation=deviation,
+        num_measured=sum(map(len, measured.values())),
+        num_seeds=num_seeds,
+        num_runs=len(planned) * len(folds) * (num_seeds or 0),
+        num_done=len(folds) * sum(done.get(key, 0) for key in planned),
+    )
+
+
+def _by_configuration(finished: Iterable[dict[str, Any]]) -> dict[str, dict[int, float]]:
+    """Test accuracy by configuration and seed, the mean over folds."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in finished:
+        if record.get("protocol_version") == PROTOCOL_VERSION:
+            try:
+                accuracy = record["test"][judged_weights(record["config"])]["accuracy"]
+                found[configuration_key(record["config"])][record["seed"]].append(float(accuracy))
+            except (KeyError, TypeError):  # damaged: nothing to go by
+                continue
+    return {
+        key: {seed: fmean(values) for seed, values in seeds.items()} for key, seeds in found.items()
+    }
+
+
+def _pooled_deviation(configurations: Iterable[dict[int, float]]) -> float:
+    """Of one run; 0 where nothing was measured, or all seeds agree."""
+    sums, df = 0.0, 0
+    for seeds in configurations:
+        sums += (len(seeds) - 1) * variance(seeds.values())
+        df += len(seeds) - 1
+    return math.sqrt(sums / df) if df else 0.0
+
+
+def configuration_key(config: dict[str, Any]) -> str:
+    """Return a text that is equal for runs of one configuration, whose seeds and folds differ.
+
+    Args:
+        config: a run's identity, as in its record.
+    """
+    config = {key: value for key, value in config.items() if key != "seed"}
+    config["data"] = {key: value for key, value in config["data"].items() if key != "fold"}
+    return json.dumps(config, sort_keys=True, default=str)

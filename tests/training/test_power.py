@@ -1,0 +1,157 @@
+"""`plan=true effect=...`: how many seeds find a difference, and what they cost."""
+
+from statistics import stdev
+
+import pytest
+from scipy.stats import norm
+
+from optlab import PROTOCOL_VERSION
+from optlab.training import door
+from optlab.training.identity import identity, run_dir
+from optlab.training.plan import Plan
+from optlab.training.power import ASSUMED_DEVIATION, requirement
+from optlab.training.record import write_record
+
+
+@pytest.fixture
+def configs(make_config):
+    return [make_config(f"optimizer={name}") for name in ("sgd", "adam", "adamw")]
+
+
+def record_of(config, accuracy, **changes):
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "status": "finished",
+        "study": config.study,
+        "seed": config.seed,
+        "config": identity(config),
+        "model": {"name": config.model.name},
+        "test": {"last": {"accuracy": accuracy}, "best": {"accuracy": 0.5}},
+        "train_time_s": 3.0,
+        "wall_time_s": 4.0,
+        "num_epochs": 2,
+        **changes,
+    }
+
+
+def records_of(make_config, optimizer, accuracies, *overrides, **changes):
+    return [
+        record_of(
+            make_config(f"optimizer={optimizer}", f"seed={seed}", *overrides), accuracy, **changes
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+@pytest.mark.parametrize("effect", [0.1, 0.2, 0.4])
+def test_number_of_seeds_is_near_that_of_the_normal_distribution(effect, configs):
+    needed = requirement("digits-mlp", configs, [], effect)
+    assert (needed.deviation, needed.num_measured) == (ASSUMED_DEVIATION, 0)
+    # Two comparisons with the best: 5 % / 2 two-sided, 80 % power, twice the variance of a run
+    quantiles = norm.ppf(1 - 0.05 / 4) + norm.ppf(0.8)
+    expected = 2 * (quantiles * 100 * ASSUMED_DEVIATION / effect) ** 2
+    assert needed.num_seeds == pytest.approx(expected, abs=3)
+    assert (needed.num_runs, needed.num_done) == (3 * needed.num_seeds, 0)
+    assert needed.num_seeds >= 5
+
+
+def test_more_configurations_and_smaller_effects_need_more_seeds(configs):
+    three, two = (requirement("digits-mlp", some, [], 0.2) for some in (configs, configs[:2]))
+    assert three.num_seeds > two.num_seeds > 5
+    assert requirement("digits-mlp", configs, [], 0.001).num_seeds is None
+
+
+def test_deviation_is_that_of_finished_runs_of_the_planned_configurations(configs, make_config):
+    ours, others = [0.970, 0.972, 0.977], [0.5, 0.9]
+    finished = [
+        *records_of(make_config, "sgd", ours),
+        *records_of(make_config, "rmsprop", others),
+        *records_of(make_config, "adam", [0.1, 0.9], protocol_version=PROTOCOL_VERSION - 1),
+        record_of(configs[2], 0.9) | {"test": None},  # damaged
+    ]
+    needed = requirement("digits-mlp", configs, finished, 0.5)
+    assert needed.deviation == pytest.approx(stdev(ours))
+    assert (needed.num_measured, needed.num_done) == (3, 3)
+    without_ours = requirement("digits-mlp", configs[1:], finished, 20)
+    assert without_ours.deviation == pytest.approx(
+        ((2 * stdev(ours) ** 2 + stdev(others) ** 2) / 3) ** 0.5
+    )
+
+
+def test_runs_of_another_study_tell_the_noise_and_are_not_done(configs, make_config):
+    finished = records_of(make_config, "sgd", [0.970, 0.971], study="another")
+    needed = requirement("digits-mlp", configs, finished, 0.1)
+    assert (needed.num_measured, needed.num_done) == (2, 0)
+
+
+def test_folds_of_a_seed_are_one_result_and_cost_several_runs(make_config):
+    folds = [f"data.fold={fold}" for fold in range(2)]
+    configs = [
+        make_config("data.num_folds=2", fold, f"optimizer={name}")
+        for fold in folds
+        for name in ("sgd", "adam")
+    ]
+    finished = [
+        record
+        for fold, shift in zip(folds, (0.0, 0.01), strict=True)
+        for record in records_of(
+            make_config, "sgd", [0.960 + shift, 0.962 + shift], "data.num_folds=2", fold
+        )
+    ]
+    needed = requirement("digits-mlp", configs, finished, 0.2)
+    assert needed.deviation == pytest.approx(stdev([0.965, 0.967]))
+    assert (needed.num_configurations, needed.num_measured) == (2, 2)
+    assert needed.num_runs == 2 * 2 * needed.num_seeds
+
+
+def planned(configs):
+    return Plan.of([(config, run_dir(config), "") for config in configs])
+
+
+def test_plan_prints_seeds_and_their_time(make_config, capsys):
+    configs = [
+        make_config(f"optimizer={name}", f"seed={seed}", "trainer.max_epochs=4")
+        for name in ("sgd", "adam")
+        for seed in (0, 1)
+    ]
+    for seed, accuracy in enumerate((0.970, 0.973)):
+        write_record(run_dir(configs[seed]), record_of(configs[seed], accuracy))
+    planned(configs).print(num_processes=2, effect=0.5)
+    needed = requirement(
+        "", configs, [record_of(configs[i], 0.97 + 0.003 * i) for i in (0, 1)], 0.5
+    )
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "To find a difference of 0.5 points on digits-mlp in 80 % of studies" in printed
+    assert f"2 configurations need {needed.num_seeds} seeds each" in printed
+    assert "a standard deviation of 0.21 points between seeds, from 2 finished runs" in printed
+    assert f"'seed=range({needed.num_seeds})'" in printed
+    seconds = (2 * needed.num_seeds - 2) * 4 * (4.0 / 2) / 2  # epochs, seconds each, two at a time
+    assert f"2 of them done; time: roughly {seconds:.0f} s with 2 at a time." in printed
+
+
+def test_networks_with_one_configuration_each_are_compared(make_config, capsys):
+    planned([make_config(f"model={model}") for model in ("mlp", "cnn")]).print(1, effect=0.2)
+    assert "on digits in 80 % of studies, 2 configurations" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_one_configuration_is_compared_with_nothing(make_config, capsys):
+    planned([make_config("seed=0"), make_config("seed=1")]).print(1, effect=0.2)
+    assert "compare two configurations or more" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["effect=0.2"], "effect is for plan=true"),
+        (["plan=true", "effect=0"], "effect is 0; it must be a finite number > 0, or null"),
+        (
+            ["plan=true", "effect=0.2"],
+            r"plans each run by itself.\n\nhint: .*-m optimizer=sgd,adam",
+        ),
+    ],
+)
+def test_effect_that_would_be_ignored_is_refused(overrides, message, make_config):
+    with pytest.raises(ValueError, match=message):
+        door.start(make_config(*overrides))
