@@ -127,6 +127,18 @@ def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_pat
     ]
 
 
+def test_last_weights_choose_the_configuration_and_not_a_lucky_epoch(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    change(
+        make_run(lr=0.1, accuracy=0.8),
+        validation={"best": {"accuracy": 0.99}, "last": {"accuracy": 0.8}},
+    )
+    make_run(lr=0.01, accuracy=0.9)
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    assert [run.record.optimizer.lr for run in study.answering["adam"]] == [0.01]
+
+
 def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
