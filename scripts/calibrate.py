@@ -23,6 +23,16 @@ from optlab.analysis.comparisons import compare_all
 from optlab.analysis.records import Run
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.workloads import group_runs
+from optlab.runs.record import (
+    DatasetFacts,
+    EpochMetrics,
+    Evaluation,
+    Metrics,
+    ModelFacts,
+    OptimizerFacts,
+    RunRecord,
+    Validation,
+)
 
 NUM_CONFIGURATIONS = 5
 LEVEL, DEVIATION = 0.97, 0.002  # accuracy, and its standard deviation over seeds
@@ -159,21 +169,26 @@ def summarize_study(
     runs = [
         Run(
             Path(f"{index}-seed{seed}"),
-            {
-                "status": "finished",
-                "protocol_version": 1,
-                "run_name": f"{index}-seed{seed}",
-                "seed": seed,
-                "config": {"seed": seed, "optimizer": {"name": str(index)}},
-                "dataset": {"name": "made", "class_names": list("0123456789")},
-                "model": {"name": "made"},
-                "optimizer": {"name": str(index)},
-                "validation": {
-                    "last": {"accuracy": validation[index, seed]},
-                    "best": {"accuracy": best[index, seed]},
-                },
-                "test": {"last": {"accuracy": test[index, seed]}},
-            },
+            RunRecord(
+                protocol_version=1,
+                status="finished",
+                study="made",
+                run_name=f"{index}-seed{seed}",
+                hash="",
+                seed=seed,
+                config={"seed": seed, "optimizer": {"name": str(index)}},
+                dataset=DatasetFacts(name="made", class_names=list("0123456789")),
+                model=ModelFacts(name="made"),
+                optimizer=OptimizerFacts(name=str(index)),
+                validation=Validation(
+                    best=EpochMetrics(accuracy=best[index, seed]),
+                    last=EpochMetrics(accuracy=validation[index, seed]),
+                ),
+                test=Evaluation(
+                    best=Metrics(accuracy=test[index, seed]),
+                    last=Metrics(accuracy=test[index, seed]),
+                ),
+            ),
         )
         for index in range(len(test))
         for seed in range(test.shape[1])

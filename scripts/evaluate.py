@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--weights", choices=("best", "last"), default="best", help="unused with a checkpoint"
     )
     options = parser.parse_args(arguments)
-    run_dir, checkpoint = options.run, options.run / "checkpoints" / f"{options.weights}.ckpt"
+    from optlab.runs.folder import RunFolder
+
+    run_dir, checkpoint = options.run, RunFolder(options.run).checkpoint(options.weights)
     if options.run.suffix == ".ckpt":
         run_dir, checkpoint = options.run.resolve().parent.parent, options.run
 

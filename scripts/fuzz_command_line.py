@@ -36,6 +36,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from optlab.runs.folder import recorded_runs
+from optlab.runs.record import find_record
 from optlab.training import door
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -447,8 +449,8 @@ def answer(arguments: Sequence[str], outputs: Path) -> tuple[bool, str]:
         except Exception:
             code = 1
             traceback.print_exc()
-    found = [json.loads(path.read_text()) for path in outputs.glob("*/*/record.json")]
-    trained = any(record["status"] in ("finished", "diverged") for record in found)
+    found = map(find_record, recorded_runs(outputs))
+    trained = any(record is not None and record.has_result for record in found)
     return code in (0, None) or trained, printed.getvalue()
 
 
@@ -512,7 +514,7 @@ def _finished_run(folder: str) -> str:
     chosen = ("model=cnn", "model.filters=[4]", "model.global_pooling=max", "callbacks=default")
     done, printed = answer(chosen, outputs)
     assert done, printed
-    return str(next(outputs.glob("*/*/record.json")).parent)
+    return str(recorded_runs(outputs)[0])
 
 
 if __name__ == "__main__":

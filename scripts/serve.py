@@ -36,7 +36,7 @@ def main() -> int:
         from optlab.web.catalogue import Catalogue
 
     outputs = options.outputs.expanduser().resolve()
-    num_models = sum(run.finished for run in Catalogue(outputs).table().runs.values())
+    num_models = len(Catalogue(outputs).table().models)
     training = None
     if options.train and num_models:
         print(f"{num_models} trained models lie in {outputs} already; nothing to train.")

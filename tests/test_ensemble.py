@@ -34,10 +34,10 @@ def test_members_have_their_recorded_accuracy_and_the_table_is_written(script, t
     records = [train(tmp_path, f"seed={seed}") for seed in (0, 1, 2)]
     assert script.main([str(tmp_path / "some")]) == 0
     table = pd.read_csv(tmp_path / "some" / "report" / "ensemble.csv")
-    recorded = [record["test"]["best"]["accuracy"] for record in records]
+    recorded = [record.test.best.accuracy for record in records]
     assert table.test_accuracy[:3].tolist() == pytest.approx(recorded)
     assert table.val_accuracy[:3].tolist() == pytest.approx(
-        [record["validation"]["best"]["accuracy"] for record in records]
+        [record.validation.best.accuracy for record in records]
     )
     assert table.name[3] == "ensemble of 3"
     assert pd.isna(table.val_accuracy[3])
@@ -53,7 +53,7 @@ def test_one_run_is_no_ensemble(script, tmp_path, capsys):
 
 def test_diverged_runs_do_not_vote(script, tmp_path, capsys):
     record = train(tmp_path, "optimizer=sgd", "optimizer.lr=1.0e9")
-    assert record["status"] == "diverged"
+    assert record.status == "diverged"
     assert script.main([str(tmp_path / "some")]) == 2
     assert "has no finished run" in capsys.readouterr().err
 

@@ -1,9 +1,11 @@
 import errno
+import json
+import math
 import os
 
 import pytest
 
-from optlab.files import whole_file
+from optlab.files import whole_file, write_json
 
 
 def test_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
@@ -36,3 +38,9 @@ def test_error_without_a_name_is_given_the_files(tmp_path):
     named = pytest.raises(OSError, match=r"No space left on device: .*record\.json")
     with named, whole_file(tmp_path / "record.json"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_numbers_that_are_not_finite_become_null_in_json(tmp_path):
+    path = tmp_path / "record.json"
+    write_json(path, {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": (-math.inf, 2)}})
+    assert json.loads(path.read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": [None, 2]}}

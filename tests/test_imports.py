@@ -8,23 +8,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "optlab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
-    "data": set(),
-    "models": set(),
+    "runs": set(),
+    "data": {"runs"},
+    "models": {"runs"},
     "optim": set(),
-    "analysis": set(),
-    "plots": {"analysis", "numpy_net"},  # pictures of the reference's paths
-    "report": {"analysis", "plots"},
     "numpy_net": set(),
-    "training": {
-        "models",
-        "optim",
-        "analysis",
-        "plots",
-        "numpy_net",
-    },  # model=mlp_numpy is trained by the reference
-    "studies": {"training", "analysis", "report"},
-    "web": {"models", "data", "analysis", "plots"},
-    "benchmarks": {"data", "models", "optim", "plots", "training", "studies"},
+    "analysis": {"runs"},
+    "plots": {"analysis", "numpy_net"},  # pictures of the reference's paths
+    "report": {"runs", "analysis", "plots"},
+    # model=mlp_numpy is trained by the reference
+    "training": {"runs", "models", "optim", "analysis", "plots", "numpy_net"},
+    "studies": {"runs", "training", "analysis", "report"},
+    "web": {"runs", "models", "data", "analysis", "plots"},
+    "benchmarks": {"runs", "data", "models", "optim", "plots", "training", "studies"},
 }
 # A library and the rooms that may import it
 LIBRARIES = {
@@ -34,8 +30,8 @@ LIBRARIES = {
     "fastapi": {"web"},
     "uvicorn": {"web"},
     "matplotlib": {"plots", "benchmarks"},
-    "torch": set(ROOMS) - {"analysis", "plots", "report", "numpy_net"},
-    "torchvision": set(ROOMS) - {"analysis", "plots", "report", "numpy_net"},
+    "torch": set(ROOMS) - {"runs", "analysis", "plots", "report", "numpy_net"},
+    "torchvision": set(ROOMS) - {"runs", "analysis", "plots", "report", "numpy_net"},
 }
 
 

@@ -1,6 +1,7 @@
 """Which learning rate is best: by the rule of the ranking, where a diverged run costs."""
 
 import pytest
+from made_records import tuned_file
 
 from optlab.analysis.learning_rates import LRPoint, lr_points_of_tuning, lr_points_of_workload
 from optlab.analysis.study import read_study
@@ -71,16 +72,12 @@ def trial(optimizer, params, accuracy, status="finished"):
 
 
 def test_trials_become_points_and_the_diverged_score_nothing():
-    tuning = Tuning.from_meta(
-        {
-            "rows": [
-                trial("adam", {"optimizer.lr": 0.001}, 0.97),
-                trial("adam", {"optimizer.lr": 1.0}, None, "diverged"),
-                trial("sgd", {"optimizer.lr": 0.1}, 0.96),
-            ]
-        }
-    )
-    points, option, joined = lr_points_of_tuning(tuning)
+    rows = [
+        trial("adam", {"optimizer.lr": 0.001}, 0.97),
+        trial("adam", {"optimizer.lr": 1.0}, None, "diverged"),
+        trial("sgd", {"optimizer.lr": 0.1}, 0.96),
+    ]
+    points, option, joined = lr_points_of_tuning(Tuning.from_file(tuned_file(rows)))
     assert (option, joined) == ("lr", True)
     assert points == [
         LRPoint("adam", 0.001, 0.97, "finished", 0.97, 7, "adam"),
@@ -91,19 +88,19 @@ def test_trials_become_points_and_the_diverged_score_nothing():
 
 def test_trials_that_vary_other_options_as_well_are_not_joined():
     rows = [trial("adam", {"lr_multiplier": 0.1, "optimizer.eps": 1e-8}, 0.97)]
-    points, option, joined = lr_points_of_tuning(Tuning.from_meta({"rows": rows}))
+    points, option, joined = lr_points_of_tuning(Tuning.from_file(tuned_file(rows)))
     assert (option, joined) == ("lr_multiplier", False)
     assert [point.learning_rate for point in points] == [0.1]
 
 
 def test_tuning_without_a_learning_rate_has_no_points():
     rows = [trial("lbfgs", {"optimizer.history_size": 5}, 0.97)]
-    assert lr_points_of_tuning(Tuning.from_meta({"rows": rows}))[0] == []
+    assert lr_points_of_tuning(Tuning.from_file(tuned_file(rows)))[0] == []
 
 
 def test_tunings_on_several_seeds_keep_their_seeds():
     rows = [trial("adam", {"lr": 0.01}, 0.9) | {"tuning_seed": seed} for seed in (0, 7)]
-    points, _, _ = lr_points_of_tuning(Tuning.from_meta({"rows": rows}))
+    points, _, _ = lr_points_of_tuning(Tuning.from_file(tuned_file(rows)))
     assert [point.seed for point in points] == [0, 7]
 
 

@@ -23,7 +23,9 @@ def test_row_without_a_figure_is_left_out_and_named(five_optimizers, row):
     published = {"source": "a paper", "metric": "test/accuracy", "rows": [row, GOOD]}
     five_optimizers.meta(published=published)
     study = read_study(five_optimizers.folder)
-    assert [found.label for found in published_rows(study.meta, study.workloads)] == ["ours too"]
+    assert [found.label for found in published_rows(study.file.published, study.workloads)] == [
+        "ours too"
+    ]
     ((path, reason),) = study.damaged
     assert path.name == "study.json"
     assert reason.startswith("row 1 of published needs a label and a number as its value, ")
@@ -35,7 +37,7 @@ def test_row_without_a_figure_is_left_out_and_named(five_optimizers, row):
 def test_study_without_published_figures_has_no_rows(five_optimizers, published):
     five_optimizers.meta(published=published)
     study = read_study(five_optimizers.folder)
-    assert published_rows(study.meta, study.workloads) == []
+    assert published_rows(study.file.published, study.workloads) == []
     assert study.damaged == ()
 
 
@@ -49,7 +51,7 @@ def test_unknown_metric_is_refused(five_optimizers):
     five_optimizers.meta(published={"metric": "val/loss", "rows": [GOOD]})
     study = read_study(five_optimizers.folder)
     with pytest.raises(ValueError, match=r"published\.metric of study\.json is 'val/loss'"):
-        published_rows(study.meta, study.workloads)
+        published_rows(study.file.published, study.workloads)
 
 
 def test_of_several_configurations_that_match_the_best_by_validation_counts(new_study):
@@ -59,7 +61,7 @@ def test_of_several_configurations_that_match_the_best_by_validation_counts(new_
         writer.run("adam", seed, accuracy=0.98, test_accuracy=0.95, config={"lr_multiplier": 0.1})
     writer.meta(published={"metric": "test/accuracy", "rows": [GOOD | {"note": "their best"}]})
     study = read_study(writer.folder)
-    (row,) = published_rows(study.meta, study.workloads)
+    (row,) = published_rows(study.file.published, study.workloads)
     assert row.last.mean == pytest.approx(0.95)  # validation decides, test reports
     assert row.note == "their best; 2 of our configurations match; best by validation"
     assert "0.1" in row.matched

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_records import make_record
 from made_studies import summary_of
 
 from optlab.analysis.records import Run
@@ -11,6 +12,7 @@ from optlab.analysis.summary import summarize
 from optlab.analysis.tables import summary_table
 from optlab.analysis.verdict import verdict_of
 from optlab.analysis.workloads import group_runs
+from optlab.runs.record import DatasetFacts, OptimizerFacts
 
 EARLY_STOPPING = {
     "callbacks": {"early_stopping": {"_target_": "lightning.pytorch.callbacks.EarlyStopping"}}
@@ -18,20 +20,16 @@ EARLY_STOPPING = {
 
 
 def made_run(optimizer, seed, status, accuracy):
-    metrics = {weights: {"accuracy": accuracy} for weights in ("best", "last")}
-    record = {
-        "status": status,
-        "protocol_version": 1,
-        "run_name": f"{optimizer}-seed{seed}",
-        "seed": seed,
-        "config": {"seed": seed, "optimizer": {"name": optimizer}},
-        "dataset": {"name": "made", "class_names": list("0123456789")},
-        "model": {"name": "made"},
-        "optimizer": {"name": optimizer},
-    }
-    if status == "finished":
-        record |= {"validation": metrics, "test": metrics}
-    return Run(Path(record["run_name"]), record)
+    record = make_record(
+        status,
+        accuracy,
+        run_name=f"{optimizer}-seed{seed}",
+        seed=seed,
+        config={"seed": seed, "optimizer": {"name": optimizer}},
+        dataset=DatasetFacts(name="made", class_names=list("0123456789")),
+        optimizer=OptimizerFacts(name=optimizer),
+    )
+    return Run(Path(record.run_name), record)
 
 
 def made_runs(optimizer, rng, statuses):

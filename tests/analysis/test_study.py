@@ -7,6 +7,7 @@ import pytest
 
 from optlab.analysis.study import read_study
 from optlab.report import make_report
+from optlab.runs.study_file import StudyFile
 
 
 def test_study_sorts_its_folders(five_optimizers):
@@ -21,7 +22,7 @@ def test_study_sorts_its_folders(five_optimizers):
     assert [path.name for path in study.unfinished] == ["adam-seed8-00000000"]
     assert [path.name for path, _ in study.damaged] == ["sgd-seed9-11111111"]
     assert study.name == "mnist-mlp"
-    assert study.commands == []
+    assert study.file == StudyFile()
 
 
 def test_copied_run_does_not_count_twice(five_optimizers):
@@ -45,7 +46,7 @@ def test_folder_without_any_run_is_refused(tmp_path):
 def test_broken_study_json_is_reported_and_the_runs_still_count(five_optimizers):
     (five_optimizers.folder / "study.json").write_text("{")
     study = read_study(five_optimizers.folder)
-    assert study.meta is None
+    assert study.file == StudyFile()
     assert [path.name for path, _ in study.damaged] == ["study.json"]
     assert len(study.counted_runs) == 5
     (warning,) = study.warnings
@@ -62,7 +63,7 @@ def test_tuning_trials_do_not_count(new_study):
     trial = writer.run("adam", 0, config={"optimizer.lr": 0.01})
     fresh = [writer.run("adam", seed, config={"optimizer.lr": 0.01}) for seed in (1, 2)]
     trial_hash = json.loads((trial / "record.json").read_text())["hash"]
-    row = {"optimizer": "adam", "hash": trial_hash, "params": {"lr": 0.01}}
+    row = {"optimizer": "adam", "contestant": "a", "hash": trial_hash, "params": {"lr": 0.01}}
     row |= {"val_accuracy": 0.97, "status": "finished"}
     writer.meta(tuning={"trials": 1, "tuning_seed": 0, "seeds": [1, 2], "rows": [row]})
     study = read_study(writer.folder)
@@ -75,7 +76,13 @@ def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_s
     trial = writer.run("adam", 0, config={"optimizer.lr": 0.01})
     other = writer.run("adam", 1)
     trial_hash = json.loads((trial / "record.json").read_text())["hash"]
-    row = {"optimizer": "adam", "hash": trial_hash, "params": {"lr": 0.01}, "tuning_seed": 0}
+    row = {
+        "optimizer": "adam",
+        "contestant": "a",
+        "hash": trial_hash,
+        "params": {"lr": 0.01},
+        "tuning_seed": 0,
+    }
     row |= {"val_accuracy": None, "status": "unfinished"}
     writer.meta(tuning={"rows": [row], "winners": []})
     study = read_study(writer.folder)
@@ -90,6 +97,7 @@ def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_s
 def test_run_on_the_tuning_seed_that_is_no_trial_counts(new_study):
     writer = new_study()
     writer.run("adam", 0)
-    row = {"optimizer": "adam", "hash": "0123456789abcdef", "params": {"lr": 0.1}}
+    row = {"optimizer": "adam", "contestant": "a", "hash": "0123456789abcdef"}
+    row |= {"params": {"lr": 0.1}, "status": "finished"}
     writer.meta(tuning={"trials": 1, "tuning_seed": 0, "seeds": [1], "rows": [row]})
     assert len(read_study(writer.folder).counted_runs) == 1

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from made_records import tuned_file
 
 from optlab.analysis.learning_rates import lr_points_of_tuning
 from optlab.analysis.study import OUTSIDE_THE_TUNING, read_study
@@ -33,7 +34,7 @@ def two_batch_sizes():
         row("sgd", 0.01, 0.96, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
         row("sgd", 0.1, 0.97, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
     ]
-    return Tuning.from_meta({"rows": rows, "winners": [rows[0], rows[3], rows[5]]})
+    return Tuning.from_file(tuned_file(rows, [rows[0], rows[3], rows[5]]))
 
 
 def test_configurations_of_one_optimizer_have_labels_of_their_own(two_batch_sizes):
@@ -60,13 +61,13 @@ def test_winners_count_the_trials_of_each_configuration(two_batch_sizes):
 
 def test_equal_words_for_different_configs_do_not_give_one_label():
     rows = [row(contestant=name, typed=["optimizer=adam"]) for name in ("before", "after")]
-    tuning = Tuning.from_meta({"rows": rows})
-    assert [tuning.label(r) for r in rows] == ["adam", "adam · #2"]
+    tuning = Tuning.from_file(tuned_file(rows))
+    assert [tuning.label(r) for r in tuning.rows] == ["adam", "adam · #2"]
 
 
 def test_cautions_name_edges_failed_tunings_and_unequal_budgets():
     rows = [row("adam", 0.1), row("adam", 0.2), row("sgd", 0.1, None)]
-    tuning = Tuning.from_meta({"rows": rows, "winners": [rows[0] | {"edge": ["lr"]}]})
+    tuning = Tuning.from_file(tuned_file(rows, [rows[0] | {"edge": ["lr"]}]))
     edge, failed, budgets = tuning.cautions()
     assert edge.startswith("adam: the winner's lr is at the edge of its search space")
     assert failed == "sgd: none of 1 trials had a result"
@@ -191,5 +192,5 @@ def test_tuning_that_cannot_be_read_is_told_before_the_figures(five_optimizers):
     study = read_study(five_optimizers.folder)
     assert study.tuning is None
     (warning,) = study.warnings
-    assert warning.startswith("study.json has a tuning that cannot be read")
+    assert warning.startswith("study.json has tuning.rows 5")
     make_report(study.folder)

@@ -202,7 +202,7 @@ def test_failed_runs_alone_are_a_workload_of_the_newest_protocol(new_study):
     for version in (1, 2):
         writer.run("sgd", version, status="failed", record={"protocol_version": version})
     (workload,) = read_study(writer.folder).workloads
-    assert [run.record["protocol_version"] for run in workload.runs] == [2]
+    assert [run.record.protocol_version for run in workload.runs] == [2]
 
 
 def in_folder(writer, root, optimizer, seed, title=None, **options):

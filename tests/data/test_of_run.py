@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import yaml
+from made_records import make_record
 from PIL import Image
 
 from optlab.data import DataUnavailableError, ImageDataModule, of_run, sources
 from optlab.data.of_run import data_of_run
+from optlab.runs.record import DatasetFacts
 
 DEFAULT_ROOT = "${oc.env:OPTLAB_DATA,data}"  # as conf/data/shared/common.yaml has it
 
@@ -29,8 +31,13 @@ def root_read(monkeypatch):
             pass
 
     monkeypatch.setattr(of_run, "ImageDataModule", Told)
-    record = {"config": {"data": {"name": "mnist"}}, "dataset": {"checksum": "0123"}}
+    record = record_of({"name": "mnist"}, "0123")
     return lambda run_dir: data_of_run(run_dir, record)._root
+
+
+def record_of(data, checksum):
+    dataset = DatasetFacts(name=data["name"], checksum=checksum)
+    return make_record(config={"data": data}, dataset=dataset)
 
 
 def make_run(repository, root=None, started=None):
@@ -97,7 +104,7 @@ def test_half_a_set_is_passed_by(root_read, tmp_path, monkeypatch):
 
 def test_set_that_is_nowhere_is_named_with_the_places_and_not_fetched(tmp_path):
     run_dir = make_run(tmp_path, DEFAULT_ROOT)
-    record = {"config": {"data": {"name": "mnist"}}}
+    record = record_of({"name": "mnist"}, "0123")
     with pytest.raises(
         DataUnavailableError,
         match=rf"(?s)trained on data=mnist.* which is not.* in {tmp_path}/data, .*OPTLAB_DATA",
@@ -110,7 +117,7 @@ def test_digits_need_no_root_and_are_split_as_recorded(tmp_path):
     knobs = {"name": "digits", "val_fraction": 0.2, "split_seed": 3}
     trained = ImageDataModule(**knobs)
     trained.setup()
-    record = {"config": {"data": knobs}, "dataset": {"checksum": trained.checksum}}
+    record = record_of(knobs, trained.checksum)
     found = data_of_run(make_run(tmp_path), record)
     assert found.val_indices.tolist() == trained.val_indices.tolist()
     assert found.num_test == 360  # of the 1,797 images, one in five
@@ -121,7 +128,7 @@ def test_pictures_are_those_of_the_recorded_folder_or_none(tmp_path):
     knobs = {"name": "image_folder", "root": str(tmp_path / "insects"), "val_fraction": 0.25}
     trained = ImageDataModule(**knobs)
     trained.setup()
-    record = {"config": {"data": knobs}, "dataset": {"checksum": trained.checksum}}
+    record = record_of(knobs, trained.checksum)
     assert data_of_run(make_run(tmp_path), record).num_test == 8
 
     make_pictures(tmp_path / "insects", seed=1)

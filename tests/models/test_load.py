@@ -1,11 +1,13 @@
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from made_records import make_record
 from torch import nn
 
 from optlab.models import CNN, MLP, load_network
+from optlab.runs.json_fields import DamagedFile
+from optlab.runs.record import ModelFacts, NoRecord, write_record
 
 KWARGS = {"in_channels": 1, "image_size": 8, "num_classes": 10, "hidden_sizes": [6], "dropout": 0.5}
 
@@ -16,8 +18,8 @@ def write_run(run_dir: Path, net: nn.Module, target: str, kwargs: dict) -> Path:
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for weights in ("best", "last"):
         torch.save({"state_dict": state}, run_dir / "checkpoints" / f"{weights}.ckpt")
-    record = {"status": "finished", "model": {"target": target, "kwargs": kwargs}}
-    (run_dir / "record.json").write_text(json.dumps(record))
+    model = ModelFacts(name="made", target=target, kwargs=kwargs)
+    write_record(run_dir, make_record(model=model))
     return run_dir
 
 
@@ -53,32 +55,16 @@ def test_unknown_weights_are_refused(run_dir):
         load_network(run_dir, "first")
 
 
-def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere is no folder"):
-        load_network(tmp_path / "nowhere")
-
-
-def test_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no run: it has no record.json"):
-        load_network(tmp_path)
-
-
-def test_unfinished_run_is_refused(run_dir):
+@pytest.mark.parametrize("lost", ["record.json", "no folder"])
+def test_folder_without_a_record_is_refused(lost, run_dir):
     (run_dir / "record.json").unlink()
-    with pytest.raises(ValueError, match=r"is unfinished: it has checkpoints but no record.json"):
-        load_network(run_dir)
+    with pytest.raises(NoRecord):
+        load_network(run_dir if lost == "record.json" else run_dir / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"model": {"target": 1, "kwargs": {}}}'])
-def test_damaged_record_is_refused(run_dir, text):
-    (run_dir / "record.json").write_text(text)
-    with pytest.raises(ValueError, match=r"record.json is damaged"):
-        load_network(run_dir)
-
-
-def test_record_that_is_no_text_is_refused(run_dir):
-    (run_dir / "record.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"record.json is damaged: UnicodeDecodeError"):
+def test_damaged_record_is_refused(run_dir):
+    (run_dir / "record.json").write_text('{"model": {"target": 1}}')
+    with pytest.raises(DamagedFile, match=r"record\.json"):
         load_network(run_dir)
 
 
@@ -133,11 +119,11 @@ def test_checkpoint_without_state_is_refused(run_dir):
 def test_checkpoint_of_another_network_is_refused(tmp_path):
     kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 10}
     run_dir = write_run(tmp_path / "run", CNN(**kwargs), "optlab.models.MLP", kwargs)
-    with pytest.raises(ValueError, match=r"does not fit .*\d missing \(.*\); \d unknown \("):
+    with pytest.raises(ValueError, match=r"(?s)does not fit .*Missing key.*Unexpected key"):
         load_network(run_dir)
 
 
 def test_checkpoint_of_another_width_is_refused(tmp_path, net):
     run_dir = write_run(tmp_path / "run", net, "optlab.models.MLP", {**KWARGS, "hidden_sizes": [7]})
-    with pytest.raises(ValueError, match=r"body.0.bias is \[6\] instead of \[7\]"):
+    with pytest.raises(ValueError, match=r"(?s)size mismatch for body\.0\.bias.*\[6\].*\[7\]"):
         load_network(run_dir)

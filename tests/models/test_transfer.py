@@ -5,9 +5,11 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from made_records import make_record
 from torch import nn
 
 from optlab.models import CNN, FineTuned, ResNet9, ResNet18, efficientnet_lite0, load_network
+from optlab.runs.record import ModelFacts, write_record
 
 COLOUR = {"in_channels": 3, "image_size": 32, "num_classes": 10, "filters": [4, 8], "layers": 1}
 
@@ -16,8 +18,7 @@ def write_run(run_dir: Path, net: nn.Module, model: dict) -> Path:
     (run_dir / "checkpoints").mkdir(parents=True)
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     torch.save({"state_dict": state}, run_dir / "checkpoints" / "best.ckpt")
-    record = {"status": "finished", "model": model}
-    (run_dir / "record.json").write_text(json.dumps(record))
+    write_record(run_dir, make_record(model=ModelFacts(name="made", **model)))
     return run_dir
 
 

@@ -282,7 +282,7 @@ def test_published_numbers_are_next_to_ours(new_study):
         writer.run("adam", seed, accuracy=0.56, test_accuracy=0.55)
     publish(writer)
     study = read_study(writer.folder)
-    adam, lion = published_rows(study.meta, study.workloads)
+    adam, lion = published_rows(study.file.published, study.workloads)
     assert adam.best is not None
     assert (adam.best.mean, adam.best.n) == (pytest.approx(0.5506), 3)
     assert adam.last.mean == pytest.approx(0.55)

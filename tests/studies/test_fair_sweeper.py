@@ -1,18 +1,19 @@
 """Fair sweeps in one study: what a later one keeps of an earlier one, and what then counts."""
 
-import json
 import math
 import re
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from made_records import make_record
 
 from optlab.analysis import read_study
 from optlab.report import make_report
-from optlab.studies.fair_sweeper import Contestant, Trial, _as_overrides, _warn, _write
+from optlab.runs.record import OptimizerFacts, write_record
+from optlab.runs.study_file import StudyFile, TrialRow, read_study_file, write_study_file
+from optlab.studies.fair_sweeper import Contestant, _as_overrides, _warn, _write
 from optlab.studies.search_space import Hyperparameter
 from optlab.training.identity import identity, run_dir, run_hash
-from optlab.training.record import read_json, write_json, write_record
 
 
 @pytest.fixture
@@ -21,26 +22,29 @@ def sweep(tmp_path):
 
     def noted(optimizer, accuracies, *, batch=64, seed=0, num_seeds=2):
         contestant = f"{optimizer}-{batch}"
-        trials = [
-            Trial({"lr": lr}, [f"optimizer.lr={lr}"], seed, f"{contestant}-{lr}-{seed}",
-                  tmp_path / "none", "diverged" if accuracy is None else "finished", accuracy)
-            for lr, accuracy in accuracies.items()
-        ]  # fmt: skip
         typed = [f"optimizer={optimizer}", f"data.batch_size={batch}"]
         lr = Hyperparameter("lr", "log", (0.001, 1.0))
+        trials = {
+            tmp_path / f"none-{rate}": TrialRow(
+                optimizer, contestant, f"{contestant}-{rate}-{seed}",
+                "diverged" if accuracy is None else "finished", typed=typed, tuning_seed=seed,
+                overrides=[f"optimizer.lr={rate}"], params={"lr": rate}, val_accuracy=accuracy,
+            )
+            for rate, accuracy in accuracies.items()
+        }  # fmt: skip
         one = Contestant(typed, contestant, optimizer, tmp_path, [lr], [], trials)
         winner = one.winner()
         if winner:
             fresh = range(seed + 1, seed + 1 + num_seeds)
             one.fresh = {s: f"{contestant}-{winner.params['lr']}-{s}" for s in fresh}
         _warn(_write([one]))
-        return json.loads((tmp_path / "study.json").read_text())["tuning"]
+        return read_study_file(tmp_path).tuning
 
     return noted
 
 
 def rates(tuning, part):
-    return [(found["optimizer"], found["params"]["lr"]) for found in tuning[part]]
+    return [(found.optimizer, found.params["lr"]) for found in getattr(tuning, part)]
 
 
 def test_sweep_of_another_optimizer_keeps_earlier_trials_and_winners(sweep):
@@ -54,16 +58,16 @@ def test_sweep_of_the_same_contestant_replaces_its_winner_and_keeps_its_trials(s
     sweep("adam", {0.01: 0.99, 0.1: 0.9})
     tuning = sweep("adam", {0.1: 0.9, 0.03: 0.98}, num_seeds=3)
     assert rates(tuning, "rows") == [("adam", 0.01), ("adam", 0.1), ("adam", 0.03)]
-    (winner,) = tuning["winners"]
-    assert winner["params"] == {"lr": 0.03}
-    assert winner["seeds"] == [1, 2, 3]
-    assert winner["runs"] == ["adam-64-0.03-1", "adam-64-0.03-2", "adam-64-0.03-3"]
+    (winner,) = tuning.winners
+    assert winner.params == {"lr": 0.03}
+    assert winner.seeds == [1, 2, 3]
+    assert winner.runs == ["adam-64-0.03-1", "adam-64-0.03-2", "adam-64-0.03-3"]
 
 
 def test_sweep_of_another_batch_size_is_another_contestant(sweep):
     sweep("adam", {0.01: 0.97}, batch=32)
     tuning = sweep("adam", {0.1: 0.98}, batch=128)
-    assert [winner["typed"][1] for winner in tuning["winners"]] == [
+    assert [winner.typed[1] for winner in tuning.winners] == [
         "data.batch_size=32",
         "data.batch_size=128",
     ]
@@ -72,7 +76,7 @@ def test_sweep_of_another_batch_size_is_another_contestant(sweep):
 def test_trials_on_another_tuning_seed_keep_theirs(sweep):
     sweep("adam", {0.01: 0.97}, seed=0)
     tuning = sweep("adam", {0.01: 0.97}, seed=7)
-    assert [found["tuning_seed"] for found in tuning["rows"]] == [0, 7]
+    assert [found.tuning_seed for found in tuning.rows] == [0, 7]
 
 
 def test_sweep_without_a_result_warns_and_leaves_the_earlier_winner(sweep, capsys):
@@ -83,24 +87,6 @@ def test_sweep_without_a_result_warns_and_leaves_the_earlier_winner(sweep, capsy
     assert "warning: sgd: none of 1 trials" in capsys.readouterr().out
 
 
-def test_older_file_keeps_its_seeds_and_gives_way_by_optimizer(sweep, tmp_path):
-    trial = {"hash": "0123456789abcdef", "params": {"lr": 0.5}, "val_accuracy": 0.9}
-    rows = [{"optimizer": name, **trial, "hash": f"{name}-older"} for name in ("adam", "sgd")]
-    older = {"trials": 1, "tuning_seed": 5, "seeds": [6], "rows": rows, "winners": rows}
-    (tmp_path / "study.json").write_text(json.dumps({"title": "kept", "tuning": older}))
-    tuning = sweep("adam", {0.03: 0.97})
-    assert [(found["optimizer"], found["tuning_seed"]) for found in tuning["rows"]] == [
-        ("adam", 5),
-        ("sgd", 5),
-        ("adam", 0),
-    ]
-    assert [(found["optimizer"], found["seeds"]) for found in tuning["winners"]] == [
-        ("sgd", [6]),
-        ("adam", [1, 2]),
-    ]
-    assert json.loads((tmp_path / "study.json").read_text())["title"] == "kept"
-
-
 @pytest.fixture
 def made_runs(monkeypatch):
     """In place of training: records by which a rate of 0.01 or thereabouts is the best."""
@@ -109,14 +95,11 @@ def made_runs(monkeypatch):
         for overrides in job_overrides:
             composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
             accuracy = 1 / (1 + abs(math.log10(composed.optimizer.lr / 0.01)))
-            result = {weights: {"accuracy": accuracy} for weights in ("best", "last")}
-            record = {
-                "protocol_version": 1, "status": "finished", "study": "made", "run_name": "made",
-                "hash": run_hash(composed), "seed": composed.seed, "config": identity(composed),
-                "dataset": {"name": "digits"}, "model": {"name": "mlp"},
-                "optimizer": {"name": composed.optimizer.name, "lr": composed.optimizer.lr},
-                "validation": result, "test": result,
-            }  # fmt: skip
+            optimizer = OptimizerFacts(composed.optimizer.name, lr=composed.optimizer.lr)
+            record = make_record(
+                accuracy=accuracy, study="made", run_name="made", hash=run_hash(composed),
+                seed=composed.seed, config=identity(composed), optimizer=optimizer,
+            )  # fmt: skip
             write_record(run_dir(composed), record)
         return []
 
@@ -207,18 +190,18 @@ def test_stopped_sweep_leaves_earlier_winners_and_what_is_known_of_trials(
     assert len(later.tuning_runs) == 5
     assert later.tuning.winners == earlier.tuning.winners
     assert len(later.tuning.rows) == 4
-    assert [row["params"]["lr"] for row in later.tuning.unfinished] == [0.0316228]
+    assert [row.params["lr"] for row in later.tuning.unfinished] == [0.0316228]
 
 
-@pytest.mark.parametrize("before", [None, {"title": "kept", "tuning": None}])
+@pytest.mark.parametrize("before", [None, StudyFile(title="kept")])
 def test_sweep_that_is_refused_leaves_no_trials(before, study, stopped, tmp_path):
     path = tmp_path / "outputs" / "digits-mlp" / "study.json"
     if before:
-        write_json(path, before)
+        write_study_file(path.parent, before)
     stopped(ValueError("a config contradicts itself"), made=False)
     said = study(*SWEEP, "optimizer=sgd", report=False)
     assert said.exit_code == "error: a config contradicts itself"
-    assert read_json(path) == before
+    assert (read_study_file(path.parent) if path.exists() else None) == before
 
 
 def test_sweep_refuses_to_replace_a_study_file_that_it_cannot_read(study, made_runs, tmp_path):
@@ -254,7 +237,7 @@ def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
         (folder,) = (tmp_path / name).iterdir()
         tuning = read_study(folder).tuning
         assert tuning is not None
-        return [row["params"] for row in tuning.rows]
+        return [row.params for row in tuning.rows]
 
     first = tried("first", 3)
     assert {"lr", "eps", "betas.1"} < set(first[0])  # options besides the learning rate

@@ -1,10 +1,11 @@
 """Jobs of a study: which runs they stand for, and which of them have to be checked."""
 
 import pytest
+from made_records import make_record
 
+from optlab.runs.record import write_record
 from optlab.studies.jobs import Job, compose_jobs, plan_of
 from optlab.studies.launcher import _distinct
-from optlab.training.record import write_record
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def test_job_is_done_when_each_of_its_replicas_has_a_result(make_job):
     alone = make_job("seed=3")
     assert [folder for _, folder in alone.runs] == [alone.folder]
     assert not alone.done
-    write_record(alone.folder, {"status": "finished"})
+    write_record(alone.folder, make_record())
     assert make_job("seed=3").done
     assert not make_job("seed=3", "rerun=true").done
     both = make_job("seed=3", "num_replicas=2")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from made_records import make_record
 
-from optlab.training.record import write_record
+from optlab.runs.record import write_record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 
@@ -101,7 +102,7 @@ def test_killed_study_leaves_nothing_running_and_goes_on(spawn, study, train, tm
     arguments = ("optimizer=adam", "seed=0", "trainer.max_epochs=25", "scheduler=cosine")
     alone = train(*arguments, "study=alone")
     folder = tmp_path / "outputs" / "digits-mlp" / alone.folder.name
-    write_record(folder, {"status": "failed", "reason": "of an earlier try"})
+    write_record(folder, make_record("failed", reason="of an earlier try"))
 
     killed = spawn(*arguments)
     wait_until(lambda: (folder / "checkpoints" / "last.ckpt").exists())

@@ -4,7 +4,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from optlab.analysis import read_study
-from optlab.studies.mean_curves import CURVES, mean_curves, write_mean_curves
+from optlab.analysis.mean_curves import CURVES, mean_curves
+from optlab.studies.mean_curves import write_mean_curves
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def study(train):
 def test_means_are_those_of_the_epochs_that_all_seeds_reached(study):
     runs, found = study
     (sgd,) = [group for group in found.workloads[0].configurations if group.optimizer == "sgd"]
-    means = mean_curves(sgd)
+    means = mean_curves(sgd.finished)
     assert list(means.index) == [1]
     first, second = (run.epochs for run in runs[:2])
     for curve in CURVES:
@@ -39,7 +40,7 @@ def test_only_configurations_with_several_seeds_get_a_mean_run(study):
     ((step, value),) = [(each.step, each.value) for each in events.Scalars("val/accuracy")]
     (sgd,) = [group for group in found.workloads[0].configurations if group.optimizer == "sgd"]
     assert step == 21
-    assert value == pytest.approx(mean_curves(sgd)["val/accuracy"][1])
+    assert value == pytest.approx(mean_curves(sgd.finished)["val/accuracy"][1])
     assert [path.name for path in write_mean_curves(found)] == ["sgd_2_runs"]  # replaced
     assert len(list(folder.glob("events.*"))) == 1
 

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from made_records import make_record
 from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
+from optlab.runs.record import write_record
 from optlab.training import build, cuda_graphs, door
-from optlab.training import record as records
+from optlab.training.environment import now
 from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
 from optlab.training.run import run
@@ -353,11 +356,11 @@ def type_command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., set[
 def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of `type_command` finish at once: each writes a record and trains nothing."""
 
-    def write_record(config: Any) -> None:
+    def run_without_training(config: Any) -> None:
         for each in replicas(config):
-            record = door.failed_record(each, "", records.now())
-            last = {"accuracy": 0.5 + 0.1 * each.seed}
-            record |= {"status": "finished", "validation": {"last": last}}
-            records.write_record(run_dir(each), record)
+            failed = door.failed_record(each, "", now())
+            made = make_record(accuracy=0.5 + 0.1 * each.seed)
+            results = {"validation": made.validation, "test": made.test}
+            write_record(run_dir(each), replace(failed, status="finished", **results))
 
-    monkeypatch.setattr(door, "_import_run", lambda: write_record)
+    monkeypatch.setattr(door, "_import_run", lambda: run_without_training)

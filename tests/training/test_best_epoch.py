@@ -54,12 +54,12 @@ def test_best_checkpoint_is_the_epoch_of_the_record_where_epochs_tie(number, mak
     for each, record in zip(replicas(config), run(config), strict=True):
         epochs = pd.read_csv(run_dir(each) / "epochs.csv")
         tied = epochs[epochs["val/accuracy"] == epochs["val/accuracy"].max()]
-        best = record["validation"]["best"]
-        assert best["epoch"] == tied.epoch[tied["val/loss"].idxmin()]
-        assert best["epoch"] != tied.epoch.iloc[0]  # the one that Lightning would keep
+        best = record.validation.best
+        assert best.epoch == tied.epoch[tied["val/loss"].idxmin()]
+        assert best.epoch != tied.epoch.iloc[0]  # the one that Lightning would keep
         found = validation_of(load_network(run_dir(each), "best"), each)
-        assert found["accuracy"] == pytest.approx(best["accuracy"])
-        assert found["loss"] == pytest.approx(best["loss"], rel=1e-5)
+        assert found["accuracy"] == pytest.approx(best.accuracy)
+        assert found["loss"] == pytest.approx(best.loss, rel=1e-5)
 
 
 def test_epoch_without_validation_is_not_taken_for_the_best(train):

@@ -1,12 +1,12 @@
 """Runs with model.cache_features=true: trained on features, loaded and asked as any other."""
 
-import json
-
 import lightning as L
 import pytest
 import torch
+from made_records import make_record
 
 from optlab.models import CNN, load_network
+from optlab.runs.record import ModelFacts, write_record
 from optlab.training import build
 
 BODY = {"in_channels": 3, "image_size": 16, "num_classes": 10, "filters": [4, 8], "layers": 1}
@@ -23,8 +23,8 @@ def options(tmp_path, monkeypatch):
     (folder / "checkpoints").mkdir(parents=True)
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     torch.save({"state_dict": state}, folder / "checkpoints" / "best.ckpt")
-    model = {"target": "optlab.models.CNN", "kwargs": kwargs}
-    (folder / "record.json").write_text(json.dumps({"status": "finished", "model": model}))
+    model = ModelFacts(name="cnn", target="optlab.models.CNN", kwargs=kwargs)
+    write_record(folder, make_record(model=model))
     return [
         "model=finetuned",
         "model.fit=resize",

@@ -26,13 +26,13 @@ def test_edited_file_is_told_and_a_restored_one_is_not(make_config, tmp_path):
     config = make_config("optimizer=sgd")
     config.optimizer._target_ = "steepest_test.Descent"
     edit(tmp_path / "steepest_test.py", "class Descent: pass")
-    record = {"own_code": own_code(config)}
-    assert list(record["own_code"]) == ["steepest_test"]
-    assert changed_since(config, record) == []
+    then = own_code(config)
+    assert list(then) == ["steepest_test"]
+    assert changed_since(config, then) == []
     edit(tmp_path / "steepest_test.py", "class Descent: rate = 2")
-    assert changed_since(config, record) == ["steepest_test"]
+    assert changed_since(config, then) == ["steepest_test"]
     edit(tmp_path / "steepest_test.py", "class Descent: pass")
-    assert changed_since(config, record) == []
+    assert changed_since(config, then) == []
 
 
 def test_every_file_of_a_package_counts(make_config, tmp_path):
@@ -40,17 +40,17 @@ def test_every_file_of_a_package_counts(make_config, tmp_path):
     config.model._target_ = "nets_test.wide.Net"
     edit(tmp_path / "nets_test" / "wide.py", "from nets_test import parts")  # needs no __init__.py
     edit(tmp_path / "nets_test" / "parts.py", "WIDTH = 8")
-    record = {"own_code": own_code(config)}
+    then = own_code(config)
     edit(tmp_path / "nets_test" / "parts.py", "WIDTH = 16")
-    assert changed_since(config, record) == ["nets_test"]
+    assert changed_since(config, then) == ["nets_test"]
 
 
-@pytest.mark.parametrize("record", [{}, {"own_code": None}, {"own_code": {"other": "0"}}])
-def test_record_that_does_not_know_is_not_called_outdated(record, make_config, tmp_path):
+@pytest.mark.parametrize("then", [{}, {"other": "0"}])
+def test_record_that_does_not_know_is_not_called_outdated(then, make_config, tmp_path):
     config = make_config()
     config.model._target_ = "unknown_test.Net"
     edit(tmp_path / "unknown_test.py", "class Net: pass")
-    assert changed_since(config, record) == []
+    assert changed_since(config, then) == []
 
 
 def test_class_that_cannot_be_found_is_left_to_the_checks(make_config):

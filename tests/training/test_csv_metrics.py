@@ -84,7 +84,7 @@ def test_rows_are_written_while_the_epoch_runs(train, look_on, monkeypatch):
 
     def folder(trainer):
         (csv,) = (each for each in trainer.callbacks if isinstance(each, CSVMetrics))
-        return csv.run_dir
+        return csv.files.path
 
     look_on(Look())
     train("trainer.max_epochs=2").assert_equals(whole)

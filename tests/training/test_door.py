@@ -9,17 +9,17 @@ import yaml
 from filelock import FileLock
 
 from optlab.analysis import read_run
+from optlab.runs.record import find_record, read_record
 from optlab.training import door
 from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
-from optlab.training.record import read_record
 
 
 def test_run_returns_the_validation_accuracy_of_its_last_weights(make_config, capsys):
     config = make_config("trainer.max_epochs=2")
     value = door.start(config)
     record = read_record(run_dir(config))
-    assert value == record["validation"]["last"]["accuracy"]
+    assert value == record.validation.last.accuracy
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("adam-seed0: epoch 1/2, val loss ")
     assert lines[-1].startswith(f"{run_dir(config)}: validation ")
@@ -63,7 +63,7 @@ def test_config_that_is_refused_is_told_and_leaves_no_record(make_config, capsys
     with pytest.raises(SystemExit, match=r"^1$"):
         door.start(config)
     assert capsys.readouterr().err.startswith("\nadam-seed0 failed: the config has 1 problem:")
-    assert read_record(run_dir(config)) is None
+    assert find_record(run_dir(config)) is None
 
 
 def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
@@ -75,12 +75,12 @@ def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"^1$"):
         door.start(config)
     record = read_record(run_dir(config))
-    assert record["status"] == "failed"
-    assert record["reason"] == "ValueError: the images are upside down"
+    assert record.status == "failed"
+    assert record.reason == "ValueError: the images are upside down"
     assert read_run(run_dir(config)).optimizer == "adam"  # reports can count it where it belongs
     told = capsys.readouterr().err
     assert told.startswith("\nadam-seed0 failed: ValueError: the images are upside down")
-    assert record["command"] is None  # the test is no command
+    assert record.command is None  # the test is no command
     assert "again: # started from Python" in told
     assert "Traceback" not in told  # a ValueError says all that a user can act on
 
@@ -93,7 +93,7 @@ def test_error_of_the_program_shows_its_traceback(make_config, monkeypatch, caps
     config = make_config()
     with pytest.raises(SystemExit, match=r"^1$"):
         door.start(config)
-    assert read_record(run_dir(config))["reason"] == "ZeroDivisionError: a bug"
+    assert read_record(run_dir(config)).reason == "ZeroDivisionError: a bug"
     told = capsys.readouterr().err
     assert told.index("ZeroDivisionError: a bug") < told.index("Traceback")
 
@@ -108,11 +108,11 @@ def test_failed_run_is_trained_by_the_next_command(make_config, monkeypatch):
         with pytest.raises(SystemExit, match=r"^1$"):
             door.start(config)
     door.start(config)
-    assert read_record(run_dir(config))["status"] == "finished"
+    assert read_record(run_dir(config)).status == "finished"
 
 
 def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatch, capsys):
-    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("optlab.runs.folder.LOCK_TIMEOUT_S", 0.1)
     config = make_config("trainer.max_epochs=1")
     door.start(config)
     with (
@@ -121,13 +121,13 @@ def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatc
     ):
         door.start(make_config("trainer.max_epochs=1", "rerun=true"))
     assert "another process is training" in capsys.readouterr().err
-    assert read_record(run_dir(config))["status"] == "finished"
+    assert read_record(run_dir(config)).status == "finished"
 
 
 def test_run_that_another_process_trains_is_not_recorded_as_failed(
     make_config, monkeypatch, capsys, caplog
 ):
-    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("optlab.runs.folder.LOCK_TIMEOUT_S", 0.1)
     config = make_config("trainer.max_epochs=1")
     folder = run_dir(config)
     folder.mkdir(parents=True)
@@ -144,14 +144,14 @@ def test_damaged_record_is_no_result(text, make_config):
     run_dir(config).mkdir(parents=True)
     (run_dir(config) / "record.json").write_text(text)
     assert door.start(config) > 0.5
-    assert read_record(run_dir(config))["status"] == "finished"
+    assert read_record(run_dir(config)).status == "finished"
 
 
 def test_folder_without_a_record_is_no_result(make_config):
     config = make_config("trainer.max_epochs=1")
     door.start(config)
     (run_dir(config) / "record.json").unlink()
-    assert read_record(run_dir(config)) is None
+    assert find_record(run_dir(config)) is None
     assert door.start(config) > 0.5
 
 
@@ -242,7 +242,7 @@ def test_outputs_may_have_any_name(outputs, make_config, tmp_path, monkeypatch):
     config = make_config("trainer.max_epochs=1")
     config.outputs = outputs.strip("'").replace("\\'", "'")
     door.start(config)
-    assert read_record(run_dir(config))["status"] == "finished"
+    assert read_record(run_dir(config)).status == "finished"
 
 
 def test_last_batch_of_one_image_with_batch_norm_is_refused_with_a_hint(make_config, capsys):

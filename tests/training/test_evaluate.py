@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from made_records import make_record
 from sklearn.metrics import f1_score
 
+from optlab.runs.record import DatasetFacts
 from optlab.training.evaluate import write_classification_report
 
 
@@ -15,7 +17,8 @@ def report_of(tmp_path):
 
     def write(matrix):
         names = list("abcdefghij")[: len(matrix)]
-        record = {"confusion_matrix": matrix, "dataset": {"class_names": names}}
+        dataset = DatasetFacts(name="made", class_names=names)
+        record = make_record(confusion_matrix=matrix, dataset=dataset)
         write_classification_report(tmp_path, record)
         report = json.loads((tmp_path / "classification_report.json").read_text())
         return report, (tmp_path / "classification_report.txt").read_text()

@@ -66,13 +66,12 @@ def test_decay_on_kernels_only_is_that_of_torch(tmp_path):
 def test_record_says_what_a_torch_run_says(tmp_path):
     by_torch, _ = trained(tmp_path, "model=mlp")
     by_hand, folder = trained(tmp_path, "model=mlp_numpy")
-    assert by_hand.keys() == by_torch.keys()
-    assert by_hand["model"]["name"] == "mlp_numpy"
-    assert by_hand["model"]["num_parameters"] == by_torch["model"]["num_parameters"]
-    assert by_hand["hash"] != by_torch["hash"]
+    assert by_hand.model.name == "mlp_numpy"
+    assert by_hand.model.num_parameters == by_torch.model.num_parameters
+    assert by_hand.hash != by_torch.hash
     # of 360 test images a hair may tip one over
-    assert abs(by_hand["test"]["best"]["accuracy"] - by_torch["test"]["best"]["accuracy"]) < 0.01
-    assert by_hand["train_time_s"] > 0 and by_hand["num_steps"] == 63
+    assert abs(by_hand.test.best.accuracy - by_torch.test.best.accuracy) < 0.01
+    assert by_hand.train_time_s > 0 and by_hand.num_steps == 63
     assert (folder / "epochs.csv").read_text().count("\n") == 4
 
 
@@ -87,7 +86,7 @@ def test_checkpoint_loads_into_the_torch_network(tmp_path):
             int((net(images).argmax(1) == labels).sum())
             for images, labels in datamodule.test_dataloader()
         )
-    assert hits / datamodule.num_test == record["test"]["last"]["accuracy"]
+    assert hits / datamodule.num_test == record.test.last.accuracy
 
 
 def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
@@ -106,14 +105,14 @@ def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.undo()
     resumed, resumed_folder = trained(tmp_path / "resumed", *settings)
     assert (resumed_folder / "steps.csv").read_text() == (whole_folder / "steps.csv").read_text()
-    assert resumed["test"] == whole["test"]
-    assert resumed["num_epochs"] == 3
+    assert resumed.test == whole.test
+    assert resumed.num_epochs == 3
 
 
 def test_divergence_is_recorded_without_a_warning(tmp_path):
     record, _ = trained(tmp_path, "model=mlp_numpy", "optimizer=sgd", "optimizer.lr=1.0e6")
-    assert record["status"] == "diverged"
-    assert "training loss was" in record["reason"]
+    assert record.status == "diverged"
+    assert "training loss was" in record.reason
 
 
 def test_network_by_hand_shares_the_memory_of_torch():

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from made_records import make_record
 from omegaconf import OmegaConf
 
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import write_record
 from optlab.studies import launcher
 from optlab.studies.multirun_end import StudyReport
 from optlab.training import door
 from optlab.training.commands import quote_override
-from optlab.training.record import mark, write_record
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data=digits", "trainer=cpu", "logger=csv", "callbacks=none", "trainer.max_epochs=1"]
@@ -150,7 +152,7 @@ def test_page_hands_its_folder_to_training(name, tmp_path):
 
 def test_study_keeps_the_result_of_a_run_that_another_command_trains_again(tmp_path):
     folder = tmp_path / "study" / "run"
-    write_record(folder, {"status": "finished"})
+    write_record(folder, make_record())
     job = SimpleNamespace(
         folder=folder, runs=[(None, folder)], config=OmegaConf.create({"rerun": True}),
         mark=lambda: None,
@@ -165,8 +167,8 @@ def test_study_keeps_the_result_of_a_run_that_another_command_trains_again(tmp_p
 
 def test_study_exits_with_1_where_another_command_trains_one_of_its_runs(tmp_path, capsys):
     for name in ("ours", "theirs"):
-        mark(tmp_path / "study" / name, "command")
-        write_record(tmp_path / "study" / name, {"status": "finished"})
+        RunFolder(tmp_path / "study" / name).tag("command")
+        write_record(tmp_path / "study" / name, make_record())
     report = StudyReport()
     report.command_id = "command"
     hydra = {"overrides": {"hydra": [], "task": []}, "job": {"name": "mine"}}

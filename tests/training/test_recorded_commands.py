@@ -143,11 +143,10 @@ def test_run_that_was_started_from_python_has_no_command(tmp_path):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides=overrides)
     (record,) = run(config)
-    assert record["command"] is None
+    assert record.command is None
     assert read_run(run_dir(config)).command.startswith("# started from Python")
     (again,) = run(config)
-    assert again["hash"] == record["hash"]
-    assert again["finished_at"] == record["finished_at"]
+    assert again == record
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Many seeds in one program against each seed alone."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -37,7 +39,7 @@ def test_replica_equals_its_seed_alone(overrides, train, make_config):
     """In double precision, so that a difference is a mistake and not rounding that has grown."""
     overrides = ["trainer.max_epochs=2", *overrides, "trainer.precision=64-true"]
     records = run(make_config("num_replicas=3", *overrides))
-    assert [record["seed"] for record in records] == [0, 1, 2]
+    assert [record.seed for record in records] == [0, 1, 2]
     for seed in (0, 2):
         alone = train(f"seed={seed}", *overrides, APART)
         # no run is trained here: the folder of the replica is the folder of the seed
@@ -82,28 +84,28 @@ def test_loaded_replica_has_its_recorded_accuracy(make_config):
             with torch.no_grad():
                 logits = load_network(run_dir(each), which)(images)
             accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
-            assert accuracy == pytest.approx(record["test"][which]["accuracy"], abs=1 / 360)
+            assert accuracy == pytest.approx(record.metric("test", which), abs=1 / 360)
 
 
 def test_replicas_with_dropout_say_in_distribution_and_differ(make_config):
     records = run(make_config("num_replicas=2", "model.dropout=0.5", "trainer.max_epochs=1"))
-    assert [record["replica"]["equality"] for record in records] == ["in distribution"] * 2
-    losses = [record["validation"]["last"]["loss"] for record in records]
+    assert [record.replica.equality for record in records] == ["in distribution"] * 2
+    losses = [record.validation.last.loss for record in records]
     assert losses[0] != losses[1]
 
 
 def test_dropout_of_whole_channels_counts_as_dropout(make_config):
     overrides = ("model=cnn", "model.filters=[2,4]", "model.dropout=0", "trainer.max_steps=2")
     records = run(make_config("num_replicas=2", "model.conv_dropout=0.5", *overrides))
-    assert records[0]["replica"]["equality"] == "in distribution"
+    assert records[0].replica.equality == "in distribution"
 
 
 def test_replica_that_is_done_is_left_alone(make_config, train):
     first = train("seed=1", "trainer.max_epochs=1")
     before = first.record
     records = run(make_config("num_replicas=3", "trainer.max_epochs=1"))
-    assert [record["seed"] for record in records] == [0, 1, 2]
-    assert records[1] == before
+    assert [record.seed for record in records] == [0, 1, 2]
+    assert asdict(records[1]) == before
     assert first.record == before
 
 
@@ -134,11 +136,11 @@ def exploding_replica(monkeypatch):
 def test_replica_that_diverges_leaves_the_others(best, exploding_replica, make_config, train):
     overrides = ["trainer.max_epochs=2", "optimizer=sgd", *best]
     records = run(make_config("num_replicas=3", *overrides))
-    assert [record["status"] for record in records] == ["finished", "diverged", "finished"]
-    assert "not finite" in records[1]["reason"]
-    assert records[1]["test"] is None
+    assert [record.status for record in records] == ["finished", "diverged", "finished"]
+    assert "not finite" in records[1].reason
+    assert records[1].test is None
     alone = train("seed=2", *overrides, APART)
-    assert records[2]["test"]["last"]["loss"] == pytest.approx(
+    assert records[2].test.last.loss == pytest.approx(
         alone.record["test"]["last"]["loss"], rel=1e-2
     )
 
@@ -155,7 +157,7 @@ def test_one_replica_that_diverges_is_noted_and_the_others_go_on():
 
 def test_replicas_that_all_diverge_are_all_recorded(make_config):
     records = run(make_config("num_replicas=2", "optimizer=sgd", "lr_multiplier=1.0e30"))
-    assert [record["status"] for record in records] == ["diverged", "diverged"]
+    assert [record.status for record in records] == ["diverged", "diverged"]
 
 
 def test_interrupted_replicas_end_in_the_numbers_of_those_that_were_not(
@@ -220,7 +222,7 @@ def test_replicas_that_are_killed_among_their_pictures_are_not_trained_again(
     die_among_the_pictures(monkeypatch, make_config(*overrides))
     look_on(count := Count())
     records = run(make_config(*overrides))
-    assert [record["status"] for record in records] == ["finished", "finished"]
+    assert [record.status for record in records] == ["finished", "finished"]
     assert count.calls == 0
 
 
@@ -228,7 +230,7 @@ def die_among_the_pictures(monkeypatch, config):
     """Ends a run of two replicas when the pictures of the second are drawn."""
 
     def show(record, *args):
-        if record["seed"] == 1:
+        if record.seed == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -241,8 +243,8 @@ def test_replica_without_a_record_is_trained_again_alone(make_config, train):
     folder = run_dir(make_config("seed=1", "trainer.max_epochs=2"))
     (folder / "record.json").unlink()  # killed between the first record and the second
     done, again = run(make_config("num_replicas=2", "trainer.max_epochs=2"))
-    assert done["finished_at"] == first[0]["finished_at"]
-    assert (again["seed"], again["replica"]) == (1, None)
-    assert again["validation"]["last"]["accuracy"] == pytest.approx(
-        first[1]["validation"]["last"]["accuracy"], abs=0.05
+    assert done.finished_at == first[0].finished_at
+    assert (again.seed, again.replica) == (1, None)
+    assert again.validation.last.accuracy == pytest.approx(
+        first[1].validation.last.accuracy, abs=0.05
     )

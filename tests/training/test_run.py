@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from optlab.data import ImageDataModule, load_source
+from optlab.runs.folder import RunFolder
 from optlab.training import build
-from optlab.training import run as run_module
 from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
 from optlab.training.run import run
@@ -355,7 +355,7 @@ def test_rerun_starts_from_scratch(train, interrupted):
 
 
 def test_folder_that_another_process_trains_in_is_refused(make_config, monkeypatch):
-    monkeypatch.setattr("optlab.training.run.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("optlab.runs.folder.LOCK_TIMEOUT_S", 0.1)
     config = make_config("trainer.max_epochs=1")
     folder = run_dir(config)
     folder.mkdir(parents=True)
@@ -371,15 +371,15 @@ def test_run_that_another_process_finished_in_the_meantime_is_left_alone(train, 
     first = train("trainer.max_epochs=1")
     finished = (first.folder / "record.json").read_bytes()
     (first.folder / "record.json").unlink()
-    wait_alone = run_module.only_process_in
+    wait_alone = RunFolder.lock
 
     @contextmanager
-    def finishes_while_we_wait(folder):
-        with wait_alone(folder):
-            (folder / "record.json").write_bytes(finished)
+    def finishes_while_we_wait(files):
+        with wait_alone(files):
+            files.record.write_bytes(finished)
             yield
 
-    monkeypatch.setattr(run_module, "only_process_in", finishes_while_we_wait)
+    monkeypatch.setattr(RunFolder, "lock", finishes_while_we_wait)
     train("trainer.max_epochs=1")
     assert (first.folder / "record.json").read_bytes() == finished
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optlab.training.record import ConfigError
+from optlab.training.option_values import ConfigError
 from optlab.training.validate import (
     on_cuda,
     uses_cuda_graphs,

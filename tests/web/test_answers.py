@@ -7,28 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_records import make_record
 from torch import nn
 
+from optlab.analysis import Run
 from optlab.models import load_network
+from optlab.runs.record import DatasetFacts
 from optlab.web.answers import Networks, ask
-from optlab.web.catalogue import Catalogue
+from optlab.web.catalogue import Catalogue, Input, Model
 from optlab.web.preprocessing import Prepared
-from optlab.web.run import Run
 
 MakeRun = Callable[..., Path]
 PREPARED = Prepared(np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8), blank=False)
 
 
-def runs_of(outputs: Path) -> dict[str, list[Run]]:
+def models_of(outputs: Path) -> dict[str, list[Model]]:
     (study,) = Catalogue(outputs).table().studies.values()
-    return {name: list(runs) for name, runs in study.answering.items()}
+    return {name: list(models) for name, models in study.answering.items()}
 
 
 def test_ensemble_counts_every_optimizer_the_same(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in range(3):
         make_run(optimizer="adam", seed=seed)
     make_run(optimizer="sgd")
-    answer = ask(Networks(), runs_of(tmp_path), PREPARED, with_saliency=False)
+    answer = ask(Networks(), models_of(tmp_path), PREPARED, with_saliency=False)
     assert answer is not None
     adam, sgd = answer.optimizers
     assert (len(adam.models), len(sgd.models)) == (3, 1)
@@ -43,9 +45,9 @@ def test_probabilities_are_those_of_the_network_on_normalised_pixels(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     folder = make_run()
-    (run,) = runs_of(tmp_path)["adam"]
-    answer = ask(Networks(), {"adam": [run]}, PREPARED, with_saliency=False)
-    dataset = run.record.dataset
+    (model,) = models_of(tmp_path)["adam"]
+    answer = ask(Networks(), {"adam": [model]}, PREPARED, with_saliency=False)
+    dataset = model.run.record.dataset
     images = (torch.from_numpy(PREPARED.pixels)[None] / 255 - dataset.mean[0]) / dataset.std[0]
     expected = load_network(folder)(images).softmax(dim=1)[0].detach()
     assert answer is not None
@@ -69,56 +71,45 @@ def test_saliency_is_the_gradient_of_the_top_logit() -> None:
     expected = np.zeros((28, 28))
     expected[3, 5], expected[7, 2] = 1.0, 0.5
     networks = Networks(load=lambda _: OnePixel())
-    run = fake_run()
-    answer = ask(networks, {"adam": [run]}, PREPARED, with_saliency=True)
+    answer = ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=True)
     assert answer is not None
     np.testing.assert_allclose(answer.saliency, expected, atol=1e-6)
 
 
-def fake_run(run_id: str = "a", modified_ns: int = 1) -> Run:
-    from optlab.web.record import Record
-    from optlab.web.run import Curve
-
-    record = Record.model_validate(
-        {
-            "status": "finished",
-            "run_name": "adam-seed0",
-            "dataset": {
-                "name": "digits",
-                "title": "",
-                "class_names": list("0123456789"),
-                "in_channels": 1,
-                "image_size": 28,
-                "preparation": "digits",
-                "mean": [0.0],
-                "std": [1.0],
-            },
-            "model": {"name": "mlp"},
-            "optimizer": {"name": "adam"},
-        }
+def fake_model(model_id: str = "a", folder: Path = Path("a")) -> Model:
+    dataset = DatasetFacts(
+        name="digits",
+        class_names=list("0123456789"),
+        in_channels=1,
+        image_size=28,
+        preparation="digits",
+        mean=[0.0],
+        std=[1.0],
     )
-    return Run(run_id, Path(run_id), modified_ns, record, Curve([], [], [], []))
+    run = Run(folder, make_record(dataset=dataset))
+    return Model(model_id, run, Input.of(run))
 
 
 def network_of(num_classes: int = 10) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))
 
 
-def test_network_is_loaded_once_even_when_many_ask_at_once() -> None:
+def test_network_is_loaded_once_even_when_many_ask_at_once(tmp_path: Path) -> None:
     loads = []
 
     def load(folder: Path) -> nn.Module:
         loads.append(folder)
         return network_of()
 
-    networks, run = Networks(load=load), fake_run()
-    threads = [threading.Thread(target=networks.get, args=(run,)) for _ in range(16)]
+    networks, model = Networks(load=load), fake_model(folder=tmp_path)
+    threads = [threading.Thread(target=networks.get, args=(model,)) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(loads) == 1
-    networks.get(fake_run(modified_ns=2))  # trained again
+    (tmp_path / "record.json").touch()  # trained again
+    networks.get(model)
     assert len(loads) == 2
 
 
@@ -130,8 +121,8 @@ def test_oldest_network_makes_room() -> None:
         return network_of()
 
     networks = Networks(load=load, max_parameters=2 * 7850)  # 784 * 10 + 10 each
-    for run_id in ("a", "b", "a", "c", "a", "b"):
-        networks.get(fake_run(run_id))
+    for model_id in ("a", "b", "a", "c", "a", "b"):
+        networks.get(fake_model(model_id, Path(model_id)))
     assert loads == ["a", "b", "c", "b"]
 
 
@@ -141,14 +132,14 @@ def test_run_that_cannot_be_used_says_why_and_the_others_answer(
     make_run(optimizer="adam")
     broken = make_run(optimizer="sgd")
     (broken / "checkpoints" / "best.ckpt").write_bytes(b"junk")
-    networks, runs = Networks(), runs_of(tmp_path)
-    answer = ask(networks, runs, PREPARED, with_saliency=False)
+    networks, models = Networks(), models_of(tmp_path)
+    answer = ask(networks, models, PREPARED, with_saliency=False)
     assert answer is not None
     assert [said.optimizer for said in answer.optimizers] == ["adam"]
-    problem = networks.problem(runs["sgd"][0])
+    problem = networks.problem(models["sgd"][0])
     assert problem == "its weights could not be loaded; the server's log says why"
-    assert networks.problem(runs["adam"][0]) is None
-    assert ask(networks, {"sgd": runs["sgd"]}, PREPARED, with_saliency=True) is None
+    assert networks.problem(models["adam"][0]) is None
+    assert ask(networks, {"sgd": models["sgd"]}, PREPARED, with_saliency=True) is None
 
 
 def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
@@ -156,19 +147,19 @@ def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
 ) -> None:
     weights = make_run() / "checkpoints" / "best.ckpt"
     weights.rename(tmp_path / "on its way")
-    networks, runs = Networks(), runs_of(tmp_path)
-    assert ask(networks, runs, PREPARED, with_saliency=False) is None
+    networks, models = Networks(), models_of(tmp_path)
+    assert ask(networks, models, PREPARED, with_saliency=False) is None
     (tmp_path / "on its way").rename(weights)
-    assert ask(networks, runs, PREPARED, with_saliency=False) is not None
+    assert ask(networks, models, PREPARED, with_saliency=False) is not None
 
 
 def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
-    assert Networks(load=lambda _: network_of(7)).get(fake_run()) == (
+    assert Networks(load=lambda _: network_of(7)).get(fake_model()) == (
         "it does not answer with 10 classes"
     )
     broken = network_of()
     nn.init.constant_(broken[1].bias, float("nan"))  # type: ignore[index]
-    assert Networks(load=lambda _: broken).get(fake_run()) == (
+    assert Networks(load=lambda _: broken).get(fake_model()) == (
         "its weights or its answers are not finite"
     )
 
@@ -180,4 +171,4 @@ def test_network_whose_answer_to_the_picture_is_not_finite_keeps_silent() -> Non
             return answer / (images.amax() <= 0)  # infinite for all but the probe
 
     networks = Networks(load=lambda _: Loud(nn.Flatten(), nn.Linear(784, 10)))
-    assert ask(networks, {"adam": [fake_run()]}, PREPARED, with_saliency=False) is None
+    assert ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=False) is None

@@ -2,15 +2,23 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from optlab.web.catalogue import Catalogue
-from optlab.web.summary import describe_study
+from optlab.analysis import read_study, summarize
+from optlab.web import schemas
+from optlab.web.answers import Networks
+from optlab.web.catalogue import Catalogue, Table
+from optlab.web.summary import describe_model, describe_study
 
 MakeRun = Callable[..., Path]
+
+
+def optimizers(table: Table) -> list[str]:
+    return [model.optimizer for model, _ in table.models.values()]
 
 
 def change(folder: Path, **changes: object) -> None:
@@ -24,17 +32,17 @@ def change(folder: Path, **changes: object) -> None:
 def test_missing_and_empty_outputs_are_an_empty_table(tmp_path: Path) -> None:
     for outputs in (tmp_path, tmp_path / "nothing"):
         table = Catalogue(outputs).table()
-        assert not table.runs
+        assert not table.models
         assert table.default_study() is None
 
 
 def test_new_run_appears_and_deleted_run_goes(make_run: MakeRun, tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path, interval_s=0)
-    assert not catalogue.table().runs
+    assert not catalogue.table().models
     folder = make_run(optimizer="sgd")
-    assert [run.optimizer for run in catalogue.table().runs.values()] == ["sgd"]
+    assert optimizers(catalogue.table()) == ["sgd"]
     (folder / "record.json").unlink()
-    assert not catalogue.table().runs
+    assert not catalogue.table().models
 
 
 def test_unchanged_outputs_keep_the_very_same_table(make_run: MakeRun, tmp_path: Path) -> None:
@@ -45,9 +53,9 @@ def test_unchanged_outputs_keep_the_very_same_table(make_run: MakeRun, tmp_path:
 
 def test_between_looks_the_disk_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path, interval_s=3600)
-    assert not catalogue.table().runs
+    assert not catalogue.table().models
     make_run()
-    assert not catalogue.table().runs
+    assert not catalogue.table().models
 
 
 def test_run_trained_again_is_read_again_under_its_old_id(
@@ -55,27 +63,27 @@ def test_run_trained_again_is_read_again_under_its_old_id(
 ) -> None:
     folder = make_run()
     catalogue = Catalogue(tmp_path, interval_s=0)
-    (old,) = catalogue.table().runs.values()
+    ((old, before),) = catalogue.table().models.values()
     change(folder, num_epochs=77)
-    (new,) = catalogue.table().runs.values()
-    assert (old.id, new.record.num_epochs) == (new.id, 77)
-    assert new.modified_ns > old.modified_ns
+    ((new, after),) = catalogue.table().models.values()
+    assert (old.id, new.run.record.num_epochs) == (new.id, 77)
+    assert after.modified_ns > before.modified_ns
 
 
 def test_folder_without_record_does_not_count(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     (folder / "record.json").rename(folder / "record.json.tmp")
     table = Catalogue(tmp_path).table()
-    assert not table.runs
-    assert not table.unreadable
+    assert not table.models
+    assert not table.unusable
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "Invalid JSON"),
-        ("[]", "should be an object"),
-        ('{"status": "finished"}', "run_name: Field required"),
+        ("{", "record.json cannot be read"),
+        ("[]", "not an object"),
+        ('{"status": "finished"}', "has no protocol_version"),
     ],
 )
 def test_unreadable_record_is_named_with_the_reason(
@@ -85,8 +93,8 @@ def test_unreadable_record_is_named_with_the_reason(
     make_run(optimizer="sgd")
     (folder / "record.json").write_text(text)
     table = Catalogue(tmp_path).table()
-    assert [run.optimizer for run in table.runs.values()] == ["sgd"]
-    ((study, name, problem),) = table.unreadable
+    assert optimizers(table) == ["sgd"]
+    ((study, name, problem),) = table.unusable
     assert (study, name) == ("digits-mlp", folder.name)
     assert why in problem
     assert str(tmp_path) not in problem
@@ -96,10 +104,12 @@ def test_unreadable_record_is_named_with_the_reason(
     ("dataset", "why"),
     [
         ({"preparation": "none"}, "dataset.preparation"),
-        ({"mean": [0.1, 0.2, 0.3]}, "another number of channels"),
+        ({"mean": [0.1, 0.2, 0.3]}, "dataset.mean"),
         ({"in_channels": 4}, "dataset.in_channels"),
         ({"image_size": 10**6}, "dataset.image_size"),
-        ({"mean": [float("nan")]}, "dataset.mean.0"),
+        ({"mean": [float("nan")]}, "dataset.mean[0]"),
+        ({"class_names": ["0"]}, "dataset.class_names"),
+        ({"std": None}, "dataset.std"),
     ],
 )
 def test_data_set_that_cannot_be_prepared_for_is_not_asked(
@@ -108,7 +118,7 @@ def test_data_set_that_cannot_be_prepared_for_is_not_asked(
     folder = make_run()
     record = json.loads((folder / "record.json").read_text())
     change(folder, dataset={**record["dataset"], **dataset})
-    ((_, _, problem),) = Catalogue(tmp_path).table().unreadable
+    ((_, _, problem),) = Catalogue(tmp_path).table().unusable
     assert why in problem
 
 
@@ -121,10 +131,7 @@ def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_pat
     (study,) = Catalogue(tmp_path).table().studies.values()
     speaking = study.answering
     assert list(speaking) == ["adam"]
-    assert [(run.record.optimizer.lr, run.record.seed) for run in speaking["adam"]] == [
-        (0.01, 0),
-        (0.01, 1),
-    ]
+    assert [(model.run.lr, model.run.seed) for model in speaking["adam"]] == [(0.01, 0), (0.01, 1)]
 
 
 def test_last_weights_choose_the_configuration_and_not_a_lucky_epoch(
@@ -151,7 +158,7 @@ def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
     for seed in (1, 2):
         make_run(optimizer="sgd", seed=seed, status="diverged")
     (study,) = Catalogue(tmp_path).table().studies.values()
-    assert {run.record.optimizer.lr for run in study.answering["adam"]} == {0.01}
+    assert {model.run.lr for model in study.answering["adam"]} == {0.01}
     adam, sgd = describe_study(study).rows
     assert adam.optimizer == "adam"
     assert (adam.num_runs, adam.num_diverged, adam.num_other_runs) == (3, 0, 3)
@@ -162,8 +169,8 @@ def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_pat
     change(make_run(lr=0.1, seed=7, accuracy=0.99), protocol_version=0)
     make_run(lr=0.1, accuracy=0.9)
     (study,) = Catalogue(tmp_path).table().studies.values()
-    assert [run.record.seed for run in study.answering["adam"]] == [0]
-    assert len(study.finished) == 2  # it can still be asked by its name
+    assert [model.run.seed for model in study.answering["adam"]] == [0]
+    assert len(study.models) == 2  # it can still be asked by its id
     change(make_run(optimizer="sgd"), protocol_version=0)  # of this one no other run
     (study,) = Catalogue(tmp_path).table().studies.values()
     adam, sgd = describe_study(study).rows
@@ -177,10 +184,11 @@ def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(
     change(make_run(lr=0.03, accuracy=0.99), hash="a" * 16)  # at a rate that nobody chose for it
     change(make_run(lr=0.01, seed=1, accuracy=0.9), hash="b" * 16)
     winner = {"optimizer": "adam", "hash": "c" * 16, "params": {"lr": 0.01}, "seeds": [1]}
+    winner |= {"contestant": "a", "status": "finished"}
     tuning = {"rows": [winner], "winners": [winner | {"runs": ["b" * 16]}]}
     (tmp_path / "digits-mlp" / "study.json").write_text(json.dumps({"tuning": tuning}))
     (study,) = Catalogue(tmp_path).table().studies.values()
-    assert [run.record.optimizer.lr for run in study.answering["adam"]] == [0.01]
+    assert [model.run.lr for model in study.answering["adam"]] == [0.01]
 
 
 def test_study_that_cannot_be_read_hides_no_other(
@@ -206,13 +214,11 @@ def test_failed_run_is_counted_in_its_study_with_the_reason_in_one_line(
     make_failed_run(reason=f"OSError: no space\n  left on {tmp_path}/digits-mlp")
     table = Catalogue(tmp_path).table()
     (study,) = table.studies.values()
-    assert [run.optimizer for run in study.runs] == ["sgd"]
-    (failure,) = study.failures
-    assert (failure.optimizer, failure.reason) == (
-        "adam",
-        "OSError: no space left on outputs/digits-mlp",
-    )
-    assert not table.unreadable
+    assert [model.optimizer for model in study.models] == ["sgd"]
+    _, adam = describe_study(study).rows
+    assert (adam.optimizer, adam.num_failed) == ("adam", 1)
+    assert adam.reasons == ["OSError: no space left on outputs/digits-mlp"]
+    assert not table.unusable
 
 
 def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_reason(
@@ -221,10 +227,8 @@ def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_r
     make_run()
     folder = make_failed_run(dataset="mnist", reason="ValueError: no MNIST here")
     table = Catalogue(tmp_path).table()
-    assert table.unreadable == (
-        ("digits-mlp", folder.name, "it failed: ValueError: no MNIST here"),
-    )
-    assert [study.failures for study in table.studies.values()] == [()]
+    assert table.unusable == (("digits-mlp", folder.name, "it failed: ValueError: no MNIST here"),)
+    assert [study.optimizers for study in table.studies.values()] == [["adam"]]
 
 
 def test_finished_run_needs_more_of_its_dataset_than_the_name(
@@ -232,15 +236,15 @@ def test_finished_run_needs_more_of_its_dataset_than_the_name(
 ) -> None:
     change(make_run(), dataset={"name": "digits", "title": "Digits"})
     table = Catalogue(tmp_path).table()
-    assert not table.runs
-    ((_, _, problem),) = table.unreadable
-    assert "dataset.class_names: Field required" in problem
+    assert not table.models
+    ((_, _, problem),) = table.unusable
+    assert "dataset." in problem
 
 
 def note_trials(study: Path, *hashes: str) -> None:
     """study.json as the fair sweeper leaves it after tuning on seed 0."""
-    rows = [{"optimizer": "adam", "hash": each, "params": {"lr": 0.1}} for each in hashes]
-    tuning = {"trials": len(rows), "tuning_seed": 0, "seeds": [1, 2], "rows": rows}
+    trial = {"optimizer": "adam", "contestant": "a", "status": "finished", "params": {"lr": 0.1}}
+    tuning = {"rows": [trial | {"hash": each} for each in hashes]}
     (study / "study.json").write_text(json.dumps({"title": "Tuned", "tuning": tuning}))
 
 
@@ -253,15 +257,16 @@ def test_trials_of_a_fair_sweep_neither_answer_nor_count(
     for seed in (1, 2):
         change(make_run(lr=0.01, seed=seed, accuracy=0.9), hash=f"{seed}" * 16)
     catalogue = Catalogue(tmp_path, interval_s=0)
-    assert len(catalogue.table().runs) == 4
+    assert len(catalogue.table().models) == 3
     note_trials(tmp_path / "digits-mlp", "a" * 16, "b" * 16, "c" * 16)  # no record changes
     table = catalogue.table()
     (study,) = table.studies.values()
     assert study.title == "Tuned"
-    assert study.answering == {"adam": study.runs}
-    assert [run.record.seed for run in study.runs] == [1, 2]
-    assert table.runs.keys() == {run.id for run in study.runs}
-    assert (study.failures, table.unreadable) == ((), ())
+    assert study.answering == {"adam": study.models}
+    assert [model.run.seed for model in study.models] == [1, 2]
+    assert table.models.keys() == {model.id for model in study.models}
+    (row,) = describe_study(study).rows
+    assert (row.num_runs, row.num_other_runs, row.num_failed, table.unusable) == (2, 0, 0, ())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"tuning": {"rows": 5}}', '{"title": 7}'])
@@ -269,7 +274,7 @@ def test_damaged_study_json_costs_no_run(make_run: MakeRun, tmp_path: Path, text
     make_run()
     (tmp_path / "digits-mlp" / "study.json").write_text(text)
     (study,) = Catalogue(tmp_path).table().studies.values()
-    assert (study.title, len(study.finished)) == ("digits-mlp", 1)
+    assert (study.title, len(study.models)) == ("digits-mlp", 1)
 
 
 def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> None:
@@ -278,7 +283,7 @@ def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> 
     record = json.loads((other / "record.json").read_text())
     change(other, dataset={**record["dataset"], "name": "mnist", "preparation": "mnist"})
     names = set(Catalogue(tmp_path).table().studies)
-    assert names == {"digits-mlp (digits, 28 px)", "digits-mlp (mnist, 28 px)"}
+    assert names == {"digits-mlp (digits-mlp)", "digits-mlp (mnist-mlp)"}
 
 
 def test_image_folders_of_one_size_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
@@ -292,21 +297,21 @@ def test_image_folders_of_one_size_are_told_apart(make_run: MakeRun, tmp_path: P
         change(folder, dataset={**dataset, "name": "image_folder", "class_names": names})
     table = Catalogue(tmp_path).table()
     assert len(table.studies) == 3
-    assert {run.id for study in table.studies.values() for run in study.runs} == set(table.runs)
+    assert len(table.models) == 3
 
 
 def test_folder_that_cannot_be_named_hides_no_other(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
     (tmp_path / os.fsdecode(b"caf\xe9") / "run").symlink_to(folder)
-    assert len(Catalogue(tmp_path).table().runs) == 1
+    assert len(Catalogue(tmp_path).table().models) == 1
 
 
 def test_accuracy_that_is_none_is_a_reason_to_leave_a_run_out(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
-    change(make_run(), test={"best": {"loss": 0.1, "accuracy": 92.7}})
-    ((_, _, problem),) = Catalogue(tmp_path).table().unreadable
+    change(make_run(), test={"best": {"accuracy": 92.7}, "last": {"accuracy": 0.9}})
+    ((_, _, problem),) = Catalogue(tmp_path).table().unusable
     assert "test.best.accuracy" in problem
 
 
@@ -318,16 +323,48 @@ def test_reason_of_a_failure_tells_no_path_of_this_computer(
         reason="ValueError: /home/me/img/colour A/train/ant holds no pictures; a/b stays"
     )
     (study,) = Catalogue(tmp_path).table().studies.values()
-    (failure,) = study.failures
-    assert failure.reason == "ValueError: …/colour A/train/ant holds no pictures; a/b stays"
+    _, row = describe_study(study).rows
+    assert row.reasons == ["ValueError: …/colour A/train/ant holds no pictures; a/b stays"]
 
 
 def test_damaged_curve_leaves_a_run_without_one(make_run: MakeRun, tmp_path: Path) -> None:
+    def curve() -> schemas.Curve:
+        ((model, study),) = Catalogue(tmp_path).table().models.values()
+        return describe_model(model, study, Networks()).curve
+
     folder = make_run(curve=[(1.0, 0.5, 0.5), (float("nan"), 0.4, 0.6)])
-    (run,) = Catalogue(tmp_path).table().runs.values()
-    assert run.curve.epochs == [1, 2]
-    assert run.curve.train_loss == [1.0, None]
+    assert curve().epochs == [1, 2]
+    assert curve().train_loss == [1.0, None]
     (folder / "epochs.csv").write_bytes(b"\xff\x00epoch")
-    change(folder, num_epochs=2)
-    (run,) = Catalogue(tmp_path, interval_s=0).table().runs.values()
-    assert run.curve.epochs == []
+    assert curve().epochs == []
+
+
+def test_rows_are_in_the_order_of_the_report(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(4):
+        make_run(optimizer="sgd", seed=seed, accuracy=0.91)
+        make_run(optimizer="adam", seed=seed, accuracy=0.93)
+    make_run(optimizer="muon", accuracy=0.99)  # one run next to four is too few to lead
+    (study,) = Catalogue(tmp_path).table().studies.values()
+    (workload,) = read_study(tmp_path / "digits-mlp").workloads
+    ranked = [row.configuration.optimizer for row in summarize(workload).rows]
+    assert (
+        [row.optimizer for row in describe_study(study).rows] == ranked == ["adam", "sgd", "muon"]
+    )
+
+
+def test_run_on_other_images_and_a_copied_folder_do_not_speak(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        make_run(seed=seed)
+    stray = make_run(lr=0.1, accuracy=0.99)
+    dataset = json.loads((stray / "record.json").read_text())["dataset"]
+    change(stray, dataset={**dataset, "checksum": "other"})
+    copy = tmp_path / "digits-mlp" / "zz-copy"
+    shutil.copytree(stray, copy)
+    table = Catalogue(tmp_path).table()
+    (study,) = table.studies.values()
+    assert [model.run.seed for model in study.answering["adam"]] == [0, 1]
+    assert len(study.models) == 3
+    ((_, name, problem),) = table.unusable
+    assert (name, "is the same run as" in problem) == ("zz-copy", True)

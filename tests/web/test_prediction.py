@@ -1,6 +1,7 @@
 """What networks are given by the API and the terminal, against what training gave them."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def trained_and_run(
     datamodule = ImageDataModule("image_folder", str(root), val_fraction=0.2, **options)
     datamodule.setup()
     facts = dataset_facts(OmegaConf.create({"data": {}}), datamodule)
-    run = make_run(dataset=facts, optimizer=options.get("preparation") or "adam")
+    run = make_run(dataset=asdict(facts), optimizer=options.get("preparation") or "adam")
     ((images, _),) = datamodule.test_dataloader()
     return images, run.parent.parent, Recorder(datamodule.num_classes)
 
@@ -126,6 +127,6 @@ def test_page_of_an_image_folder_takes_files_and_of_handwriting_drawings(
         (study,) = [
             study
             for study in Catalogue(outputs).table().studies.values()
-            if study.dataset.preparation == preparation
+            if study.input.preparation == preparation
         ]
         assert study.reads_drawings == draws

@@ -50,18 +50,16 @@ def lr_points_of_tuning(tuning: Tuning) -> tuple[list[LRPoint], str, bool]:
         return [], "lr", True
     points = []
     for row in tuning.rows:
-        learning_rate = (row.get("params") or {}).get(by_name[option])
+        learning_rate = row.params.get(by_name[option])
         if isinstance(learning_rate, int | float) and learning_rate > 0:
-            value = row.get("val_accuracy")
-            accuracy = float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
             points.append(
                 LRPoint(
-                    optimizer=str(row.get("optimizer")),
+                    optimizer=row.optimizer,
                     learning_rate=float(learning_rate),
-                    val_accuracy=accuracy,
-                    status=str(row.get("status")),
-                    score=accuracy or 0.0,
-                    seed=row.get("tuning_seed"),
+                    val_accuracy=row.val_accuracy,
+                    status=row.status,
+                    score=row.val_accuracy or 0.0,
+                    seed=row.tuning_seed,
                     configuration=tuning.label(row),
                 )
             )

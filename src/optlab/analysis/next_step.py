@@ -52,7 +52,7 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         num_folds = len({run.fold for run in runs})
         missing = max(0, num_seeds - len({run.seed for run in runs})) * num_folds
         if missing:
-            cost = row.mean(lambda run: run.number("train_time_s"))
+            cost = row.mean(lambda run: run.record.train_time_s)
             train_time_s += missing * (cost.mean if cost else math.nan)
             num_missing += missing
     override = f"hydra.sweeper.seeds={num_seeds}" if is_tuned else f"seed=range({num_seeds})"

@@ -11,7 +11,7 @@ def confusion_matrices(configuration: Configuration) -> list[np.ndarray]:
     for run in configuration.finished:
         size = len(run.class_names)
         try:
-            matrix = np.asarray(run.record.get("confusion_matrix"), dtype=int)
+            matrix = np.asarray(run.record.confusion_matrix, dtype=int)
         except (TypeError, ValueError):
             continue
         if size and matrix.shape == (size, size):

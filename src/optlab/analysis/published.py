@@ -32,7 +32,7 @@ class PublishedRow:
 
 
 def published_rows(
-    meta: dict[str, Any] | None, workloads: Iterable[Workload]
+    published: dict[str, Any] | None, workloads: Iterable[Workload]
 ) -> list[PublishedRow]:
     """Rows of study.json's `published`, in its order; empty where it has none.
 
@@ -41,8 +41,7 @@ def published_rows(
     Raises:
         ValueError: its metric is neither test/accuracy nor val/accuracy.
     """
-    published = (meta or {}).get("published")
-    if not published or not isinstance(published, dict):
+    if not published:
         return []
     metric = published.get("metric")
     if metric not in _SPLITS:
@@ -54,18 +53,18 @@ def published_rows(
     return [_row(row, _SPLITS[metric], finished) for row in _rows(published) if _has_figure(row)]
 
 
-def rows_without_a_figure(meta: dict[str, Any] | None) -> list[str]:
+def rows_without_a_figure(published: dict[str, Any] | None) -> list[str]:
     """What is wrong with each published row that nothing can be compared with."""
     return [
         f"row {number} of published needs a label and a number as its value, and what to match as "
         f"keys and values: {json.dumps(row)}"
-        for number, row in enumerate(_rows((meta or {}).get("published")), start=1)
+        for number, row in enumerate(_rows(published), start=1)
         if not _has_figure(row)
     ]
 
 
-def _rows(published: Any) -> list[Any]:
-    rows = published.get("rows") if isinstance(published, dict) else published
+def _rows(published: dict[str, Any] | None) -> list[Any]:
+    rows = (published or {}).get("rows")
     return rows if isinstance(rows, list) else [rows] if rows else []
 
 

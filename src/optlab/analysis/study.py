@@ -1,23 +1,23 @@
 """A study on disk: every run folder below it, sorted into what counts and what does not."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from optlab.analysis.formatting import joined
 from optlab.analysis.published import rows_without_a_figure
-from optlab.analysis.records import DamagedRecord, Run, read_run
+from optlab.analysis.records import Run, read_run
 from optlab.analysis.tuning import Tuning
 from optlab.analysis.workloads import Workload, group_runs, mixes_code, workload_key
+from optlab.runs.folder import RunFolder, recorded_runs
+from optlab.runs.json_fields import DamagedFile
+from optlab.runs.record import NoRecord
+from optlab.runs.study_file import StudyFile, WinnerRow, read_study_file, study_path
 
 OUTSIDE_THE_TUNING = (
     "next to a tuning only its winners on their fresh seeds count; study=NAME keeps others apart"
 )
-
-# What training leaves behind before the record is written; Hydra's own files plan=true leaves too.
-_TRACES_OF_A_RUN = ("checkpoints", "epochs.csv", "steps.csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,20 +33,15 @@ class Study:
     unfinished: tuple[Path, ...] = ()
     damaged: tuple[tuple[Path, str], ...] = ()
     warnings: tuple[str, ...] = ()  # what every reader must know before the figures
-    meta: dict[str, Any] | None = None  # study.json
+    file: StudyFile = field(default_factory=StudyFile)
 
     @property
     def name(self) -> str:
-        return str((self.meta or {}).get("study") or self.folder.name)
+        return self.file.study or self.folder.name
 
     @property
     def title(self) -> str:
-        return str((self.meta or {}).get("title") or self.name)
-
-    @property
-    def commands(self) -> list[str]:
-        """The commands that made the study, in their order, where study.json says them."""
-        return [str(command) for command in (self.meta or {}).get("commands") or ()]
+        return self.file.title or self.name
 
     def is_tuned(self, workload: Workload) -> bool:
         """Whether a fair sweep has chosen the configurations of a workload."""
@@ -58,7 +53,7 @@ class Study:
     @cached_property
     def tuning(self) -> Tuning | None:
         """The fair sweeper's trials and winners, where there are any."""
-        return Tuning.from_meta((self.meta or {}).get("tuning"))
+        return Tuning.from_file(self.file)
 
     @cached_property
     def tuning_runs(self) -> tuple[Run, ...]:
@@ -126,34 +121,35 @@ def read_study(folder: str | Path) -> Study:
     for child in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
             run = read_run(child)
-        except FileNotFoundError:
-            if any((child / trace).exists() for trace in _TRACES_OF_A_RUN):
+        except NoRecord:
+            if RunFolder(child).has_begun:
                 unfinished.append(child)
             continue
-        except DamagedRecord as error:
-            damaged.append((child, str(error)))
+        except DamagedFile as error:
+            damaged.append((child, error.problem))
             continue
-        kind = json.dumps([run.hash, run.record["config"]], sort_keys=True)
+        kind = json.dumps([run.hash, run.record.config], sort_keys=True)
         twin = first_of_its_kind.setdefault(kind, child)
         if twin == child:
             runs.append(run)
         else:  # a copied folder must not count one seed twice
             damaged.append((child, f"is the same run as {twin.name} (hash {run.hash})"))
-    meta, problem = _read_meta(folder / "study.json")
-    warnings = []
-    if problem:
-        damaged.append((folder / "study.json", problem))
+    file, warnings = StudyFile(), []
+    try:
+        file = read_study_file(folder)
+    except DamagedFile as error:
+        damaged.append((error.path, error.problem))
         warnings.append(
-            f"study.json {problem}. It says which runs are trials of a tuning: if this study has "
-            "any, they stand among the results below."
+            f"{error.problem}. It says which runs are trials of a tuning: if this study has any, "
+            "they stand among the results below."
         )
-    damaged += [(folder / "study.json", reason) for reason in rows_without_a_figure(meta)]
+    damaged += [(study_path(folder), reason) for reason in rows_without_a_figure(file.published)]
     if not runs and not unfinished and not damaged:
         raise ValueError(
             f"{folder} holds no run.\n\n"
             "hint: name the folder of a study, such as outputs/mnist-mlp, not outputs or one run"
         )
-    study = Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), meta)
+    study = Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), file)
     return replace(study, warnings=(*study.warnings, *_edited_since_tuned(study)))
 
 
@@ -163,9 +159,9 @@ def _edited_since_tuned(study: Study) -> list[str]:
         return []
     runs: dict[str, list[Run]] = {}
     labels = {
-        str(text): study.tuning.label(row)
+        text: study.tuning.label(row)
         for row in (*study.tuning.rows, *study.tuning.winners)
-        for text in (row.get("hash"), *(row.get("runs") or ()))
+        for text in (row.hash, *(row.runs if isinstance(row, WinnerRow) else ()))
     }
     for run in (*study.tuning_runs, *study.fresh_runs):
         if run.hash in labels:
@@ -179,28 +175,10 @@ def _edited_since_tuned(study: Study) -> list[str]:
     ]
 
 
-def _read_meta(path: Path) -> tuple[dict[str, Any] | None, str | None]:
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, None
-    except (OSError, ValueError) as error:
-        return None, f"cannot be read ({error})"
-    if not isinstance(meta, dict):
-        return None, "holds no object"
-    try:
-        Tuning.from_meta(meta.get("tuning"))
-    except (TypeError, ValueError) as error:
-        return None, f"has a tuning that cannot be read ({error})"
-    return meta, None
-
-
 def _nearby(folder: Path) -> str:
     """The studies next to a folder which does not exist, as a sentence."""
     parent = folder.parent
     if not parent.is_dir():
         return ""
-    names = sorted(
-        path.name for path in parent.iterdir() if path.is_dir() and any(path.glob("*/record.json"))
-    )
+    names = sorted({run.parent.name for run in recorded_runs(parent)})
     return f" Next to it there are: {', '.join(names[:12])}." if names else ""

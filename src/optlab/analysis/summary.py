@@ -16,6 +16,7 @@ from optlab.analysis.target import (
     time_to_target,
 )
 from optlab.analysis.workloads import Configuration, Workload
+from optlab.runs.record import Device
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +183,11 @@ class WorkloadSummary:
         Replicas share their seconds: each counts its part of the common time.
         """
         runs = [run for run in self.workload.runs if run.status != "failed"]
-        devices = [run.record.get("device") or {} for run in runs]
-        together = [(run.record.get("replica") or {}).get("of", 1) for run in runs]
+        devices = [run.record.device or Device() for run in runs]
+        together = [run.record.replica.of if run.record.replica else 1 for run in runs]
         for what, values in (
-            ("devices", {str(device.get("name")) for device in devices}),
-            ("numbers of devices", {str(device.get("num_devices", 1)) for device in devices}),
+            ("devices", {str(device.name) for device in devices}),
+            ("numbers of devices", {str(device.num_devices) for device in devices}),
             ("numbers of replicas trained together", {str(number) for number in together}),
         ):
             if len(values) > 1:

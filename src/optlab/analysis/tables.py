@@ -62,7 +62,7 @@ def _difference(row: ConfigurationSummary, end: str) -> float | None:
 
 
 def _mean(row: ConfigurationSummary, key: str) -> float | None:
-    estimate = row.mean(lambda run: run.number(key))
+    estimate = row.mean(lambda run: getattr(run.record, key))
     return estimate.mean if estimate else None
 
 
@@ -71,7 +71,7 @@ def _best_epoch(row: ConfigurationSummary) -> float | None:
 
 
 def _num_epochs(row: ConfigurationSummary) -> float | None:
-    return row.median(lambda run: run.number("num_epochs"))
+    return row.median(lambda run: run.record.num_epochs)
 
 
 def _runs_text(row: ConfigurationSummary) -> str:
@@ -213,15 +213,15 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
         "train_accuracy_best": run.metric("train", "best"),
         "train_accuracy_last": run.metric("train", "last"),
         "best_epoch": run.metric("validation", "best", "epoch"),
-        "num_epochs": run.number("num_epochs"),
-        "num_steps": run.number("num_steps"),
+        "num_epochs": run.record.num_epochs,
+        "num_steps": run.record.num_steps,
         "epochs_to_target": reached.epoch if reached else None,
         "time_to_target_s": reached.train_time_s if reached else None,
-        "train_time_s": run.number("train_time_s"),
-        "images_per_s": run.number("images_per_s"),
-        "peak_memory_gib": run.number("peak_memory_gib"),
-        "reason": run.record.get("reason"),
-        "command": run.record.get("command"),
+        "train_time_s": run.record.train_time_s,
+        "images_per_s": run.record.images_per_s,
+        "peak_memory_gib": run.record.peak_memory_gib,
+        "reason": run.record.reason,
+        "command": run.record.command,
         "hash": run.hash,
         "folder": run.folder.name,
     }

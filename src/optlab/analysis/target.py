@@ -32,7 +32,7 @@ MISS = Reached(math.inf, math.inf, math.inf)
 
 def target_of(run: Run) -> float | None:
     """The run's target as a fraction; None where its workload has no target."""
-    target = run.record.get("target") or {}
+    target = run.record.target or {}
     value = target.get("value")
     if target.get("metric") != "val/accuracy" or not isinstance(value, int | float):
         return None

@@ -1,18 +1,10 @@
 """The fair sweeper's part of study.json: trials on one seed, and the winners it re-ran.
 
-Shape of `tuning` (anything else in it is ignored):
-
-    {"rows": [{"optimizer": "adam", "contestant": "9f3a...", "typed": ["optimizer=adam"],
-               "hash": "...", "tuning_seed": 0, "overrides": ["optimizer.lr=0.001"],
-               "params": {"lr": 0.001}, "val_accuracy": 0.97 or null, "status": "finished"}],
-     "winners": [{... its row, "edge": ["lr"], "seeds": [1, 2, 3, 4, 5], "runs": ["...", ...]}]}
-
 A row is written before its trial starts, with the status `unfinished`, and again with its outcome
 when all trials have ended. A sweep that was stopped in between leaves it as it was.
 
 What is tuned is one optimizer with whatever else was typed for it; `contestant` is the hash of that
-config before tuning. `edge` names the options of a winner that are at the edge of the searched
-space, and `runs` are the hashes of its runs on the fresh seeds.
+config before tuning.
 """
 
 from collections import Counter
@@ -21,50 +13,48 @@ from functools import cached_property
 from typing import Any
 
 from optlab.analysis.formatting import joined
+from optlab.runs.study_file import StudyFile, TrialRow, WinnerRow
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
     """All trials that a study has had, and its current winners."""
 
-    rows: tuple[dict[str, Any], ...]  # trials whose outcome is known
-    winners: tuple[dict[str, Any], ...]
-    unfinished: tuple[dict[str, Any], ...] = ()  # trials whose outcome is not: they score nothing
+    rows: tuple[TrialRow, ...]  # trials whose outcome is known
+    winners: tuple[WinnerRow, ...]
+    unfinished: tuple[TrialRow, ...] = ()  # trials whose outcome is not: they score nothing
 
     @classmethod
-    def from_meta(cls, meta: Any) -> "Tuning | None":
-        """None unless study.json holds tuning rows or winners."""
-        if not isinstance(meta, dict) or not (meta.get("rows") or meta.get("winners")):
+    def from_file(cls, file: StudyFile) -> "Tuning | None":
+        """Return the tuning of a study; None unless it has trials or winners."""
+        found = file.tuning
+        if found is None or not (found.rows or found.winners):
             return None
-        rows, winners = (
-            tuple(row for row in meta.get(part) or () if isinstance(row, dict))
-            for part in ("rows", "winners")
-        )
         return cls(
-            rows=tuple(row for row in rows if row.get("status") != "unfinished"),
-            winners=winners,
-            unfinished=tuple(row for row in rows if row.get("status") == "unfinished"),
+            rows=tuple(row for row in found.rows if row.status != "unfinished"),
+            winners=tuple(found.winners),
+            unfinished=tuple(row for row in found.rows if row.status == "unfinished"),
         )
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of all options that were tuned, as `params` has them."""
-        return tuple(sorted({name for row in self.rows for name in row.get("params") or {}}))
+        return tuple(sorted({name for row in self.rows for name in row.params}))
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """One, unless the study was tuned several times on different seeds."""
-        seeds = {row.get("tuning_seed") for row in (*self.rows, *self.unfinished)}
+        seeds = {row.tuning_seed for row in (*self.rows, *self.unfinished)}
         return tuple(sorted(seed for seed in seeds if seed is not None))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The fresh seeds that winners were re-run on."""
-        return tuple(sorted({seed for row in self.winners for seed in row.get("seeds") or ()}))
+        return tuple(sorted({seed for row in self.winners for seed in row.seeds}))
 
     def is_trial(self, run_hash: str) -> bool:
         """Whether a run only chose hyperparameters. Its hash holds the seed, so this is final."""
-        return any(run_hash == row.get("hash") for row in (*self.rows, *self.unfinished))
+        return any(run_hash == row.hash for row in (*self.rows, *self.unfinished))
 
     @property
     def knows_fresh_runs(self) -> bool:
@@ -73,28 +63,21 @@ class Tuning:
 
     def is_fresh(self, run_hash: str) -> bool:
         """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
-        is_winners = any(run_hash in (winner.get("runs") or ()) for winner in self.winners)
+        is_winners = any(run_hash in winner.runs for winner in self.winners)
         return is_winners and not self.is_trial(run_hash)
 
-    def label(self, row: dict[str, Any]) -> str:
+    def label(self, row: TrialRow) -> str:
         """What was tuned: the optimizer, and the words that no other of that optimizer shares."""
-        return self._labels[row.get("contestant")]
+        return self._labels[row.contestant]
 
     @cached_property
-    def _labels(self) -> dict[Any, str]:
-        every = {
-            row.get("contestant"): row for row in (*self.rows, *self.unfinished, *self.winners)
-        }
-        labels: dict[Any, str] = {}
+    def _labels(self) -> dict[str, str]:
+        every = {row.contestant: row for row in (*self.rows, *self.unfinished, *self.winners)}
+        labels: dict[str, str] = {}
         for key, row in every.items():
-            name = row.get("optimizer")
-            typed = [
-                set(other.get("typed") or ())
-                for other in every.values()
-                if other.get("optimizer") == name
-            ]
-            own = [text for text in row.get("typed") or () if text not in set.intersection(*typed)]
-            label = " · ".join([str(name), *own])
+            alike = [set(each.typed) for each in every.values() if each.optimizer == row.optimizer]
+            own = [text for text in row.typed if text not in set.intersection(*alike)]
+            label = " · ".join([row.optimizer, *own])
             # A file below conf/ may have changed in between, and the same words mean another config
             number = 1 + sum(text.partition(" · #")[0] == label for text in labels.values())
             labels[key] = label if number == 1 else f"{label} · #{number}"
@@ -103,10 +86,10 @@ class Tuning:
     def cautions(self) -> list[str]:
         """What to be careful about: edges of spaces, trials without a result, budgets."""
         cautions = [
-            f"{self.label(winner)}: the winner's {', '.join(map(str, winner['edge']))} is at the "
+            f"{self.label(winner)}: the winner's {', '.join(winner.edge)} is at the "
             "edge of its search space; a better value may lie outside"
             for winner in self.winners
-            if winner.get("edge")
+            if winner.edge
         ]
         unfinished = Counter(self.label(row) for row in self.unfinished)
         cautions += [
@@ -115,7 +98,7 @@ class Tuning:
             for label, number in unfinished.items()
         ]
         trials = Counter(self.label(row) for row in self.rows)
-        results = {self.label(row) for row in self.rows if row.get("val_accuracy") is not None}
+        results = {self.label(row) for row in self.rows if row.val_accuracy is not None}
         cautions += [
             f"{label}: none of {number} trials had a result"
             for label, number in trials.items()
@@ -131,17 +114,17 @@ class Tuning:
         table = []
         for winner in sorted(self.winners, key=self.label):
             trials = [row for row in self.rows if self.label(row) == self.label(winner)]
-            scores = [row.get("val_accuracy") for row in trials if row["hash"] == winner["hash"]]
-            params = sorted((winner.get("params") or {}).items())
+            scores = [row.val_accuracy for row in trials if row.hash == winner.hash]
+            params = sorted(winner.params.items())
             table.append(
                 {
-                    "optimizer": str(winner.get("optimizer")),
+                    "optimizer": winner.optimizer,
                     "label": self.label(winner),
                     "settings": ", ".join(f"{name}={_short(value)}" for name, value in params),
                     "val_accuracy_of_trial": scores[0] if scores else None,
                     "num_trials": len(trials),
-                    "num_diverged": sum(row.get("status") == "diverged" for row in trials),
-                    "at_edge_of_space": ", ".join(map(str, winner.get("edge") or ())),
+                    "num_diverged": sum(row.status == "diverged" for row in trials),
+                    "at_edge_of_space": ", ".join(winner.edge),
                 }
             )
         return table

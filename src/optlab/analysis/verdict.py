@@ -281,5 +281,5 @@ def target_origin(summary: WorkloadSummary) -> str:
     """Where the target's value comes from, as the records say."""
     for run in summary.workload.runs:
         if target_of(run) is not None:
-            return str((run.record.get("target") or {}).get("origin") or "")
+            return str((run.record.target or {}).get("origin") or "")
     return ""

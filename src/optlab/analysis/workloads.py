@@ -82,7 +82,7 @@ class Workload:
 
 def mixes_code(runs: Iterable[Run]) -> bool:
     """Whether a class of the user's was edited between runs that record its fingerprint."""
-    return len({key_of(run.record["own_code"]) for run in runs if run.record.get("own_code")}) > 1
+    return len({key_of(run.record.own_code) for run in runs if run.record.own_code}) > 1
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -98,7 +98,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def identity_of(run: Run) -> dict[str, Any]:
     """The run's flat config without the keys that only number its repeats."""
-    flat = sorted(flatten(run.record["config"]).items())
+    flat = sorted(flatten(run.record.config).items())
     return {key: value for key, value in flat if key not in _NOT_IDENTITY}
 
 
@@ -109,7 +109,7 @@ def refuse_mixture(runs: Iterable[Run]) -> None:
         ValueError: they differ in protocol version, or in the images behind one dataset name.
     """
     for what, values in (
-        ("protocol versions", {str(run.record["protocol_version"]) for run in runs}),
+        ("protocol versions", {str(run.record.protocol_version) for run in runs}),
         ("dataset checksums", {run.checksum for run in runs if run.checksum}),
     ):
         if len(values) > 1:
@@ -125,9 +125,9 @@ def workload_key(run: Run) -> WorkloadKey:
     Image folders share one name and are told apart by their path. Their checksum would not do: a
     run that failed before it saw the images has none, and it changes with every added picture.
     """
-    dataset = str(run.record["dataset"]["name"])
-    root = (run.record["config"].get("data") or {}).get("root") if dataset == "image_folder" else ""
-    return (dataset, str(root or "")), str(run.record["model"]["name"])
+    dataset = run.record.dataset.name
+    root = run.data_options.get("root") if dataset == "image_folder" else ""
+    return (dataset, str(root or "")), run.record.model.name
 
 
 def group_runs(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Workload]:
@@ -194,8 +194,8 @@ def _workload(
         Configuration(label, same[0].optimizer, config, tuple(same))
         for label, config, same in zip(labels, configs, repeats, strict=True)
     ]
-    titles = (run.record["dataset"].get("title") for run in kept)
-    title = str(next(filter(None, titles), dataset))
+    titles = (run.record.dataset.title for run in kept)
+    title = next(filter(None, titles), dataset)
     return Workload(
         name=f"{dataset}-{models[0]}" if len(models) == 1 else dataset,
         title=f"{title}, {models[0]}" if len(models) == 1 else title,
@@ -210,8 +210,7 @@ def _given_names(repeats: Sequence[Sequence[Run]]) -> list[str] | None:
     None where names do not tell the configurations apart, or are the default, the optimizer's.
     """
     names = [
-        {str(run.record["run_name"]).removesuffix(f"-seed{run.seed}") for run in runs}
-        for runs in repeats
+        {run.record.run_name.removesuffix(f"-seed{run.seed}") for run in runs} for runs in repeats
     ]
     given = [name for some in names for name in some]
     by_default = given == [runs[0].optimizer for runs in repeats]
@@ -227,18 +226,18 @@ def _comparable(runs: list[Run]) -> tuple[list[Run], tuple[tuple[Run, str], ...]
     to be the right ones, and a stray run on others must not exclude the rest.
     """
     has_numbers = [run for run in runs if run.status != "failed"]
-    newest = max(run.record["protocol_version"] for run in has_numbers or runs)
-    current = [run for run in runs if run.record["protocol_version"] == newest]
+    newest = max(run.record.protocol_version for run in has_numbers or runs)
+    current = [run for run in runs if run.record.protocol_version == newest]
     with_images = _sorted_into((run for run in current if run.checksum), lambda run: run.checksum)
 
     def num_and_latest(checksum: str) -> tuple[int, str]:
-        ends = [str(run.record.get("finished_at") or "") for run in with_images[checksum]]
+        ends = [run.record.finished_at or "" for run in with_images[checksum]]
         return len(ends), max(ends)
 
     usual = max(with_images, key=num_and_latest, default="")
     kept, left_out = [], []
     for run in runs:
-        version = run.record["protocol_version"]
+        version = run.record.protocol_version
         if version != newest:
             left_out.append((run, f"protocol version {version}, the others have {newest}"))
         elif run.checksum not in ("", usual):  # "": it failed before it had seen the images

@@ -13,7 +13,8 @@ from typing import Any
 
 from optlab.benchmarks.problems import QUICK_IMAGES, find_images
 from optlab.benchmarks.process import Finished, run_program
-from optlab.training import record as records
+from optlab.runs.folder import recorded_runs
+from optlab.runs.record import RunRecord, read_record
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,6 @@ def usual(
     return lambda repeat: run_program([*command, f"--output={output / str(repeat)}"])
 
 
-def only_record(outputs: Path) -> dict[str, Any]:
-    (path,) = outputs.rglob("record.json")
-    record = records.read_record(path.parent)
-    assert record is not None
-    return record
+def only_record(outputs: Path) -> RunRecord:
+    (folder,) = recorded_runs(outputs)
+    return read_record(folder)

@@ -5,13 +5,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from optlab.benchmarks.contenders import Settings, in_process, only_record, train, usual
 from optlab.benchmarks.measure import alternate, paired_ratios
 from optlab.benchmarks.problems import PROBLEMS
 from optlab.benchmarks.process import Finished, ProgramFailed, run_program
 from optlab.benchmarks.results import RATIO, LineResult, Quantity
+from optlab.runs.record import RunRecord
 from optlab.training.commands import quote_override
 
 # An epoch of OptLab / bare loop, with neither graphs nor torch.compile
@@ -119,7 +119,7 @@ def _process(settings: Settings) -> Measured:
     epochs = 1 if settings.quick else PROCESS_EPOCHS
     optlab = [*settings.optlab("mnist"), f"trainer.max_epochs={epochs}"]
     light = ["callbacks=none", "logger=none"]
-    records_of: dict[str, list[dict[str, Any]]] = {}
+    records_of: dict[str, list[RunRecord]] = {}
 
     with tempfile.TemporaryDirectory() as temporary:
 
@@ -160,7 +160,7 @@ def _process(settings: Settings) -> Measured:
         if peaks:
             quantities.append(Quantity(f"{name}, peak memory", "GiB", peaks, target))
     for name, found in records_of.items():
-        peaks = [record["peak_memory_gib"] for record in found]
+        peaks = [record.peak_memory_gib or 0.0 for record in found]
         whose = "peak memory" if on_cpu else "peak memory of the device"
         quantities.append(Quantity(f"{name}, {whose} in its record", "GiB", peaks))
     conditions = (
@@ -304,12 +304,11 @@ def _speedrun(settings: Settings) -> Measured:
             seconds.append(train(settings, run).seconds)
             found.append(only_record(outputs))
             reached_s += _seconds_to(SPEEDRUN_ACCURACY, outputs)
+    accuracies = [record.metric("test", "last") or 0.0 for record in found]
     quantities = [
         Quantity("whole command", "s", seconds),
-        Quantity("training", "s", [record["train_time_s"] for record in found]),
-        Quantity(
-            "test accuracy", "%", [100 * record["test"]["last"]["accuracy"] for record in found]
-        ),
+        Quantity("training", "s", [record.train_time_s or 0.0 for record in found]),
+        Quantity("test accuracy", "%", [100 * value for value in accuracies]),
     ]
     if reached_s:
         label = f"training until validation {SPEEDRUN_ACCURACY:.0%}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from optlab.training import record as records
+from optlab.training.environment import cpu_name, git_commit, now, versions
 
 BUSY_LOAD = 0.5  # mean number of running processes from which others disturb the measurement
 
@@ -18,7 +18,7 @@ def describe_machine(device: str, threads: int, repeats: int) -> dict[str, Any]:
     """What a reader needs to judge or repeat the figures."""
     return {
         "device": device,
-        "cpu": records.cpu_name(),
+        "cpu": cpu_name(),
         "num_cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "gpu": gpu_name() if device == "cuda" else None,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -26,9 +26,9 @@ def describe_machine(device: str, threads: int, repeats: int) -> dict[str, Any]:
         "load_at_start": round(psutil.getloadavg()[0], 2),
         "num_threads": threads,
         "num_repeats": repeats,
-        "versions": records.versions(),
-        "git_commit": records.git_commit(),
-        "started_at": records.now(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "started_at": now(),
         "command": " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
     }
 

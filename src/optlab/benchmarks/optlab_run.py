@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from optlab.runs.record import RunRecord
 from optlab.training.commands import quote_override
 from optlab.training.run import run
 
@@ -22,7 +22,7 @@ def compose_run(overrides: Sequence[str], outputs: Path) -> DictConfig:
         return compose("train", overrides=[*LIGHT, *overrides, quote_override("outputs", outputs)])
 
 
-def train(config: DictConfig) -> list[dict[str, Any]]:
+def train(config: DictConfig) -> list[RunRecord]:
     """Run a config without its output; return its records, one for each replica.
 
     Raises:
@@ -31,12 +31,12 @@ def train(config: DictConfig) -> list[dict[str, Any]]:
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         found = run(config)
     for record in found:
-        if record["status"] != "finished":
-            raise RuntimeError(f"{record['run_name']} {record['status']}: {record['reason']}")
+        if record.status != "finished":
+            raise RuntimeError(f"{record.run_name} {record.outcome}")
     return found
 
 
 def train_seconds_per_epoch(config: DictConfig) -> float:
     """Return the training seconds by the run's own clock, of all replicas together."""
     found = train(config)
-    return sum(record["train_time_s"] for record in found) / found[0]["num_epochs"]
+    return sum(record.train_time_s or 0.0 for record in found) / (found[0].num_epochs or 1)

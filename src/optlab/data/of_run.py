@@ -5,18 +5,19 @@ config that Hydra keeps beside it does. It is read here as plain YAML: hydra sta
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from optlab.data.module import ImageDataModule
 from optlab.data.official import is_whole
 from optlab.data.source import DataUnavailableError
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import RunRecord
 
 
-def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModule:
+def data_of_run(run_dir: str | Path, record: RunRecord) -> ImageDataModule:
     """The data module of a finished run, set up: the same images in the same parts.
 
     An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of
@@ -25,12 +26,12 @@ def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModu
 
     Args:
         run_dir: the run's folder, `outputs/<study>/<run name>-<hash>`.
-        record: its record.json.
+        record: its record.
 
     Raises:
         DataUnavailableError: the images are in none of these places, or have changed since.
     """
-    knobs = dict(record["config"]["data"])
+    knobs = dict(record.config["data"])
     if "_target_" in knobs:
         raise DataUnavailableError(
             f"the images of {run_dir} come from a class of its own, {knobs['_target_']}.\n\n"
@@ -40,7 +41,7 @@ def data_of_run(run_dir: str | Path, record: Mapping[str, Any]) -> ImageDataModu
         knobs["root"] = str(_root(Path(run_dir), knobs["name"], knobs.get("root")))
     datamodule = ImageDataModule(**knobs)
     datamodule.setup()
-    trained_on = record["dataset"]["checksum"]
+    trained_on = record.dataset.checksum or "none"
     if datamodule.checksum != trained_on:
         raise DataUnavailableError(
             f"the images of data={knobs['name']} in {knobs.get('root')} are not those that "
@@ -67,8 +68,8 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
 
 def _places(run_dir: Path) -> Iterator[Path]:
     """Where the images may lie, the likeliest first; some of these are the same."""
-    typed = _kept_by_hydra(run_dir, "config.yaml", "data", "root")
-    started = _kept_by_hydra(run_dir, "hydra.yaml", "hydra", "runtime", "cwd")
+    typed = _kept_by_hydra(RunFolder(run_dir).config, "data", "root")
+    started = _kept_by_hydra(RunFolder(run_dir).hydra, "hydra", "runtime", "cwd")
     if typed and "${" in typed:  # the default, kept as conf/ has it: what follows
         typed = None
     bases = [Path(started)] if started else []
@@ -78,9 +79,8 @@ def _places(run_dir: Path) -> Iterator[Path]:
             yield from ((base / Path(root).expanduser()).resolve() for base in bases)
 
 
-def _kept_by_hydra(run_dir: Path, name: str, *keys: str) -> str | None:
+def _kept_by_hydra(path: Path, *keys: str) -> str | None:
     """One value of a file that Hydra wrote into the run; None where it is not there."""
-    path = run_dir / ".hydra" / name
     if not path.is_file():  # runs made without Hydra, and all replicas but the first
         return None
     value = yaml.safe_load(path.read_text(encoding="utf-8"))

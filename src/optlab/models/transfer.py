@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optlab.models.efficientnet_lite0 import imagenet_efficientnet_lite0
-from optlab.models.load import build_network, load_network, read_record
+from optlab.models.load import build_network, load_network
 from optlab.models.resnet18 import ResNet18
+from optlab.runs.record import ModelFacts, read_record
 
 _IMAGENET = {"in_channels": 3, "image_size": 224, "num_classes": 1000}
 # Names that model.weights takes, and the networks that they belong to
@@ -201,14 +202,15 @@ def find_source(weights: str) -> dict[str, Any]:
             f"file and not the folder of a run.\n\n"
             f"hint: outputs/<study>/<run name>-<hash> of a finished run"
         )
-    model = read_record(path)["model"]
-    if model["target"].endswith(".FineTuned"):  # the source of a source
-        return model.get("source") or find_source(model["kwargs"]["weights"])
-    return {"target": model["target"], "kwargs": model["kwargs"]}
+    model = read_record(path).model
+    if (model.target or "").endswith(".FineTuned"):  # the source of a source
+        return model.source or find_source(model.kwargs["weights"])
+    return {"target": model.target, "kwargs": model.kwargs}
 
 
 def _fresh(source: dict[str, Any]) -> nn.Module:
-    return build_network(Path("."), {"model": source})
+    facts = ModelFacts(name="source", target=source["target"], kwargs=source["kwargs"])
+    return build_network(facts, Path("model.source"))
 
 
 def _trained(weights: str) -> nn.Module:

@@ -144,12 +144,12 @@ class TrainingCostDisplay(RowsDisplay):
         styles = styles_by_label(summary.workload.configurations)
         times = {
             row.label: np.array(
-                [t for run in row.configuration.finished if (t := run.number("train_time_s"))]
+                [t for run in row.configuration.finished if (t := run.record.train_time_s)]
             )
             for row in summary.finished
         }
         rows = [row for row in summary.finished if len(times[row.label])]
-        speeds = [row.mean(lambda run: run.number("images_per_s")) for row in rows]
+        speeds = [row.mean(lambda run: run.record.images_per_s) for row in rows]
         return cls(
             labels=[row.label for row in rows],
             train_time_s=[times[row.label] for row in rows],

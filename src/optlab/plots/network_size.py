@@ -43,7 +43,7 @@ class NetworkSizeDisplay(Display):
         return cls(
             labels=["-".join(map(str, one.config["model.filters"])) for one in cnns],
             depths=[_depth(one) for one in cnns],
-            num_parameters=[one.finished[0].record["model"]["num_parameters"] for one in cnns],
+            num_parameters=[one.finished[0].record.model.num_parameters or 0 for one in cnns],
             accuracies=[list(one.accuracies("test").values()) for one in cnns],
             title=f"Filters and depth: {workload.title}",
         )

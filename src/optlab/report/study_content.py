@@ -18,6 +18,7 @@ from optlab.plots.palette import style_of
 from optlab.plots.sensitivity import LRSensitivityDisplay
 from optlab.plots.targets import PerformanceProfileDisplay
 from optlab.report.folder import ReportFolder, Table
+from optlab.runs.record import Device
 
 
 def study_content(
@@ -41,7 +42,7 @@ def study_content(
 def _profile(summaries: list[WorkloadSummary], folder: ReportFolder) -> dict[str, Any] | None:
     """Picture and absent optimizers; None unless two workloads of one protocol have a target."""
     versions = {
-        summary: {run.record["protocol_version"] for run in summary.workload.runs}
+        summary: {run.record.protocol_version for run in summary.workload.runs}
         for summary in summaries
     }
     newest = max(version for found in versions.values() for version in found)
@@ -109,10 +110,10 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
 
 
 def _published(study: Study, folder: ReportFolder) -> dict[str, Any] | None:
-    rows = published_rows(study.meta, study.workloads)
+    published = study.file.published or {}
+    rows = published_rows(published, study.workloads)
     if not rows:
         return None
-    published = (study.meta or {})["published"]
     table = Table(
         columns=(
             "configuration",
@@ -155,8 +156,8 @@ def _failures(study: Study, folder: ReportFolder) -> Table | None:
 
 
 def _reason(run: Run) -> str:
-    reason = " ".join(str(run.record.get("reason") or "no reason recorded").split())
-    steps = run.number("num_steps")
+    reason = " ".join((run.record.reason or "no reason recorded").split())
+    steps = run.record.num_steps
     return f"{reason} (after {steps:,.0f} steps)" if steps else reason
 
 
@@ -172,8 +173,8 @@ def _environment(summaries: list[WorkloadSummary], folder: ReportFolder) -> Tabl
     for name, values in facts.items():
         texts = [f"{value} ({n} run{'s' * (n != 1)})" for value, n in sorted(values.items())]
         rows.append((name, "; ".join(texts) if len(values) > 1 else next(iter(values))))
-    started = [str(run.record["started_at"]) for run in runs if run.record.get("started_at")]
-    ended = [str(run.record["finished_at"]) for run in runs if run.record.get("finished_at")]
+    started = [run.record.started_at for run in runs if run.record.started_at]
+    ended = [run.record.finished_at for run in runs if run.record.finished_at]
     if started and ended:
         rows.append(("made", f"{min(started)} to {max(ended)}"))
     file = folder.csv("environment", pd.DataFrame(rows, columns=["what", "value"]))
@@ -182,26 +183,27 @@ def _environment(summaries: list[WorkloadSummary], folder: ReportFolder) -> Tabl
 
 def _facts(run: Run) -> dict[str, object]:
     record = run.record
-    dataset, model, device = record["dataset"], record["model"], record.get("device") or {}
-    sizes = [dataset.get(f"num_{part}") for part in ("train", "val", "test")]
-    num_parameters = model.get("num_parameters")
+    dataset, model, device = record.dataset, record.model, record.device or Device()
+    sizes = (dataset.num_train, dataset.num_val, dataset.num_test)
     return {
-        "dataset": dataset.get("title") or dataset["name"],
-        "dataset checksum": dataset.get("checksum"),
+        "dataset": dataset.title or dataset.name,
+        "dataset checksum": dataset.checksum,
         "images: train / validation / test": " / ".join(f"{size:,}" for size in sizes)
-        if all(isinstance(size, int) for size in sizes)
+        if all(size is not None for size in sizes)
         else None,
-        "network": f"{model['name']}, {num_parameters:,} parameters" if num_parameters else None,
-        "protocol version": record["protocol_version"],
-        "device": device.get("name"),
-        "threads": device.get("num_threads"),
-        **(record.get("versions") or {}),
-        **{f"{k} (fingerprint)": code for k, code in (record.get("own_code") or {}).items()},
-        "git commit": record.get("git_commit"),
-        "trained as replicas": (record.get("replica") or {}).get("equality"),
+        "network": f"{model.name}, {model.num_parameters:,} parameters"
+        if model.num_parameters
+        else None,
+        "protocol version": record.protocol_version,
+        "device": device.name,
+        "threads": device.num_threads,
+        **record.versions,
+        **{f"{module} (fingerprint)": code for module, code in record.own_code.items()},
+        "git commit": record.git_commit,
+        "trained as replicas": record.replica.equality if record.replica else None,
     }
 
 
 def _num_folds(run: Run) -> int:
-    value = (run.record["config"].get("data") or {}).get("num_folds")
+    value = run.data_options.get("num_folds")
     return value if isinstance(value, int) else 1

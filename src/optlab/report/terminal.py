@@ -32,7 +32,7 @@ def print_summary(study: Study, console: Console | None = None) -> None:
             console.print(f"[yellow]left out[/yellow] {escape(some(names))}: {escape(reason)}")
     for run in study.counted_runs:
         if not run.is_finished:
-            reason = str(run.record.get("reason") or "no reason recorded").splitlines()[0]
+            reason = (run.record.reason or "no reason recorded").splitlines()[0]
             console.print(f"[red]{run.status}[/red] {escape(run.folder.name)}: {escape(reason)}")
             console.print(f"  to repeat it: {escape(run.command)}", soft_wrap=True)
     for folder, reason in study.damaged:

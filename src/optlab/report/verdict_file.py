@@ -37,7 +37,7 @@ def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
     return {
         "name": workload.name,
         "title": workload.title,
-        "protocol_version": workload.runs[0].record["protocol_version"],
+        "protocol_version": workload.runs[0].record.protocol_version,
         "is_tuned": is_tuned,
         "lead": verdict.lead,
         "remarks": list(verdict.remarks),
@@ -105,7 +105,7 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def _mean(row: ConfigurationSummary, key: str) -> float | None:
-    estimate = row.mean(lambda run: run.number(key))
+    estimate = row.mean(lambda run: getattr(run.record, key))
     return estimate.mean if estimate else None
 
 

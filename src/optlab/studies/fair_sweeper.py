@@ -11,7 +11,7 @@ behind, and never a result.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,22 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from optlab.runs.record import find_record
+from optlab.runs.study_file import (
+    StudyFile,
+    TrialRow,
+    TrialStatus,
+    TuningRows,
+    WinnerRow,
+    read_study_file,
+    study_path,
+    write_study_file,
+)
 from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read_space
-from optlab.training import record as records
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
 
 WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
-UNFINISHED = "unfinished"  # the status of a trial whose outcome is not known yet
 Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
 
 
@@ -44,46 +53,29 @@ class Contestant:
     study: Path
     space: list[Hyperparameter]
     settings: list[dict[str, Any]]
-    trials: list["Trial"] = field(default_factory=list)
+    trials: dict[Path, TrialRow] = field(default_factory=dict)  # by the folders of their runs
     fresh: dict[int, str] = field(default_factory=dict)  # the winner's runs: seed to hash
 
-    def row(self, trial: "Trial") -> dict[str, Any]:
-        """A trial as study.json holds it."""
-        return {
-            "optimizer": self.optimizer,
-            "contestant": self.hash,
-            "typed": self.overrides,
-            "hash": trial.hash,
-            "tuning_seed": trial.seed,
-            "overrides": trial.overrides,
-            "params": trial.params,
-            "val_accuracy": trial.accuracy,
-            "status": trial.status,
-        }
+    def look(self, without: TrialStatus) -> None:
+        """Take outcomes from the runs' records; `without` is the status where there is none."""
+        for folder, trial in self.trials.items():
+            record = find_record(folder)
+            trial.status = record.status if record else without
+            finished = record is not None and record.status == "finished"
+            trial.val_accuracy = record.objective if record and finished else None
 
-    def winner(self) -> "Trial | None":
-        """The best validation accuracy of the trials that came to a result; the first of equals."""
-        results = [trial for trial in self.trials if trial.accuracy is not None]
-        return max(results, key=lambda trial: trial.accuracy or 0.0, default=None)
-
-
-@dataclass
-class Trial:
-    """One setting of a contestant, run on the tuning seed."""
-
-    params: dict[str, Any]
-    overrides: list[str]
-    seed: int
-    hash: str
-    folder: Path
-    status: str = UNFINISHED
-    accuracy: float | None = None
-
-    def look(self, without: str) -> None:
-        """Takes its outcome from its run's record; `without` is its status where there is none."""
-        record = records.read_record(self.folder) or {"status": without}
-        self.status = record["status"]
-        self.accuracy = records.objective(record) if self.status == "finished" else None
+    def winner(self) -> WinnerRow | None:
+        """Return the trial with the best validation accuracy; the first of equals."""
+        results = [each for each in self.trials.values() if each.val_accuracy is not None]
+        if not results:
+            return None
+        best = max(results, key=lambda trial: trial.val_accuracy or 0.0)
+        return WinnerRow(
+            **asdict(best),
+            edge=[each.name for each in self.space if each.at_edge(best.params[each.name])],
+            seeds=[*self.fresh],
+            runs=[*self.fresh.values()],
+        )
 
 
 def sweep(
@@ -131,18 +123,21 @@ def sweep(
             plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")
         return returned
     for one in contestants:
-        one.trials = [_trial(one, params, compose, tuning_seed) for params in one.settings]
-    before = {one.study: _read(one.study) for one in contestants}
+        one.trials = dict(_trial(one, params, compose, tuning_seed) for params in one.settings)
+        one.look(without="unfinished")
+    before = {
+        one.study: read_study_file(one.study) if study_path(one.study).exists() else None
+        for one in contestants
+    }
     _write(contestants)
     try:
         returned = [launcher.launch(tuning, initial_job_idx=0)]
     except ValueError:  # a config contradicts itself, so most likely none was started
-        if not any(trial.folder.exists() for one in contestants for trial in one.trials):
+        if not any(folder.exists() for one in contestants for folder in one.trials):
             _restore(before)
         raise
     for one in contestants:
-        for trial in one.trials:
-            trial.look(without="failed")
+        one.look(without="failed")
     fresh = [tuning_seed + 1 + index for index in range(seeds)]
     final = []
     for one in contestants:
@@ -222,90 +217,66 @@ def _as_overrides(params: dict[str, Any]) -> list[str]:
     ]
 
 
-def _trial(one: Contestant, params: dict[str, Any], compose: Compose, tuning_seed: int) -> Trial:
+def _trial(
+    one: Contestant, params: dict[str, Any], compose: Compose, tuning_seed: int
+) -> tuple[Path, TrialRow]:
     settings = _as_overrides(params)
     composed = compose([*one.overrides, *settings, f"seed={tuning_seed}"])
-    trial = Trial(params, settings, tuning_seed, run_hash(composed), run_dir(composed))
-    trial.look(without=UNFINISHED)
-    return trial
+    return run_dir(composed), TrialRow(
+        optimizer=one.optimizer,
+        contestant=one.hash,
+        typed=one.overrides,
+        hash=run_hash(composed),
+        status="unfinished",
+        tuning_seed=tuning_seed,
+        overrides=settings,
+        params=params,
+    )
 
 
-def _read(study: Path) -> dict[str, Any] | None:
-    """A study's study.json; None where there is none yet."""
-    path = study / "study.json"
-    found = records.read_json(path)
-    if found is None and path.exists():
-        raise ValueError(
-            f"{path} cannot be read. It says which runs of this study were trials; written anew, "
-            "those of earlier sweeps would pass as results.\n\n"
-            "hint: restore it, or give this sweep a study of its own with study=NAME"
-        )
-    return found
-
-
-def _restore(before: dict[Path, dict[str, Any] | None]) -> None:
-    for study, content in before.items():
-        if content is None:
-            (study / "study.json").unlink()
+def _restore(before: dict[Path, StudyFile | None]) -> None:
+    for study, file in before.items():
+        if file is None:
+            study_path(study).unlink()
         else:
-            records.write_json(study / "study.json", content)
+            write_study_file(study, file)
 
 
-def _write(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
-    """Puts trials and chosen winners into each study's study.json; returns each one's tuning."""
-    tunings = []
+def _write(contestants: Sequence[Contestant]) -> list[StudyFile]:
+    """Put trials and chosen winners into each study's study.json; return these files."""
+    files = []
     by_study: dict[Path, list[Contestant]] = defaultdict(list)
     for one in contestants:
         by_study[one.study].append(one)
     for study, group in by_study.items():
-        rows = [one.row(trial) for one in group for trial in one.trials]
-        winners = []
-        for one in group:
-            winner = one.winner()
-            if winner is not None and one.fresh:
-                edge = [each.name for each in one.space if each.at_edge(winner.params[each.name])]
-                runs = {"seeds": [*one.fresh], "runs": [*one.fresh.values()]}
-                winners.append({**one.row(winner), "edge": edge, **runs})
-        found = _read(study) or {}
-        tuning = _added(found.get("tuning") or {}, rows, winners)
-        records.write_json(study / "study.json", {**found, "tuning": tuning})
-        tunings.append(tuning)
-    return tunings
+        rows = [trial for one in group for trial in one.trials.values()]
+        winners = [winner for one in group if one.fresh and (winner := one.winner())]
+        file = read_study_file(study)
+        file.tuning = _added(file.tuning or TuningRows(), rows, winners)
+        write_study_file(study, file)
+        files.append(file)
+    return files
 
 
-def _warn(tunings: Sequence[dict[str, Any]]) -> None:
+def _warn(files: Sequence[StudyFile]) -> None:
     from optlab.analysis.tuning import Tuning  # brings pandas
 
-    for tuning in tunings:
-        noted = Tuning.from_meta(tuning)
+    for file in files:
+        noted = Tuning.from_file(file)
         for caution in noted.cautions() if noted else ():
             print(f"warning: {caution}", flush=True)
 
 
-def _added(
-    older: dict[str, Any], rows: list[dict[str, Any]], winners: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _added(older: TuningRows, rows: list[TrialRow], winners: list[WinnerRow]) -> TuningRows:
     """A study's tuning with a sweep's added to what earlier sweeps noted.
 
     What once chose a setting must never become a result, so earlier trials stay. Earlier winners
-    stay as well, but a contestant that was tuned again has its newer winner alone: of two, the
+    stay as well, but a contestant that was tuned again has its newer winner only: of two, the
     better one would be chosen a second time.
     """
-    of_all = {key: older[key] for key in ("tuning_seed", "seeds") if key in older}
-    hashes = {row["hash"] for row in rows}
-    # An older file knows a contestant by its optimizer alone
-    names = {winner[key] for winner in winners for key in ("contestant", "optimizer")}
-    return {
-        "rows": [
-            *({**of_all, **row} for row in older.get("rows", ()) if row["hash"] not in hashes),
-            *rows,
-        ],
-        "winners": [
-            *(
-                {**of_all, **winner}
-                for winner in older.get("winners", ())
-                if winner.get("contestant", winner["optimizer"]) not in names
-            ),
-            *winners,
-        ],
-    }
+    hashes = {row.hash for row in rows}
+    again = {winner.contestant for winner in winners}
+    return TuningRows(
+        rows=[*(row for row in older.rows if row.hash not in hashes), *rows],
+        winners=[*(each for each in older.winners if each.contestant not in again), *winners],
+    )

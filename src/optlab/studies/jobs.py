@@ -11,8 +11,10 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, open_dict
 from rich.progress import track
 
-from optlab.training import record as records
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import find_record
 from optlab.training.code_fingerprint import changed_since
+from optlab.training.commands import COMMAND_ID
 from optlab.training.identity import replicas, run_dir
 from optlab.training.option_values import check_top_level
 from optlab.training.plan import Plan
@@ -40,13 +42,13 @@ class Job:
     @cached_property
     def done(self) -> bool:
         """Whether there is nothing to train, in any replica."""
-        found = [records.read_record(folder) for _, folder in self.runs]
-        return not self.config.rerun and all(records.has_result(record) for record in found)
+        found = [find_record(folder) for _, folder in self.runs]
+        return not self.config.rerun and all(record and record.has_result for record in found)
 
     def mark(self) -> None:
         """Note in each folder that this command asked for the run, which selects its report."""
         for _, folder in self.runs:
-            records.mark(folder, self.config.hydra.job.env_set.get(records.COMMAND_ID))
+            RunFolder(folder).tag(self.config.hydra.job.env_set.get(COMMAND_ID))
 
 
 def compose_jobs(
@@ -111,7 +113,8 @@ def print_changed_code(done: Sequence[Job]) -> None:
         name
         for job in done
         for config, folder in job.runs
-        for name in changed_since(config, records.read_record(folder) or {})
+        if (record := find_record(folder))
+        for name in changed_since(config, record.own_code)
     )
     for name, number in counts.items():
         print(

@@ -6,6 +6,7 @@ once, so a run starts in milliseconds. Every run has `num_threads` threads (1 by
 and there are never more runs at a time than cores, memory or work allow.
 """
 
+import math
 import multiprocessing
 import os
 import re
@@ -27,9 +28,11 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import RunRecord, find_record, write_record
 from optlab.studies.jobs import Job, compose_jobs, plan_of, print_changed_code, refuse_shared_seeds
 from optlab.training import door
-from optlab.training import record as records
+from optlab.training.environment import now
 from optlab.training.identity import GROUPS, OPTIONS
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
@@ -144,7 +147,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
                     job = running.pop(process)
                     record = _outcome(job, process.exitcode)
                     progress.end(job, record)
-                    if record["status"] != "finished" and job.config.on_error == "stop":
+                    if record.status != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
     finally:  # Ctrl-C, an error, on_error=stop: all end at once; checkpoints make it no loss
         for process in running:
@@ -157,9 +160,10 @@ def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
     job.folder.mkdir(parents=True, exist_ok=True)
     job.mark()
     for _, folder in job.runs:
-        has_result = not job.config.rerun and records.has_result(records.read_record(folder))
-        if not (has_result or records.in_training(folder)):
-            (folder / "record.json").unlink(missing_ok=True)  # else a killed run would show it
+        files, record = RunFolder(folder), find_record(folder)
+        has_result = not job.config.rerun and record is not None and record.has_result
+        if not (has_result or files.is_locked):
+            files.record.unlink(missing_ok=True)  # else a killed run would show it
     process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
     process.start()
     return process
@@ -168,7 +172,7 @@ def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
 def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None:
     """Train one run in its own process. What it prints goes to its log."""
     _end_with_parent()
-    with open(Path(folder) / "train.log", "a", buffering=1) as log:
+    with open(RunFolder(Path(folder)).log, "a", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     setup_globals()
@@ -258,22 +262,22 @@ def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -
     sender.send(problems)
 
 
-def _outcome(job: Job, exit_code: int) -> dict[str, Any]:
+def _outcome(job: Job, exit_code: int) -> RunRecord:
     """The record of a run whose process has ended, or of the first replica without a result.
 
     Written here where the process could not.
     """
     HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
     found = [_record_of(*run, exit_code) for run in job.runs]
-    record = next((record for record in found if record["status"] != "finished"), found[0])
-    if record["status"] == "failed":
-        door.print_failure(job.config, record["reason"], job.folder / "train.log")
+    record = next((record for record in found if record.status != "finished"), found[0])
+    if record.status == "failed":
+        door.print_failure(job.config, record.reason or "", RunFolder(job.folder).log)
     return record
 
 
-def _record_of(config: DictConfig, folder: Path, exit_code: int) -> dict[str, Any]:
-    held = records.in_training(folder)  # by another process, which will record it
-    record = None if held else records.read_record(folder)
+def _record_of(config: DictConfig, folder: Path, exit_code: int) -> RunRecord:
+    held = RunFolder(folder).is_locked  # by another process, which will record it
+    record = None if held else find_record(folder)
     if record is None:
         reason = f"its process ended with exit code {exit_code}; see train.log"
         if exit_code < 0:
@@ -281,19 +285,20 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> dict[str, An
             reason += " (out of memory?)" if exit_code == -9 else ""
         if held:
             reason = f"another process is training {folder}"
-        record = door.failed_record(config, reason, records.now())
+        record = door.failed_record(config, reason, now())
         if not held:
-            records.write_record(folder, record)
+            write_record(folder, record)
     return record
 
 
 def _returned(job: Job) -> JobReturn:
-    """What Hydra's sweepers read: the run's best validation accuracy, nan without a result."""
+    """What Hydra's sweepers read: the run's validation accuracy, nan without a result."""
+    record = find_record(job.folder)
     return JobReturn(
         overrides=job.overrides,
         working_dir=str(job.folder),
         status=JobStatus.COMPLETED,
-        _return_value=records.objective(records.read_record(job.folder) or {}),
+        _return_value=record.objective if record else math.nan,
     )
 
 
@@ -310,7 +315,7 @@ class _Progress(Progress):
     def show(self, running: Collection[Job]) -> None:
         if self.disable:
             return
-        done = {job: records.num_epochs_done(job.folder) for job in running}
+        done = {job: RunFolder(job.folder).num_epochs_done for job in running}
         states = [
             f"{job.config.run_name} {epochs}/{job.config.trainer.max_epochs}"
             for job, epochs in done.items()
@@ -318,12 +323,12 @@ class _Progress(Progress):
         completed = self.num_epochs_ended + sum(done.values())
         self.update(self.bar, completed=completed, description=", ".join(states))
 
-    def end(self, job: Job, record: dict[str, Any]) -> None:
+    def end(self, job: Job, record: RunRecord) -> None:
         self.num_ended += 1
         self.num_epochs_ended += job.config.trainer.max_epochs
         elapsed_s, num_left = time.perf_counter() - self.start_s, self.num_jobs - self.num_ended
         left = f", about {elapsed_s / self.num_ended * num_left:.0f} s left" if num_left else ""
-        outcome = records.describe(record).partition("\n")[0]  # a failure was printed in full
+        outcome = record.outcome.partition("\n")[0]  # a failure was printed in full
         count = f"[{self.num_ended:>{len(str(self.num_jobs))}}/{self.num_jobs}]"
-        line = f"{count} {record['run_name']}: {outcome}{left}"
+        line = f"{count} {record.run_name}: {outcome}{left}"
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)

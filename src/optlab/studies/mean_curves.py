@@ -10,10 +10,11 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from optlab.analysis import Configuration, Study
+from optlab.analysis import Run, Study
+from optlab.analysis.mean_curves import CURVES, mean_curves
+from optlab.runs.folder import RunFolder
 
 FOLDER = "mean"  # within the study; TensorBoard shows <study>/mean/<configuration>_N_runs
-CURVES = ("train/accuracy", "train/loss", "val/accuracy", "val/loss")
 
 
 def write_mean_curves(study: Study) -> list[Path]:
@@ -35,23 +36,9 @@ def write_mean_curves(study: Study) -> list[Path]:
             label = configuration.label
             name = f"{workload.name} {label}" if several else label
             name = re.sub(r"[^\w.=+·-]+", "_", f"{name}, {len(configuration.finished)} runs")
-            _write(target / name, mean_curves(configuration))
+            _write(target / name, mean_curves(configuration.finished))
             written.append(target / name)
     return written
-
-
-def mean_curves(configuration: Configuration) -> pd.DataFrame:
-    """Mean over a configuration's finished runs, a row for each epoch that all of them reached.
-
-    Returns:
-        Columns `step` (the median over the runs) and CURVES, indexed by epoch.
-    """
-    epochs = pd.concat([run.epochs.set_index("epoch") for run in configuration.finished])
-    by_epoch = epochs.groupby(level="epoch")
-    reached = by_epoch.size() == len(configuration.finished)
-    means = by_epoch[list(CURVES)].mean()
-    means.insert(0, "step", by_epoch["step"].median())
-    return means[reached]
 
 
 def _write(folder: Path, means: pd.DataFrame) -> None:
@@ -67,5 +54,5 @@ def _write(folder: Path, means: pd.DataFrame) -> None:
     writer.close()
 
 
-def _has_events(run: object) -> bool:
-    return any(run.folder.glob("events.out.tfevents.*"))  # type: ignore[attr-defined]
+def _has_events(run: Run) -> bool:
+    return bool(RunFolder(run.folder).event_files)

@@ -11,7 +11,10 @@ from typing import Any, cast
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from optlab.training import record as records
+from optlab.runs.folder import RunFolder, tagged_with
+from optlab.runs.json_fields import DamagedFile
+from optlab.runs.record import find_record
+from optlab.runs.study_file import read_study_file, write_study_file
 from optlab.training.commands import FROM_PYTHON, STUDY_ID, study_command
 from optlab.training.identity import resolve_path
 
@@ -29,9 +32,9 @@ class StudyReport(Callback):
         """Reports every study that the command touched. Exits with 1 if one of its runs failed."""
         if config.plan:
             return
-        folders = sorted(records.marked_with(resolve_path(config.outputs), self.command_id))
+        folders = tagged_with(resolve_path(config.outputs), self.command_id)
         # None of this command's runs is in training any more
-        held = [folder for folder in folders if records.in_training(folder)]
+        held = [folder for folder in folders if RunFolder(folder).is_locked]
         folders = [folder for folder in folders if folder not in held]
         reported = True
         for study, runs in groupby(folders, key=lambda folder: folder.parent):
@@ -52,17 +55,20 @@ class StudyReport(Callback):
 
 def _as_expected(folder: Path) -> bool:
     """Whether a run finished, or is a trial that diverged: a search space may reach that far."""
-    record = records.read_record(folder) or {}
-    if record.get("status") != "diverged":
-        return record.get("status") == "finished"
-    tuning = (records.read_json(folder.parent / "study.json") or {}).get("tuning") or {}
-    return record["hash"] in {row["hash"] for row in tuning.get("rows", ())}
+    record = find_record(folder)
+    if record is None or record.status != "diverged":
+        return record is not None and record.status == "finished"
+    try:
+        tuning = read_study_file(folder.parent).tuning
+    except DamagedFile:  # which the report says
+        return False
+    return tuning is not None and record.hash in {row.hash for row in tuning.rows}
 
 
 def _title(run: Path, config: DictConfig) -> str | None:
     """The study's title as a run of it has it: one that names a swept option differs by study."""
     try:
-        composed = OmegaConf.load(run / ".hydra" / "config.yaml")
+        composed = OmegaConf.load(RunFolder(run).config)
     except OSError:  # told from its record alone, by a launcher that is not Hydra's
         composed = config
     return cast("str | None", OmegaConf.select(composed, "title"))
@@ -70,25 +76,16 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """Write study.json: the commands, and published figures to show next to ours."""
-    path = study / "study.json"
-    previous = records.read_json(path)
-    if previous is None and path.exists():
-        return  # it cannot be read, which the report says; written anew, nobody would know
+    try:
+        file = read_study_file(study)
+    except DamagedFile:
+        return  # which the report says; written anew, nobody would know
     command = study_command(config.hydra)
-    commands = [*((previous or {}).get("commands") or []), *([command] if command else [])]
-    published = (previous or {}).get("published")
+    file.study, file.title = study.name, None if title is None else str(title)
+    file.commands = list(dict.fromkeys([*file.commands, *([command] if command else [])]))
     if config.published:
-        published = OmegaConf.to_container(config.published)
-    records.write_json(
-        path,
-        {
-            "study": study.name,
-            "title": title,
-            "commands": list(dict.fromkeys(commands)),
-            "published": published,
-            "tuning": (previous or {}).get("tuning"),
-        },
-    )
+        file.published = cast("dict[str, Any]", OmegaConf.to_container(config.published))
+    write_study_file(study, file)
 
 
 def _report(study: Path) -> None:
@@ -111,7 +108,7 @@ def _report(study: Path) -> None:
 def _print_failures(unfinished: list[Path]) -> None:
     print(f"runs without a result: {len(unfinished)}", file=sys.stderr)
     for folder in unfinished:
-        record = records.read_record(folder)
-        outcome = records.describe(record) if record else "no record"
-        again = f"\n    again: {record['command'] or FROM_PYTHON}" if record else ""
+        record = find_record(folder)
+        outcome = record.outcome if record else "no record"
+        again = f"\n    again: {record.command or FROM_PYTHON}" if record else ""
         print(f"  {folder.name}: {outcome}{again}", file=sys.stderr)

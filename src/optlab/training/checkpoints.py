@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from optlab.files import whole_file
+from optlab.runs.folder import RunFolder
 from optlab.training.best_epoch import merit
 from optlab.training.code_fingerprint import changed_since
 
@@ -169,7 +170,7 @@ class ResumeCheckpoint(ModelCheckpoint):
             origin: what the run was begun with (fingerprints of code and data), kept along.
         """
         super().__init__(
-            dirpath=folder / "checkpoints",
+            dirpath=RunFolder(folder).checkpoints,
             filename=name,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
@@ -283,7 +284,7 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
             "that were trained on might be validated on now.\n\n"
             f"hint: {again}; with the former images it resumes"
         )
-    changed = changed_since(config, state)
+    changed = changed_since(config, state.get("own_code") or {})
     if changed:
         raise ValueError(
             f"{' and '.join(changed)} changed since {path} was written: the run would be half of "

@@ -6,15 +6,15 @@ edited would keep its old results without a word. No torch here, and nothing of 
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
+from optlab.training.environment import targets
 from optlab.training.identity import identity
-from optlab.training.record import targets
 
 INSTALLED = ("site-packages", "dist-packages")  # what lies there has a version of its own
 
@@ -29,9 +29,8 @@ def own_code(config: DictConfig) -> dict[str, str]:
     return {name: found for name in names if (found := _fingerprint(name))}
 
 
-def changed_since(config: DictConfig, record: dict[str, Any]) -> list[str]:
-    """Names of the modules that have changed since a record or a checkpoint was written."""
-    then = record.get("own_code")
+def changed_since(config: DictConfig, then: Mapping[str, str]) -> list[str]:
+    """Names of the modules that have changed since a record or a checkpoint had `own_code`."""
     if not then:  # of none, as of most runs
         return []
     return [name for name, now in own_code(config).items() if then.get(name, now) != now]

@@ -16,8 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
-from optlab.training.record import COMMAND_ID
-
+COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
 FROM_PYTHON = "# started from Python: no command repeats it"  # where a command would be
 PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
 MODE = "hydra.mode="

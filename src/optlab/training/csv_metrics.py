@@ -17,8 +17,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from optlab.analysis.records import EPOCH_COLUMNS, STEP_COLUMNS
 from optlab.files import whole_file
+from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, RunFolder
 from optlab.training.clock import TrainingClock
 
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
@@ -57,7 +57,7 @@ class CSVMetrics(Callback):
             must_continue: whether a checkpoint to resume from needs its rows in the files; False
                 for a checkpoint of another run.
         """
-        self.run_dir = run_dir
+        self.files = RunFolder(run_dir)
         self.clock = clock
         self.must_continue = must_continue
         self.loss_limit = DIVERGENCE_FACTOR * math.log(max(num_classes, 2))
@@ -102,11 +102,11 @@ class CSVMetrics(Callback):
         self._num_batches = 0  # of the optimizer step in the making
         if not trainer.is_global_zero:
             return
-        for name, columns in (("steps.csv", STEP_COLUMNS), ("epochs.csv", EPOCH_COLUMNS)):
-            last = keep_rows(self.run_dir / name, columns, "step", trainer.global_step)
+        for path, columns in ((self.files.steps, STEP_COLUMNS), (self.files.epochs, EPOCH_COLUMNS)):
+            last = keep_rows(path, columns, "step", trainer.global_step)
             if self.must_continue and last != trainer.global_step:
                 raise ValueError(
-                    f"{self.run_dir / name} ends at step {last}, but the checkpoint is of step "
+                    f"{path} ends at step {last}, but the checkpoint is of step "
                     f"{trainer.global_step}: the run was trained in another way in between.\n\n"
                     "hint: rerun=true starts it again from the beginning"
                 )
@@ -196,7 +196,7 @@ class CSVMetrics(Callback):
             self.clock.train_time_s * self.time_share,
         ]
         if trainer.is_global_zero:
-            append_rows(self.run_dir / "epochs.csv", [row])
+            append_rows(self.files.epochs, [row])
             self._log_epoch(trainer, dict(zip(EPOCH_COLUMNS, row, strict=True)))
         reason = self._divergence()
         if reason is None and self._has_validated and not math.isfinite(val_loss):
@@ -259,7 +259,7 @@ class CSVMetrics(Callback):
         self._written += losses
         if not trainer.is_global_zero:
             return
-        append_rows(self.run_dir / "steps.csv", rows)
+        append_rows(self.files.steps, rows)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         for logger in self._loggers(trainer):
             for step, loss, _ in rows:

@@ -1,7 +1,8 @@
 """What the record of a run says: what the run was, how it validated, what it cost."""
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import lightning as L
 import pandas as pd
@@ -10,33 +11,28 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from optlab import PROTOCOL_VERSION
-from optlab.training import record as records
+from optlab.runs.folder import RunFolder
+from optlab.runs.json_fields import from_json
+from optlab.runs.record import (
+    DatasetFacts,
+    Device,
+    EpochMetrics,
+    ModelFacts,
+    OptimizerFacts,
+    RunRecord,
+    Validation,
+)
 from optlab.training.best_epoch import best_rule, merit
 from optlab.training.build import image_shape
-from optlab.training.commands import run_command, task_overrides
-from optlab.training.identity import identity, run_hash
+from optlab.training.environment import cpu_name, facts_of_any_run, peak_memory_gib
 
-DATASET_FACTS = (
-    "name",
-    "title",
-    "checksum",
-    "num_train",
-    "num_val",
-    "num_test",
-    "class_names",
-    "in_channels",
-    "image_size",
-    "preparation",
-    "mean",
-    "std",
-)
+log = logging.getLogger(__name__)
 
 
 def describe_run(
     config: DictConfig, trainer: L.Trainer, net: nn.Module, datamodule: Any
 ) -> dict[str, Any]:
-    """What the run was, before anything is said of its results.
+    """Fields of `RunRecord` that say what the run was, and nothing of its results.
 
     A module with a network or an optimizer of its own is described by what it has; `name` in the
     config is still its label.
@@ -57,45 +53,30 @@ def describe_run(
     if model.get("_target_") is None:
         model = {"_target_": _path(net), **_named(model, net)}
     return {
-        "protocol_version": PROTOCOL_VERSION,
-        "study": config.study,
-        "run_name": config.run_name,
-        "hash": run_hash(config),
-        "command": run_command(),
-        "overrides": task_overrides(),
-        "seed": config.seed,
-        "config": identity(config),
+        **facts_of_any_run(config),
         "dataset": dataset_facts(config, datamodule),
-        "model": {
-            "name": model["name"],
-            "target": model["_target_"],
-            "kwargs": {
-                **{k: v for k, v in model_options.items() if k != "name" and str(k)[0] != "_"},
+        "model": ModelFacts(
+            name=str(model["name"]),
+            target=model["_target_"],
+            kwargs={
+                **{str(k): v for k, v in model_options.items() if k != "name" and str(k)[0] != "_"},
                 **image_shape(datamodule),
             },
-            "source": getattr(net, "source", None),  # what a fine-tuned network was built from
-            "num_parameters": sum(p.numel() for p in parameters),
-            "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "num_buffer_elements": sum(b.numel() for b in net.buffers()),
-        },
-        "optimizer": {
-            "name": optimizer["name"],
-            "target": optimizer["_target_"],
-            "lr": lr,
-        },
+            source=getattr(net, "source", None),
+            num_parameters=sum(p.numel() for p in parameters),
+            num_trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+            num_buffer_elements=sum(b.numel() for b in net.buffers()),
+        ),
+        "optimizer": OptimizerFacts(
+            name=str(optimizer["name"]), target=optimizer["_target_"], lr=lr
+        ),
         "target": targets.get(f"{config.data.name}-{model['name']}"),
-        "device": {
-            "type": device.type,
-            "name": torch.cuda.get_device_name(device) if on_gpu else records.cpu_name(),
-            "num_threads": torch.get_num_threads(),
-            "num_devices": trainer.num_devices,
-        },
-        "versions": records.versions(identity(config)),
-        "git_commit": records.git_commit(),
-        "train": None,
-        "test": None,
-        "confusion_matrix": None,
-        "replica": None,
+        "device": Device(
+            type=device.type,
+            name=torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
+            num_threads=torch.get_num_threads(),
+            num_devices=trainer.num_devices,
+        ),
     }
 
 
@@ -107,19 +88,26 @@ def _named(node: Any, part: Any) -> dict[str, str]:
     return {"name": node.get("name") or type(part).__name__}
 
 
-def dataset_facts(config: DictConfig, datamodule: Any) -> dict[str, Any]:
+def dataset_facts(config: DictConfig, datamodule: Any) -> DatasetFacts:
     """Facts of the data set; what a user's data module does not say is None."""
-    facts = {name: getattr(datamodule, name, None) for name in DATASET_FACTS}
-    facts["name"] = facts["name"] or config.data.get("name") or type(datamodule).__name__
-    facts["title"] = facts["title"] or facts["name"]
-    facts["preparation"] = facts["preparation"] or "resize"
-    facts["class_names"] = facts["class_names"] or list(map(str, range(datamodule.num_classes)))
-    return facts
+    kinds = get_type_hints(DatasetFacts)
+    said = {fact: getattr(datamodule, fact, None) for fact in kinds}
+    said["name"] = str(said["name"] or config.data.get("name") or type(datamodule).__name__)
+    said["title"] = said["title"] or said["name"]
+    said["preparation"] = said["preparation"] or "resize"
+    said["class_names"] = list(map(str, said["class_names"] or range(datamodule.num_classes)))
+    facts = {}
+    for fact, value in said.items():
+        try:
+            facts[fact] = from_json(kinds[fact], list(value) if isinstance(value, tuple) else value)
+        except ValueError as error:
+            log.warning("%s.%s is not recorded: it %s", type(datamodule).__name__, fact, error)
+    return DatasetFacts(**facts)
 
 
 def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
-    """Validation at the best and the last epoch, from epochs.csv; None without an epoch."""
-    epochs = pd.read_csv(folder / "epochs.csv")
+    """Fields of `RunRecord` on validation, from epochs.csv; None without an epoch."""
+    epochs = pd.read_csv(RunFolder(folder).epochs)
     monitor, mode = best_rule(config)
     values = epochs[monitor].dropna()
     if values.empty:
@@ -130,28 +118,29 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
         losses = epochs["val/loss"]
         chosen = max(values.index, key=lambda row: (merit(values[row], mode, losses[row]), row))
     return {
-        "validation": {
-            name: {
-                "epoch": int(epochs.epoch[row]),
-                "step": int(epochs.step[row]),
-                "loss": float(epochs["val/loss"][row]),
-                "accuracy": float(epochs["val/accuracy"][row]),
-            }
-            for name, row in (("best", chosen), ("last", last))
-        },
+        "validation": Validation(best=_epoch(epochs, chosen), last=_epoch(epochs, last)),
         "num_epochs": int(epochs.epoch.iloc[-1]),
     }
 
 
+def _epoch(epochs: pd.DataFrame, row: int) -> EpochMetrics:
+    return EpochMetrics(
+        loss=float(epochs["val/loss"][row]),
+        accuracy=float(epochs["val/accuracy"][row]),
+        epoch=int(epochs.epoch[row]),
+        step=int(epochs.step[row]),
+    )
+
+
 def first_lr(folder: Path) -> float | None:
     """The learning rate of the first step; None without a step."""
-    lrs = pd.read_csv(folder / "steps.csv").lr
+    lrs = pd.read_csv(RunFolder(folder).steps).lr
     return None if lrs.empty else float(lrs.iloc[0])
 
 
 def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> dict[str, Any]:
-    """Steps, training time (no evaluation, logging, compiling), speed and memory."""
-    memory_gib = records.peak_memory_gib()
+    """Fields of `RunRecord` on steps, training time, speed and memory."""
+    memory_gib = peak_memory_gib()
     if trainer.strategy.root_device.type == "cuda":
         memory_gib = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**30
     return {
@@ -162,31 +151,30 @@ def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> d
     }
 
 
-def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str, Any]) -> None:
+def log_hyperparameters(loggers: list[Any], config: DictConfig, record: RunRecord) -> None:
     """Give the loggers the few settings that matter with the outcome and the final metrics.
 
     TensorBoard sorts both by name and its HParams table opens with the first five settings. Metrics
     have a card each, which a name after "train" and "val" puts below the curves.
     """
     settings = {
-        "learning_rate": record["optimizer"]["lr"],
-        "model": record["model"]["name"],
-        "optimizer": record["optimizer"]["name"],
+        "learning_rate": record.optimizer.lr,
+        "model": record.model.name,
+        "optimizer": record.optimizer.name,
         "scheduler": (config.scheduler or {}).get("name") or "constant",
         "seed": config.seed,
-        "status": record["status"],
+        "status": record.status,
         "train_batch_size": config.data.get("batch_size"),
         "train_epochs": config.trainer.get("max_epochs"),
-        "train_on": record["dataset"]["title"],
+        "train_on": record.dataset.title,
         "weight_decay": (config.optimizer or {}).get("weight_decay"),
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    validation, test = (record[split] or {"best": {}} for split in ("validation", "test"))
     metrics = {
-        "with_best_weights/val_accuracy": validation["best"].get("accuracy"),
-        "with_best_weights/test_accuracy": test["best"].get("accuracy"),
-        "with_best_weights/test_loss": test["best"].get("loss"),
-        "with_best_weights/train_time_s": record["train_time_s"],
+        "with_best_weights/val_accuracy": record.metric("validation", "best"),
+        "with_best_weights/test_accuracy": record.metric("test", "best"),
+        "with_best_weights/test_loss": record.metric("test", "best", "loss"),
+        "with_best_weights/train_time_s": record.train_time_s,
     }
     metrics = {name: value for name, value in metrics.items() if value is not None}
     for logger in loggers:
@@ -194,6 +182,6 @@ def log_hyperparameters(loggers: list[Any], config: DictConfig, record: dict[str
             logger.log_hyperparams(settings, metrics)
         else:
             logger.log_hyperparams(settings)
-            logger.log_metrics(metrics, step=record["num_steps"])
+            logger.log_metrics(metrics, step=record.num_steps)
         logger.save()
-        logger.finalize("success" if record["status"] == "finished" else "failed")
+        logger.finalize("success" if record.status == "finished" else "failed")

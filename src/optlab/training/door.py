@@ -24,19 +24,27 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from optlab import PROTOCOL_VERSION
-from optlab.training import record as records
+from optlab.runs.folder import RunFolder, RunLocked, is_main_process
+from optlab.runs.record import (
+    DatasetFacts,
+    ModelFacts,
+    OptimizerFacts,
+    RunRecord,
+    find_record,
+    write_record,
+)
 from optlab.training.code_fingerprint import changed_since
 from optlab.training.commands import (
+    COMMAND_ID,
     FROM_PYTHON,
     for_hydra,
     quote_override,
     run_command,
-    task_overrides,
 )
-from optlab.training.identity import identity, replicas, run_dir, run_hash
+from optlab.training.environment import facts_of_any_run, now
+from optlab.training.identity import replicas, run_dir
 from optlab.training.option_names import without_null
-from optlab.training.option_values import check_top_level
+from optlab.training.option_values import ConfigError, check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
 from optlab.training.suggestions import explain_overrides
@@ -89,25 +97,23 @@ def start(config: DictConfig) -> float:
         return math.nan
     if _in_study():  # of another launcher than ours
         for _, folder in runs:
-            records.mark(folder, HydraConfig.get().job.env_set.get(records.COMMAND_ID))
-    found = [records.read_record(folder) for _, folder in runs]
-    if config.rerun or not all(records.has_result(record) for record in found):
+            RunFolder(folder).tag(HydraConfig.get().job.env_set.get(COMMAND_ID))
+    found = [find_record(folder) for _, folder in runs]
+    if config.rerun or not all(record and record.has_result for record in found):
         if not _run(config):
             return _failed(config)
-        if not records.is_main_process():
+        if not is_main_process():
             return math.nan  # the first process of the run has the result
-        found = [records.read_record(folder) for _, folder in runs]
+        found = [find_record(folder) for _, folder in runs]
     else:
         for (replica, folder), record in zip(runs, found, strict=True):
             assert record is not None
-            changed = changed_since(replica, record)
+            changed = changed_since(replica, record.own_code)
             since = f"{' and '.join(changed)} changed since: " if changed else ""
-            print(
-                f"{folder}: already {records.describe(record)}. {since}rerun=true trains it again."
-            )
-    if any(record is None or record["status"] != "finished" for record in found):
+            print(f"{folder}: already {record.outcome}. {since}rerun=true trains it again.")
+    if any(record is None or record.status != "finished" for record in found):
         return _failed(config)
-    return records.objective(found[0] or {})
+    return found[0].objective if found[0] else math.nan
 
 
 def _chosen(group: str) -> str | None:
@@ -124,7 +130,7 @@ def _failed(config: DictConfig) -> float:
 
 def _run(config: DictConfig) -> bool:
     """Train; return whether that went to its end. What went wrong is printed and recorded."""
-    started_at = records.now()
+    started_at = now()
     try:
         _import_run()(config)
         return True
@@ -132,7 +138,7 @@ def _run(config: DictConfig) -> bool:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         raise
-    except (records.ConfigError, records.RunLocked) as error:
+    except (ConfigError, RunLocked) as error:
         print_failure(config, str(error))
         return False
     except Exception as error:  # the boundary: whatever it was, it is recorded and told
@@ -143,8 +149,9 @@ def _run(config: DictConfig) -> bool:
             traceback.print_exc()
         for replica in replicas(config):
             folder = run_dir(replica)
-            held = records.in_training(folder)  # by another process, which will record it
-            if not held and not records.has_result(records.read_record(folder)):
+            record = find_record(folder)
+            # Else another process has recorded it, or will
+            if not RunFolder(folder).is_locked and not (record and record.has_result):
                 record_failure(replica, reason, started_at)
         return False
 
@@ -161,39 +168,37 @@ def _import_run() -> Callable[[DictConfig], Any]:
 def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
     """Writes the record of a run that came to no result, where that can be written."""
     try:
-        records.write_record(run_dir(config), failed_record(config, reason, started_at))
+        write_record(run_dir(config), failed_record(config, reason, started_at))
     except OSError as error:
         print(f"the failure could not be recorded: {error}", file=sys.stderr)
 
 
-def failed_record(config: DictConfig, reason: str, started_at: str) -> dict[str, Any]:
+def failed_record(config: DictConfig, reason: str, started_at: str) -> RunRecord:
     """The record of a run that came to no result, with enough to count it where it belongs."""
     data, model, optimizer = (config.get(group) or {} for group in ("data", "model", "optimizer"))
     lr, multiplier = optimizer.get("lr"), config.lr_multiplier
     numbers = all(isinstance(value, int | float) for value in (lr, multiplier))
-    return {
-        "protocol_version": PROTOCOL_VERSION,
-        "status": "failed",
-        "reason": reason,
-        "study": config.study,
-        "run_name": config.run_name,
-        "hash": run_hash(config),
-        "overrides": task_overrides(),
-        "command": run_command(),
-        "seed": config.seed,
-        "config": identity(config),
-        "dataset": {"name": data.get("name"), "title": data.get("title")},
-        "model": {"name": model.get("name"), "target": model.get("_target_")},
-        "optimizer": {
-            "name": optimizer.get("name"),
-            "target": optimizer.get("_target_"),
-            "lr": lr * multiplier if numbers else None,
-        },
-        "versions": records.versions(identity(config)),
-        "git_commit": records.git_commit(),
-        "started_at": started_at,
-        "finished_at": records.now(),
-    }
+    return RunRecord(
+        **facts_of_any_run(config),
+        status="failed",
+        reason=reason,
+        dataset=DatasetFacts(name=_name_of(data), title=data.get("title")),
+        model=ModelFacts(name=_name_of(model, config.module), target=model.get("_target_")),
+        optimizer=OptimizerFacts(
+            name=_name_of(optimizer),
+            target=optimizer.get("_target_"),
+            lr=lr * multiplier if numbers else None,
+        ),
+        started_at=started_at,
+        finished_at=now(),
+    )
+
+
+def _name_of(*nodes: Any) -> str:
+    """The first name among parts of a config; without one the class, as `describe` names it."""
+    names = [node.get("name") for node in nodes if node]
+    classes = [str(node.get("_target_") or "").rpartition(".")[2] for node in nodes if node]
+    return str(next(filter(None, [*names, *classes]), "unknown"))
 
 
 def print_failure(config: DictConfig, reason: str, log_file: Path | None = None) -> None:

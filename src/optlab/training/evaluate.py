@@ -11,8 +11,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from optlab.files import write_json
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
-from optlab.training.record import write_json
 
 TRAIN_EVAL_IMAGES = 10_000  # training images on which the generalization gap is measured
 
@@ -103,15 +105,15 @@ def evaluate(
     return metrics.compute()
 
 
-def write_classification_report(folder: Path, record: dict[str, Any]) -> None:
+def write_classification_report(folder: Path, record: RunRecord) -> None:
     """Write classification_report.{json,txt}: precision, recall and F1 a class, by scikit-learn.
 
     A class without test images has none of them. It is named, and the averages leave it out.
     """
     from sklearn.metrics import classification_report
 
-    confusion = np.asarray(record["confusion_matrix"])
-    names = record["dataset"]["class_names"]
+    confusion = np.asarray(record.confusion_matrix)
+    names = record.dataset.class_names
     there = np.flatnonzero(confusion.sum(axis=1))
     true, predicted = np.nonzero(confusion)
     images = {
@@ -152,7 +154,7 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     from optlab.training import build
     from optlab.training.run import load_state
 
-    path = run_dir / ".hydra" / "config.yaml"
+    path = RunFolder(run_dir).config
     for file in (path, checkpoint):
         if not file.is_file():
             raise ValueError(

@@ -15,6 +15,8 @@ from optlab.plots.classes import ConfusionMatrixDisplay
 from optlab.plots.curves import LossAndAccuracyDisplay
 from optlab.plots.images import FirstLayerFiltersDisplay, SamplePredictionsDisplay
 from optlab.plots.style import Display
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import DatasetFacts, RunRecord
 from optlab.training.evaluate import TestPredictions
 from optlab.training.loggers import log_figure, log_graph
 
@@ -33,7 +35,7 @@ class RunFigures(Callback):
     def draw(
         self,
         folder: Path,
-        record: dict[str, Any],
+        record: RunRecord,
         predictions: TestPredictions | None,
         net: nn.Module,
         datamodule: Any,
@@ -55,9 +57,9 @@ class RunFigures(Callback):
             predictions = None
         figures = pictures_of(folder, record, predictions, test_images, net.state_dict())
         for name, picture in figures:
-            picture.plot().save(folder / "figures" / f"{name}.png")
+            picture.plot().save(RunFolder(folder).figures / f"{name}.png")
             for logger in shown:
-                log_figure(logger, name, picture.figure, record["num_steps"])
+                log_figure(logger, name, picture.figure, record.num_steps or 0)
             del picture  # its texts keep its pixels, 5 MB, in reference cycles
             gc.collect()
         for logger in shown:
@@ -66,7 +68,7 @@ class RunFigures(Callback):
 
 def pictures_of(
     folder: Path,
-    record: dict[str, Any],
+    record: RunRecord,
     predictions: TestPredictions | None,
     test_images: Callable[[np.ndarray], np.ndarray] | None,
     weights: dict[str, Tensor],
@@ -80,18 +82,19 @@ def pictures_of(
         test_images: from indices (N,) to uint8 images (N, H, W) or (N, H, W, 3).
         weights: the best weights by name.
     """
-    names = record["dataset"]["class_names"]
-    title = f"{record['run_name']} on {record['dataset']['title']}"
-    epochs, best_epoch = pd.read_csv(folder / "epochs.csv"), record["validation"]["best"]["epoch"]
+    names = record.dataset.class_names
+    title = f"{record.run_name} on {record.dataset.title}"
+    epochs = pd.read_csv(RunFolder(folder).epochs)
+    best_epoch = record.validation.best.epoch if record.validation else None
     yield "curves", LossAndAccuracyDisplay(epochs=epochs, title=title, best_epoch=best_epoch)
-    confusion = np.asarray(record["confusion_matrix"])
+    confusion = np.asarray(record.confusion_matrix)
     yield (
         "confusion_matrix",
         ConfusionMatrixDisplay(matrix=confusion, class_names=names, title=title),
     )
     if predictions is not None and test_images is not None:
         yield "sample_predictions", _sample(predictions, test_images, names)
-    filters = first_layer_filters(weights, record["dataset"])
+    filters = first_layer_filters(weights, record.dataset)
     if filters is not None:
         yield "filters", FirstLayerFiltersDisplay(filters=filters)
 
@@ -116,13 +119,13 @@ def _sample(
     )
 
 
-def first_layer_filters(weights: dict[str, Tensor], dataset: dict[str, Any]) -> np.ndarray | None:
+def first_layer_filters(weights: dict[str, Tensor], dataset: DatasetFacts) -> np.ndarray | None:
     """Weights of the first layer as pictures (N, C, H, W); None where they are none."""
     first = next((w for w in weights.values() if w.ndim in (2, 4)), None)
     if first is None:
         return None
-    channels, size = dataset["in_channels"], dataset["image_size"]
-    if first.ndim == 2 and first.shape[1] == channels * size * size:
+    channels, size = dataset.in_channels, dataset.image_size
+    if first.ndim == 2 and channels and size and first.shape[1] == channels * size * size:
         first = first.reshape(-1, channels, size, size)
     if first.ndim != 4 or first.shape[1] not in (1, 3):
         return None

@@ -76,6 +76,10 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a finite number",
 SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "": operator.eq}
 
 
+class ConfigError(ValueError):
+    """A config that contradicts itself. It is reported and not recorded: nothing was started."""
+
+
 def check_top_level(config: DictConfig) -> None:
     """Refuse top-level options that nothing reads, and wrong values of the others.
 

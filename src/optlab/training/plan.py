@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from optlab.training import record as records
+from optlab.runs.folder import RunFolder, recorded_runs
+from optlab.runs.record import RunRecord, find_record
 from optlab.training.code_fingerprint import changed_since
 from optlab.training.identity import identity
 
@@ -133,10 +133,10 @@ def _cost(seconds: float | None, num_processes: int) -> str:
 
 
 def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
-    record = records.read_record(folder)
-    num_done = 0 if config.rerun else records.num_epochs_done(folder)
-    state = record["status"] if record else ("interrupted" if num_done else "new")
-    if record and (changed := changed_since(config, record)):
+    record = find_record(folder)
+    num_done = 0 if config.rerun else RunFolder(folder).num_epochs_done
+    state: str = record.status if record else ("interrupted" if num_done else "new")
+    if record and (changed := changed_since(config, record.own_code)):
         state += f", {' and '.join(changed)} changed since"
     return PlannedRun(
         config=config,
@@ -144,39 +144,36 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
         overrides=overrides,
         folder=folder,
         state=state,
-        to_train=config.rerun or not records.has_result(record),
+        to_train=config.rerun or record is None or not record.has_result,
         num_epochs=max(0, config.trainer.max_epochs - num_done),
         train_fraction=config.data.get("train_fraction", 1.0),
         problem=(str(config.data.get("name")), str((config.model or {}).get("name"))),
     )
 
 
-def _finished_records(outputs: Path) -> list[dict[str, Any]]:
-    found = (records.read_record(path.parent) for path in outputs.glob("*/*/record.json"))
-    return [record for record in found if record and record["status"] == "finished"]
+def _finished_records(outputs: Path) -> list[RunRecord]:
+    found = map(find_record, recorded_runs(outputs))
+    return [record for record in found if record and record.status == "finished"]
 
 
-def _problem_of(record: dict[str, Any]) -> tuple[Any, Any] | None:
-    """Data and model of a record; None where it is damaged."""
-    try:
-        return record["config"]["data"]["name"], record["model"]["name"]
-    except (KeyError, TypeError):
-        return None
+def _problem_of(record: RunRecord) -> tuple[str, str]:
+    """Data and model of a record."""
+    return str((record.config.get("data") or {}).get("name")), record.model.name
 
 
-def _seconds_per_epoch(run: PlannedRun, finished: Sequence[dict[str, Any]]) -> float | None:
+def _seconds_per_epoch(run: PlannedRun, finished: Sequence[RunRecord]) -> float | None:
     """Median over the finished runs of the same data and model."""
     costs = []
     for record in finished:
-        try:
-            if _problem_of(record) == run.problem:
-                together = (record.get("replica") or {}).get("of", 1)  # in the same seconds
-                share = run.train_fraction / record["config"]["data"].get("train_fraction", 1.0)
-                train_s = record["train_time_s"]
-                # Does not shrink with the images; unknown of a run that was interrupted, whose
-                # wall time is that of its last process
-                rest_s = max(0.0, record["wall_time_s"] / together - train_s)
-                costs.append((rest_s + train_s * share) / record["num_epochs"])
-        except (KeyError, TypeError, ZeroDivisionError):  # damaged: no cost to go by
+        if _problem_of(record) != run.problem:
             continue
+        if not record.num_epochs or record.train_time_s is None or record.wall_time_s is None:
+            continue
+        together = record.replica.of if record.replica else 1  # in the same seconds
+        fraction = (record.config.get("data") or {}).get("train_fraction", 1.0)
+        share = run.train_fraction / fraction
+        # Does not shrink with the images; unknown of a run that was interrupted, whose wall time
+        # is that of its last process
+        rest_s = max(0.0, record.wall_time_s / together - record.train_time_s)
+        costs.append((rest_s + record.train_time_s * share) / record.num_epochs)
     return median(costs) if costs else None

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from optlab import PROTOCOL_VERSION
 from optlab.analysis.comparisons import MAX_SEEDS, POWER, prior_df, seeds_to_find
-from optlab.judged_weights import judged_weights
+from optlab.runs.record import RunRecord
 from optlab.training.identity import identity
 
 ASSUMED_DEVIATION = 0.002  # of test accuracy over seeds, where no finished runs tell it
@@ -80,7 +80,7 @@ class Requirement:
 
 
 def requirement(
-    workload: str, configs: Sequence[DictConfig], finished: Sequence[dict[str, Any]], effect: float
+    workload: str, configs: Sequence[DictConfig], finished: Sequence[RunRecord], effect: float
 ) -> Requirement:
     """Return the seeds that a comparison of these runs' configurations needs.
 
@@ -104,7 +104,7 @@ def requirement(
         num_seeds = seeds_to_find(
             effect / 100, 2**0.5 * deviation, prior_df(num_pairs) - 1, len(planned) - 1
         )
-    in_study = [record for record in finished if record.get("study") == configs[0].study]
+    in_study = [record for record in finished if record.study == configs[0].study]
     done = {
         key: min(len(each), num_seeds or 0) for key, each in _by_configuration(in_study).items()
     }
@@ -120,16 +120,13 @@ def requirement(
     )
 
 
-def _by_configuration(finished: Iterable[dict[str, Any]]) -> dict[str, dict[int, float]]:
+def _by_configuration(finished: Iterable[RunRecord]) -> dict[str, dict[int, float]]:
     """Test accuracy by configuration and seed, the mean over folds."""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in finished:
-        if record.get("protocol_version") == PROTOCOL_VERSION:
-            try:
-                accuracy = record["test"][judged_weights(record["config"])]["accuracy"]
-                found[configuration_key(record["config"])][record["seed"]].append(float(accuracy))
-            except (KeyError, TypeError):  # damaged: nothing to go by
-                continue
+        accuracy = record.metric("test")
+        if record.protocol_version == PROTOCOL_VERSION and accuracy is not None:
+            found[configuration_key(record.config)][record.seed].append(accuracy)
     return {
         key: {seed: fmean(values) for seed, values in seeds.items()} for key, seeds in found.items()
     }

@@ -26,25 +26,27 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from optlab.optim import param_groups
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import Replica, RunRecord, find_record
 from optlab.training import build, describe
-from optlab.training import record as records
 from optlab.training.best_epoch import merit
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.classifier import ImageClassifier
 from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
 from optlab.training.csv_metrics import CSVMetrics, Diverged
+from optlab.training.environment import now
 from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
 from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.run import (
+    add_metrics,
     clear,
     finish,
     fit,
     load_state,
-    only_process_in,
     show,
     to_train,
     train,
@@ -52,12 +54,12 @@ from optlab.training.run import (
 from optlab.training.validate import on_cuda
 
 
-def run_replicas(config: DictConfig) -> list[dict[str, Any]]:
+def run_replicas(config: DictConfig) -> list[RunRecord]:
     """Train the replicas of a config that have no result yet; return the records of all."""
     with ExitStack() as locks:
         for replica in replicas(config):
             if to_train(replica, run_dir(replica)):
-                locks.enter_context(only_process_in(run_dir(replica)))
+                locks.enter_context(RunFolder(run_dir(replica)).lock())
         # Asked again, now that no other process can finish one any more
         configs = [each for each in replicas(config) if to_train(each, run_dir(each))]
         for replica in configs:
@@ -66,17 +68,17 @@ def run_replicas(config: DictConfig) -> list[dict[str, Any]]:
             trained = train_replicas(configs)
         else:
             trained = [train(each, run_dir(each)) for each in configs]
-        found = {record["seed"]: record for record in trained}
+        found = {record.seed: record for record in trained}
         for replica in replicas(config):
-            done = records.read_record(run_dir(replica))
+            done = find_record(run_dir(replica))
             if replica.seed not in found and done is not None:
                 found[replica.seed] = done
         return [found[seed] for seed in sorted(found)]
 
 
-def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
+def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
     """Train two or more seeds of one configuration together; `run.train` is for one."""
-    config, started_at, start_s = configs[0], records.now(), time.perf_counter()
+    config, started_at, start_s = configs[0], now(), time.perf_counter()
     folders = [run_dir(each) for each in configs]
     code = own_code(config)
     prepare_process(config.num_threads, on_cuda=on_cuda(config))
@@ -115,21 +117,21 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
         reason = shared.reasons.get(index)
         single = net.single(index)
         new.append(
-            {
+            RunRecord(
                 **describe.describe_run(each, trainer, single, datamodule),
-                "own_code": code,
-                "status": "finished" if reason is None else "diverged",
-                "reason": reason,
+                own_code=code,
+                status="finished" if reason is None else "diverged",
+                reason=reason,
                 **describe.validation_results(folder, each),
                 **describe.training_cost(
                     trainer, clock.train_time_s / len(configs), csvs[index].num_images
                 ),
-                "replica": _replica_facts(net),
-                "started_at": started_at,
-            }
+                replica=_replica_facts(net),
+                started_at=started_at,
+            )
         )
     for index, (record, folder) in enumerate(zip(new, folders, strict=True)):
-        if record["status"] == "finished" and trainer.is_global_zero:
+        if record.status == "finished" and trainer.is_global_zero:
             _test(record, index, trainer, module, datamodule, folder, loggers[index])
         if trainer.is_global_zero:
             describe.log_hyperparameters(list(loggers[index]), configs[index], record)
@@ -139,7 +141,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[dict[str, Any]]:
 
 
 def _test(
-    record: dict[str, Any],
+    record: RunRecord,
     index: int,
     trainer: L.Trainer,
     module: "ReplicaClassifier",
@@ -154,7 +156,7 @@ def _test(
     results.metrics.to(device)
     train_batches = list(datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES))
     for weights in ("last", "best"):
-        path = folder / "checkpoints" / f"{weights}.ckpt"
+        path = RunFolder(folder).checkpoint(weights)
         state = {name.removeprefix("net."): value for name, value in load_state(path).items()}
         net.load_state_dict(state)
         results.metrics.reset()
@@ -166,19 +168,16 @@ def _test(
             for images, labels in train_batches:
                 metrics.update(net(images), labels)
         results.results = results.metrics.compute()
-        for split, found in (("test", results.results), ("train", metrics.compute())):
-            record[split] = record[split] or {}
-            record[split][weights] = {name: found[name].item() for name in ("loss", "accuracy")}
-    record["confusion_matrix"] = results.results["confusion"].tolist()
+        add_metrics(record, "test", weights, results.results)
+        add_metrics(record, "train", weights, metrics.compute())
+    record.confusion_matrix = results.results["confusion"].tolist()
     show(record, trainer, net, datamodule, results, folder, loggers)
 
 
-def _replica_facts(net: "StackedNet") -> dict[str, Any]:
+def _replica_facts(net: "StackedNet") -> Replica:
     exact = not net.draws_random_numbers()
-    return {
-        "of": net.num_replicas,
-        "equality": "the seed alone, within float tolerance" if exact else "in distribution",
-    }
+    equality = "the seed alone, within float tolerance" if exact else "in distribution"
+    return Replica(of=net.num_replicas, equality=equality)
 
 
 class ReplicaClassifier(ImageClassifier):
@@ -390,5 +389,5 @@ class ReplicaCheckpoints(Callback):
             self._save(replica, "last")
 
     def _save(self, replica: int, weights: str) -> None:
-        path = self.folders[replica] / "checkpoints" / f"{weights}.ckpt"
+        path = RunFolder(self.folders[replica]).checkpoint(weights)
         save_atomically({"state_dict": self.net.state_of(replica)}, path)

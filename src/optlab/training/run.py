@@ -1,29 +1,31 @@
 """One run from its config to its record: check, build, train, test, write down."""
 
 import logging
+import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
+from optlab.runs.folder import RunFolder, is_main_process
+from optlab.runs.record import Evaluation, Metrics, RunRecord, find_record, write_record
 from optlab.training import build, describe
-from optlab.training import record as records
 from optlab.training.best_epoch import best_rule, merit
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
 from optlab.training.csv_metrics import CSVMetrics, Diverged
+from optlab.training.environment import now
 from optlab.training.evaluate import (
     TRAIN_EVAL_IMAGES,
     TestResults,
@@ -37,10 +39,8 @@ from optlab.training.validate import on_cuda, validate_config
 
 log = logging.getLogger(__name__)
 
-LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
 
-
-def run(config: DictConfig) -> list[dict[str, Any]]:
+def run(config: DictConfig) -> list[RunRecord]:
     """Train, test and record the run of a config, or each of its replicas.
 
     Resumes from the last checkpoint if there is one. What has a result is not trained again, unless
@@ -58,17 +58,17 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
         return run_replicas(config)
     folder = run_dir(config)
-    with only_process_in(folder):
-        record = records.read_record(folder)
+    with RunFolder(folder).lock():
+        record = find_record(folder)
         if record is None or to_train(config, folder):
             clear(config, folder)
             record = train(config, folder)
         return [record]
 
 
-def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+def train(config: DictConfig, folder: Path) -> RunRecord:
     """Build the parts of one run, fit, test and write its record."""
-    started_at, start_s = records.now(), time.perf_counter()
+    started_at, start_s = now(), time.perf_counter()
     code = own_code(config)  # as it is imported now, whatever is edited during the run
     prepare_process(config.num_threads, on_cuda=on_cuda(config))
     datamodule = build.build_data(config)
@@ -97,17 +97,17 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             resume.path.unlink()  # its average is put in place at the end of a training only
             return train(config, folder)
         module.load_state_dict(load_state(checkpoint))
-    record = {
+    record = RunRecord(
         **describe.describe_run(config, trainer, net, datamodule),
-        "own_code": code,
-        "status": "finished" if reason is None else "diverged",
-        "reason": reason,
+        own_code=code,
+        status="finished" if reason is None else "diverged",
+        reason=reason,
         **describe.validation_results(folder, config),
         **describe.training_cost(trainer, clock.train_time_s, csv.num_images),
-        "started_at": started_at,
-    }
+        started_at=started_at,
+    )
     if searches:
-        record["optimizer"]["lr"] = describe.first_lr(folder)
+        record.optimizer.lr = describe.first_lr(folder)
     if reason is None:
         test(config, record, trainer, module, datamodule, results, folder)
         if trainer.is_global_zero:
@@ -137,7 +137,7 @@ def fit(
 
 def test(
     config: DictConfig,
-    record: dict[str, Any],
+    record: RunRecord,
     trainer: L.Trainer,
     module: L.LightningModule,
     datamodule: Any,
@@ -151,21 +151,20 @@ def test(
     """
     _settle_last_weights(config, record, trainer, module, datamodule, folder)
     _evaluate(record, "last", trainer, module, datamodule, results)
-    best = folder / "checkpoints" / "best.ckpt"
-    validation = record["validation"]
-    if validation and validation["best"] != validation["last"]:
-        module.load_state_dict(load_state(best))
+    validation = record.validation
+    if validation and validation.best != validation.last:
+        module.load_state_dict(load_state(RunFolder(folder).checkpoint("best")))
         _evaluate(record, "best", trainer, module, datamodule, results)
     else:
-        for split in ("train", "test"):
-            if record[split] is not None:
-                record[split]["best"] = record[split]["last"]
-    record["confusion_matrix"] = results.results["confusion"].tolist()
+        for evaluation in (record.train, record.test):
+            if evaluation is not None:
+                evaluation.best = evaluation.last
+    record.confusion_matrix = results.results["confusion"].tolist()
 
 
 def _settle_last_weights(
     config: DictConfig,
-    record: dict[str, Any],
+    record: RunRecord,
     trainer: L.Trainer,
     module: L.LightningModule,
     datamodule: Any,
@@ -177,36 +176,38 @@ def _settle_last_weights(
     extra epoch that renews the statistics of batch normalization. It is the run's last weights
     then, and its best ones where validation likes it best.
     """
-    last = folder / "checkpoints" / "last.ckpt"
+    last = RunFolder(folder).checkpoint("last")
     if not last.is_file():  # fast_dev_run writes none
         return
     checkpoint = torch.load(last, weights_only=True, map_location="cpu")
     saved, final = checkpoint["state_dict"], module.state_dict()
-    is_of_last_row = checkpoint["epoch"] + 1 == record["num_epochs"]
+    is_of_last_row = checkpoint["epoch"] + 1 == record.num_epochs
     if is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved):
         return
-    if not record["validation"]:
+    validation = record.validation
+    if not validation:
         return
     metrics = evaluate(trainer, module, datamodule.val_dataloader(), datamodule.num_classes)
-    result = {name: metrics[name].item() for name in ("loss", "accuracy")}
-    validation = record["validation"]
-    validation["last"] = {**validation["last"], **result}
+    validation.last = replace(
+        validation.last, loss=metrics["loss"].item(), accuracy=metrics["accuracy"].item()
+    )
     state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
     if trainer.is_global_zero:
         save_atomically(state, last)
     monitor, mode = best_rule(config)
     name = monitor.removeprefix("val/")
     new, old = (
-        merit(each[name], mode, each["loss"]) for each in (validation["last"], validation["best"])
+        merit(getattr(each, name), mode, math.nan if each.loss is None else each.loss)
+        for each in (validation.last, validation.best)
     )
     if mode == "last" or new >= old:
-        validation["best"] = validation["last"]
+        validation.best = validation.last
         if trainer.is_global_zero:
-            save_atomically(state, folder / "checkpoints" / "best.ckpt")
+            save_atomically(state, RunFolder(folder).checkpoint("best"))
 
 
 def _evaluate(
-    record: dict[str, Any],
+    record: RunRecord,
     weights: str,
     trainer: L.Trainer,
     module: L.LightningModule,
@@ -221,12 +222,21 @@ def _evaluate(
         batches = datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES)
         found["train"] = evaluate(trainer, module, batches, datamodule.num_classes)
     for split, metrics in found.items():
-        record[split] = record[split] or {}
-        record[split][weights] = {name: metrics[name].item() for name in ("loss", "accuracy")}
+        add_metrics(record, split, weights, metrics)
+
+
+def add_metrics(
+    record: RunRecord, split: str, weights: str, metrics: Mapping[str, torch.Tensor]
+) -> None:
+    """Record `loss` and `accuracy` on `train` or `test` with the `best` or the `last` weights."""
+    evaluation = getattr(record, split) or Evaluation()
+    found = Metrics(loss=metrics["loss"].item(), accuracy=metrics["accuracy"].item())
+    setattr(evaluation, weights, found)
+    setattr(record, split, evaluation)
 
 
 def show(
-    record: dict[str, Any],
+    record: RunRecord,
     trainer: L.Trainer,
     net: Any,
     datamodule: Any,
@@ -251,14 +261,14 @@ def show(
         print(message, file=sys.stderr)
 
 
-def finish(record: dict[str, Any], folder: Path, start_s: float, trainer: L.Trainer) -> None:
+def finish(record: RunRecord, folder: Path, start_s: float, trainer: L.Trainer) -> None:
     """Write the record, last of all."""
-    record |= {"wall_time_s": time.perf_counter() - start_s, "finished_at": records.now()}
+    record.wall_time_s, record.finished_at = time.perf_counter() - start_s, now()
     if trainer.is_global_zero:
-        records.write_record(folder, record)
-        print(f"{folder}: {records.describe(record)}", flush=True)
+        write_record(folder, record)
+        print(f"{folder}: {record.outcome}", flush=True)
         # Replicas that this run belonged to will not resume together any more
-        for together in (folder / "checkpoints").glob("*-replicas-*.ckpt"):
+        for together in RunFolder(folder).checkpoints.glob("*-replicas-*.ckpt"):
             together.unlink()
 
 
@@ -272,41 +282,18 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
 
 def to_train(config: DictConfig, folder: Path) -> bool:
     """Whether the run has no result yet, or is to be trained again."""
-    return bool(config.rerun) or not records.has_result(records.read_record(folder))
+    record = find_record(folder)
+    return bool(config.rerun) or record is None or not record.has_result
 
 
 def clear(config: DictConfig, folder: Path) -> None:
     """Remove the record of a failure, and with rerun=true what an earlier training left."""
-    if not records.is_main_process():
+    if not is_main_process():
         return
-    (folder / "record.json").unlink(missing_ok=True)
+    files = RunFolder(folder)
+    files.record.unlink(missing_ok=True)
     if config.rerun:
-        for name in ("checkpoints", "figures", "lightning_csv"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for events in folder.glob("events.out.tfevents.*"):
+        for earlier in (files.checkpoints, files.figures, folder / "lightning_csv"):
+            shutil.rmtree(earlier, ignore_errors=True)
+        for events in files.event_files:
             events.unlink()
-
-
-@contextmanager
-def only_process_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system frees if the process dies.
-
-    Raises:
-        RunLocked: if another process is training there.
-    """
-    if not records.is_main_process():
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT_S)
-    except Timeout:
-        raise records.RunLocked(
-            f"another process is training {folder}.\n\n"
-            "hint: wait until it ends; the same command then finds its result"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

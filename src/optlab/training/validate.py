@@ -21,8 +21,7 @@ from optlab.optim.schedules import build_scheduler
 from optlab.training.identity import OWN_DATA, WATCHING_FROM, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.option_names import unknown_top_level
-from optlab.training.option_values import wrong_options, wrong_top_level
-from optlab.training.record import ConfigError
+from optlab.training.option_values import ConfigError, wrong_options, wrong_top_level
 
 OWN_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}

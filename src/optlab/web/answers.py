@@ -13,8 +13,9 @@ from torch import nn
 
 from optlab.data.normalize import scale_and_shift
 from optlab.models import load_network
+from optlab.runs.folder import RunFolder
+from optlab.web.catalogue import Model, modified_ns
 from optlab.web.preprocessing import Prepared
-from optlab.web.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ MAX_CACHED_PARAMETERS = 250_000_000  # about 1 GiB of float32 weights
 class ModelAnswer:
     """One model's probabilities, (num_classes,), and saliency, (side, side) in [0, 1] or None."""
 
-    run: Run
+    model: Model
     probabilities: np.ndarray
     saliency: np.ndarray | None
 
@@ -68,9 +69,9 @@ class Networks:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
-    def get(self, run: Run) -> nn.Module | str:
-        """The run's network, or in a sentence why it cannot answer."""
-        key = _key(run)
+    def get(self, model: Model) -> nn.Module | str:
+        """The model's network, or in a sentence why it cannot answer."""
+        key = _key(model)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -79,30 +80,29 @@ class Networks:
             with self._lock:
                 if key in self._kept:
                     return self._kept[key]
-            network = self._load_checked(run)
+            network = self._load_checked(model)
             with self._lock:
                 self._kept[key] = network
                 self._make_room(key)
         return network
 
-    def problem(self, run: Run) -> str | None:
-        """Why this run was found unusable; None where it works or has not been tried."""
+    def problem(self, model: Model) -> str | None:
+        """Why this model was found unusable; None where it works or has not been tried."""
         with self._lock:
-            kept = self._kept.get(_key(run))
+            kept = self._kept.get(_key(model))
         return kept if isinstance(kept, str) else None
 
-    def _load_checked(self, run: Run) -> nn.Module | str:
-        dataset = run.record.dataset
+    def _load_checked(self, model: Model) -> nn.Module | str:
+        read = model.input
         try:
-            network = self._load(run.folder)
-            side = dataset.image_size
+            network = self._load(model.run.folder)
             with torch.inference_mode():
-                logits = network(torch.zeros(1, dataset.in_channels, side, side))
+                logits = network(torch.zeros(1, read.in_channels, read.image_size, read.image_size))
         except Exception:  # whatever a damaged or foreign file sets off, the others must answer
-            log.exception("cannot load the weights of %s", run.folder)
+            log.exception("cannot load the weights of %s", model.run.folder)
             return "its weights could not be loaded; the server's log says why"
-        if logits.shape != (1, len(dataset.class_names)):
-            return f"it does not answer with {len(dataset.class_names)} classes"
+        if logits.shape != (1, len(read.class_names)):
+            return f"it does not answer with {len(read.class_names)} classes"
         numbers = [*network.state_dict().values(), logits]
         if not all(bool(each.isfinite().all()) for each in numbers):
             return "its weights or its answers are not finite"
@@ -117,13 +117,13 @@ class Networks:
             total -= _num_parameters(network)
 
 
-def _key(run: Run) -> tuple[str, int, int]:
+def _key(model: Model) -> tuple[str, int, int]:
     """What was trained again, or copied after its record, is loaded again."""
-    try:
-        weights_ns = (run.folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns
-    except OSError:
-        weights_ns = 0
-    return run.id, run.modified_ns, weights_ns
+    files = RunFolder(model.run.folder)
+    record_ns, weights_ns = (
+        modified_ns(file) or 0 for file in (files.record, files.checkpoint("best"))
+    )
+    return model.id, record_ns, weights_ns
 
 
 def _num_parameters(network: nn.Module | str) -> int:
@@ -132,37 +132,37 @@ def _num_parameters(network: nn.Module | str) -> int:
 
 def ask(
     networks: Networks,
-    runs: Mapping[str, Sequence[Run]],
+    models: Mapping[str, Sequence[Model]],
     prepared: Prepared,
     *,
     with_saliency: bool,
 ) -> Answer | None:
-    """Ask every run, by optimizer; None where none of them can answer.
+    """Ask every model, by optimizer; None where none of them can answer.
 
     Args:
         networks: where loaded networks are kept.
-        runs: by optimizer; all read the same input shape and know the same classes.
+        models: by optimizer; all read the same input shape and know the same classes.
         prepared: the picture as a network reads it.
         with_saliency: also say which pixels each answer depends on.
     """
     pixels = torch.from_numpy(prepared.pixels)[None]  # (1, C, H, W)
     optimizers = []
-    for optimizer, members in runs.items():
-        models = []
-        for run in members:
-            network = networks.get(run)
+    for optimizer, members in models.items():
+        answers = []
+        for model in members:
+            network = networks.get(model)
             if isinstance(network, str):
                 continue
-            answer = _ask_one(network, run, pixels, with_saliency)
+            answer = _ask_one(network, model, pixels, with_saliency)
             if np.isfinite(answer.probabilities).all():
-                models.append(answer)
-        if models:
+                answers.append(answer)
+        if answers:
             optimizers.append(
                 OptimizerAnswer(
                     optimizer,
-                    tuple(models),
-                    np.mean([model.probabilities for model in models], axis=0),
-                    _mean_map([model.saliency for model in models]),
+                    tuple(answers),
+                    np.mean([answer.probabilities for answer in answers], axis=0),
+                    _mean_map([answer.saliency for answer in answers]),
                 )
             )
     if not optimizers:
@@ -175,18 +175,19 @@ def ask(
 
 
 def _ask_one(
-    network: nn.Module, run: Run, pixels: torch.Tensor, with_saliency: bool
+    network: nn.Module, model: Model, pixels: torch.Tensor, with_saliency: bool
 ) -> ModelAnswer:
-    dataset = run.record.dataset
+    dataset = model.run.record.dataset
+    assert dataset.mean is not None and dataset.std is not None  # else it were no model
     scale, shift = scale_and_shift(dataset.mean, dataset.std)
     images = pixels.to(torch.float32) * scale + shift  # as in training
     if not with_saliency:
         with torch.inference_mode():
-            return ModelAnswer(run, _probabilities(network(images)), None)
+            return ModelAnswer(model, _probabilities(network(images)), None)
     images.requires_grad_(True)
     logits = network(images)  # (1, num_classes)
     (gradient,) = torch.autograd.grad(logits[0].max(), images)
-    return ModelAnswer(run, _probabilities(logits.detach()), _saliency(gradient))
+    return ModelAnswer(model, _probabilities(logits.detach()), _saliency(gradient))
 
 
 def _probabilities(logits: torch.Tensor) -> np.ndarray:

@@ -97,8 +97,7 @@ def create_app(
     async def health() -> schemas.Health:
         """Whether the server is up, and how many models it could ask."""
         table = await in_thread(catalogue.table)
-        num_models = sum(run.finished for run in table.runs.values())
-        return schemas.Health(status="ok", version=app.version, num_models=num_models)
+        return schemas.Health(status="ok", version=app.version, num_models=len(table.models))
 
     @app.get("/api/models", tags=["models"])
     async def models() -> schemas.Models:
@@ -110,10 +109,9 @@ def create_app(
     async def model(model_id: str) -> schemas.ModelDetail:
         """One run with its curve and its confusion matrix."""
         table = await in_thread(catalogue.table)
-        run = table.runs.get(model_id)
-        if run is None or not run.finished:
+        if model_id not in table.models:
             raise NotFound(f"No model has the id {short(model_id)}.")
-        return summary.describe_model(table, store, run)
+        return await in_thread(summary.describe_model, *table.models[model_id], store)
 
     @app.get("/api/studies/{study_name}", tags=["studies"], responses=_missing("study"))
     async def study(study_name: str) -> schemas.StudyDetail:
@@ -186,8 +184,10 @@ def _missing(what: str) -> dict[int | str, dict[str, Any]]:
 def _load_default(catalogue: Catalogue, store: answers.Networks) -> None:
     """Load what the first visitor will ask, so that the first stroke is answered at once."""
     study = catalogue.table().default_study()
-    for run in (run for runs in study.answering.values() for run in runs) if study else ():
-        store.get(run)
+    for model in (
+        (model for models in study.answering.values() for model in models) if study else ()
+    ):
+        store.get(model)
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -1,68 +1,135 @@
-"""Which trained models there are: the run folders under outputs/, looked at again and again.
+"""Which trained models there are: the studies below outputs/, read again when they change.
 
-A run counts from the moment its record.json appears (it is written last), so a model trained
-while the server runs shows up without a restart. The trials of a fair sweep, as the report knows
-them, cease to count when study.json names them. What clients name, a model id or a study, is only
-ever looked up in the table made here; no text of a request becomes part of a path.
+Runs are read, checked and ranked as for the report, by `optlab.analysis`: what the report does not
+compare does not answer here unless it is asked for by its id. A run counts from the moment its
+record.json appears (it is written last), so a model trained while the server runs shows up without
+a restart. What clients name, a model id or a study, is only ever looked up in the table made here;
+no text of a request becomes part of a path.
 """
 
-import json
+import hashlib
 import logging
 import math
 import os
+import re
+import textwrap
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
-from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from types import MappingProxyType
-from typing import Any
+from typing import Literal
 
-from optlab.analysis.tuning import Tuning
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from optlab.analysis import ConfigurationSummary, Run, read_study, summarize
+from optlab.analysis.summary import WorkloadSummary
+from optlab.data.source import Preparation
+from optlab.runs.folder import RunFolder
+from optlab.runs.study_file import study_path
+from optlab.web.pictures import first_problem
 from optlab.web.preprocessing import PEN_WIDTHS
-from optlab.web.record import Dataset
-from optlab.web.run import RECORD, Failure, Run, read_run
 
 log = logging.getLogger(__name__)
 
-STUDY = "study.json"
 REPORT = "index.html"
+LEADING_FOLDERS = re.compile(r"(?<![\w:/.…])/(?:[^\s/'\",:;]+/)+")  # of an absolute path
+MAX_REASON_LENGTH = 240  # characters
 
 
-@dataclass(frozen=True)
+class Input(BaseModel):
+    """What networks of one study read, and the classes that they know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str  # of the data set
+    class_names: tuple[str, ...] = Field(min_length=2)
+    in_channels: Literal[1, 3]
+    image_size: int = Field(ge=4, le=512)  # side, pixels
+    preparation: Preparation
+
+    @classmethod
+    def of(cls, run: Run) -> "Input":
+        """Return the input of a run.
+
+        Raises:
+            ValueError: pictures cannot be prepared as its record says.
+        """
+        dataset = asdict(run.record.dataset)
+        try:
+            read = cls(**dataset | {"title": dataset["title"] or dataset["name"]})
+        except ValidationError as error:
+            raise ValueError(f"in its record, dataset.{first_problem(error)}") from error
+        for name in ("mean", "std"):
+            if len(dataset[name] or ()) != read.in_channels:
+                raise ValueError(f"dataset.{name} of its record has another number of channels")
+        return read
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A finished run that can be asked."""
+
+    id: str
+    run: Run
+    input: Input
+
+    @property
+    def optimizer(self) -> str:
+        return self.run.optimizer
+
+
+@dataclass(frozen=True, eq=False)
 class Study:
-    """The runs of one study on one dataset; `runs` are one or more."""
+    """A workload of a report, as far as its networks read the same input; one or more models."""
 
     name: str
     folder: Path
     title: str
-    runs: tuple[Run, ...]
-    failures: tuple[Failure, ...] = ()
-    outside: frozenset[str] = frozenset()  # ids of runs that the report does not compare
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.runs[0].record.dataset
+    input: Input
+    rows: tuple[ConfigurationSummary, ...]  # in the order of their rank
+    models: tuple[Model, ...]  # of rows, and runs that the report does not compare
+    num_others: Mapping[str, int]  # by optimizer: trained runs that it does not compare
+    modified_ns: int
 
     @property
     def reads_drawings(self) -> bool:
         """Whether its networks know drawings; others know pictures from files."""
-        return self.dataset.preparation in PEN_WIDTHS
-
-    @cached_property
-    def finished(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.finished)
+        return self.input.preparation in PEN_WIDTHS
 
     @property
-    def modified_ns(self) -> int:
-        return max(run.modified_ns for run in self.runs)
+    def optimizers(self) -> list[str]:
+        """All that were run, those without a result among them: by rank, then by name."""
+        names = [row.configuration.optimizer for row in self.rows]
+        return list(dict.fromkeys([*names, *sorted(self.num_others)]))
+
+    @cached_property
+    def best(self) -> dict[str, ConfigurationSummary]:
+        """For each optimizer with a model its best configuration, as the report ranks them.
+
+        An optimizer may have been run at many learning rates; the best one stands for it.
+        """
+        best: dict[str, ConfigurationSummary] = {}
+        for row in self.rows:
+            if row.num_finished:
+                best.setdefault(row.configuration.optimizer, row)
+        return dict(sorted(best.items()))
+
+    @cached_property
+    def answering(self) -> dict[str, tuple[Model, ...]]:
+        """For each optimizer the models that speak for it: all seeds of its best configuration."""
+        by_run = {model.run: model for model in self.models}
+        found = {
+            name: tuple(by_run[run] for run in row.configuration.finished if run in by_run)
+            for name, row in self.best.items()
+        }
+        return {name: models for name, models in found.items() if models}
 
     def report_files(self) -> dict[str, Path]:
-        """The files of its report by name, as they lie there now; empty without a report."""
+        """The files of its report by name, as they are now; empty without a report."""
         try:
             entries = list((self.folder / "report").iterdir())
         except OSError:
@@ -70,58 +137,44 @@ class Study:
         files = {entry.name: entry for entry in entries if entry.is_file()}
         return files if REPORT in files else {}
 
-    @cached_property
-    def best(self) -> dict[str, tuple[Run, ...]]:
-        """For each optimizer that has a model its best configuration: all seeds, diverged ones too.
-
-        An optimizer may have been run at many learning rates; as in the report, the one with the
-        best mean validation accuracy stands for it.
-        """
-        configurations: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-        for run in self.runs:
-            if run.id not in self.outside:
-                configurations[run.optimizer][run.configuration].append(run)
-        trained = {
-            optimizer: [runs for runs in alike.values() if any(run.finished for run in runs)]
-            for optimizer, alike in configurations.items()
-        }
-        return {
-            optimizer: tuple(max(alike, key=lambda runs: fmean(run.score for run in runs)))
-            for optimizer, alike in trained.items()
-            if alike
-        }
-
-    @cached_property
-    def answering(self) -> dict[str, tuple[Run, ...]]:
-        """For each optimizer the runs that speak for it: the models of its best configuration."""
-        return {
-            name: tuple(run for run in runs if run.finished) for name, runs in self.best.items()
-        }
-
 
 @dataclass(frozen=True)
 class Table:
     """One state of the outputs folder; replaced as a whole, never changed."""
 
-    runs: MappingProxyType[str, Run] = field(default_factory=lambda: MappingProxyType({}))
     studies: MappingProxyType[str, Study] = field(default_factory=lambda: MappingProxyType({}))
-    unreadable: tuple[tuple[str, str, str], ...] = ()  # study, folder, why
+    unusable: tuple[tuple[str, str, str], ...] = ()  # study, folder, why
+
+    @cached_property
+    def models(self) -> dict[str, tuple[Model, Study]]:
+        """Every model by its id, with its study."""
+        return {
+            model.id: (model, study) for study in self.studies.values() for model in study.models
+        }
 
     def default_study(self) -> Study | None:
         """The newest that can answer; drawings come before photographs."""
-        ready = [study for study in self.studies.values() if study.finished]
+        ready = [study for study in self.studies.values() if study.answering]
         return max(ready, key=lambda s: (s.reads_drawings, s.modified_ns), default=None)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a study's folder was, and what it gave."""
+
+    modified_ns: tuple[tuple[Path, int], ...]  # of each record, and of study.json
+    studies: tuple[Study, ...]
+    unusable: tuple[tuple[str, str, str], ...]
+
+
 class Catalogue:
-    """The table of runs, brought up to date at most every `interval_s` seconds."""
+    """The table of models, brought up to date at most every `interval_s` seconds."""
 
     def __init__(self, outputs: Path, interval_s: float = 1.0) -> None:
         self.outputs = outputs
         self.interval_s = interval_s
         self._table = Table()
-        self._known: dict[Path, tuple[int, Run | Failure | str]] = {}
-        self._studies: dict[Path, int | None] = {}
+        self._seen: dict[Path, _Seen] = {}
         self._looked_at = -math.inf
         self._lock = threading.Lock()
 
@@ -142,25 +195,23 @@ class Catalogue:
         return self._table
 
     def _look(self) -> Table:
-        known: dict[Path, tuple[int, Run | Failure | str]] = {}
-        for folder in _run_folders(self.outputs):
-            modified_ns = _modified_ns(folder / RECORD)
-            if modified_ns is None:
-                continue  # unfinished, or deleted while we looked
-            seen = self._known.get(folder)
-            if seen is None or seen[0] != modified_ns:
-                seen = (modified_ns, read_run(folder, modified_ns))
-            known[folder] = seen
-        studies = {study: _modified_ns(study / STUDY) for study in {run.parent for run in known}}
-        if (known, studies) == (self._known, self._studies):
+        seen: dict[Path, _Seen] = {}
+        for folder in _folders_in(self.outputs):
+            runs = [RunFolder(run).record for run in _folders_in(folder)]
+            times = [(file, modified_ns(file)) for file in (*runs, study_path(folder))]
+            modified = tuple((file, ns) for file, ns in times if ns is not None)
+            old = self._seen.get(folder)
+            if old is not None and old.modified_ns == modified:
+                seen[folder] = old
+            elif any(file.parent != folder for file, _ in modified):
+                seen[folder] = _read(folder, modified)
+        if seen == self._seen:
             return self._table
-        self._known, self._studies = known, studies
-        return _table_of({folder: found for folder, (_, found) in known.items()})
-
-
-def _run_folders(outputs: Path) -> list[Path]:
-    """Every outputs/<study>/<run>, in order of name."""
-    return [run for study in _folders_in(outputs) for run in _folders_in(study)]
+        self._seen = seen
+        return Table(
+            MappingProxyType({one.name: one for each in seen.values() for one in each.studies}),
+            tuple(problem for each in seen.values() for problem in each.unusable),
+        )
 
 
 def _folders_in(folder: Path) -> list[Path]:
@@ -186,117 +237,101 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _modified_ns(file: Path) -> int | None:
+def modified_ns(file: Path) -> int | None:
+    """When a file was written; None where there is none."""
     try:
         return file.stat().st_mtime_ns
     except OSError:
         return None
 
 
-def _table_of(found: Mapping[Path, Run | Failure | str]) -> Table:
-    """What was found in each run folder, by study; `found` is in order of name."""
-    runs: list[Run] = []
-    studies: list[Study] = []
-    unreadable: list[tuple[str, str, str]] = []
-    for folder, entries in groupby(found.items(), key=lambda entry: entry[0].parent):
-        meta = _read_meta(folder / STUDY)
-        tuning = _tuning_of(folder, meta)
-        inside = {path: one for path, one in entries if not _is_trial(one, tuning)}
-        trained = [one for one in inside.values() if isinstance(one, Run)]
-        failed = [one for one in inside.values() if isinstance(one, Failure)]
-        outside = _outside(trained, tuning)
-        here = _studies_of(folder, meta.get("title"), trained, failed, outside)
-        counted = {failure.folder for study in here for failure in study.failures}
-        runs += trained
-        studies += here
-        unreadable += [
-            (folder.name, p.name, why) for p, why in inside.items() if isinstance(why, str)
-        ]
-        unreadable += [
-            (folder.name, failure.folder.name, f"it failed: {failure.reason}")
-            for failure in failed
-            if failure.folder not in counted
-        ]
-    return Table(
-        MappingProxyType({run.id: run for run in runs}),
-        MappingProxyType({study.name: study for study in studies}),
-        tuple(unreadable),
-    )
-
-
-def _read_meta(file: Path) -> dict[str, Any]:
-    """What study.json says; nothing where there is none that can be read."""
+def _read(folder: Path, modified: tuple[tuple[Path, int], ...]) -> _Seen:
+    """What a study's folder holds; nothing where it cannot be read."""
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return meta if isinstance(meta, dict) else {}
-
-
-def _tuning_of(folder: Path, meta: dict[str, Any]) -> Tuning | None:
-    """What the fair sweeper noted, where it tuned."""
-    try:
-        return Tuning.from_meta(meta.get("tuning"))
-    except (TypeError, ValueError) as error:  # one damaged study must not take the others along
-        log.warning("trials of %s are not told from runs: %s", folder, error)
-        return None
-
-
-def _is_trial(found: Run | Failure | str, tuning: Tuning | None) -> bool:
-    """Whether a run only chose settings; such a run neither answers nor counts."""
-    if tuning is None or isinstance(found, str):
-        return False
-    return tuning.is_trial(found.record.hash)
-
-
-def _outside(runs: Sequence[Run], tuning: Tuning | None) -> frozenset[str]:
-    """Runs that the report leaves out of a comparison.
-
-    Those of an older protocol, and beside a tuning's winners those that nobody chose a rate for.
-    """
-    newest: dict[tuple[str, str], int] = {}
-    tuned: set[tuple[str, str]] = set()
-    for run in runs:
-        newest[run.problem] = max(newest.get(run.problem, 0), run.record.protocol_version)
-    fresh: set[str] = set()
-    if tuning is not None and tuning.knows_fresh_runs:
-        fresh = {run.id for run in runs if tuning.is_fresh(run.record.hash)}
-        tuned = {run.problem for run in runs if run.id in fresh}
-    return frozenset(
-        run.id
-        for run in runs
-        if run.record.protocol_version != newest[run.problem]
-        or (run.problem in tuned and run.id not in fresh)
+        recorded = read_study(folder)
+    except (OSError, ValueError) as error:
+        log.warning("%s is left out: %s", folder, error)
+        return _Seen(modified, (), ())
+    unusable = [(path, why) for path, why in recorded.damaged if path != study_path(folder)]
+    latest_ns = max(ns for _, ns in modified)
+    parts = [
+        study
+        for workload in recorded.workloads
+        for study in _studies(folder, summarize(workload), latest_ns, unusable)
+    ]
+    names, titles = [folder.name], [recorded.title]
+    if len(parts) > 1:
+        names = _numbered([f"{folder.name} ({part.name})" for part in parts])
+        titles = _numbered([f"{recorded.title} ({part.title})" for part in parts])
+    studies = tuple(
+        replace(part, name=name, title=title)
+        for part, name, title in zip(parts, names, titles, strict=False)
     )
+    problems = tuple(
+        (folder.name, path.name, _in_one_line(path, why))
+        for path, why in unusable
+        if _is_utf8(path.name)
+    )
+    return _Seen(modified, studies, problems)
 
 
-def _studies_of(
-    folder: Path,
-    title: Any,
-    runs: Sequence[Run],
-    failures: Sequence[Failure],
-    outside: frozenset[str],
-) -> list[Study]:
-    """One for each dataset, where a folder mixes datasets, which never compare.
+def _numbered(texts: list[str]) -> list[str]:
+    """Equal texts with their number, from the second on."""
+    counts = [texts[:index].count(text) for index, text in enumerate(texts)]
+    return [f"{text} #{n + 1}" if n else text for text, n in zip(texts, counts, strict=True)]
 
-    A failed run knows its dataset by name alone; it is counted with the first of that name, and
-    left over where no run of that dataset has trained.
-    """
-    datasets: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
-    for run in runs:
-        dataset = run.record.dataset
-        shape = (dataset.in_channels, dataset.image_size, dataset.preparation)
-        key = (dataset.name, *shape, *dataset.class_names)
-        datasets[key].append(run)
-    first_of_name = {key[0]: key for key in reversed(datasets)}
-    studies: list[Study] = []
-    for key, members in datasets.items():
-        name = folder.name if len(datasets) == 1 else f"{folder.name} ({key[0]}, {key[2]} px)"
-        alike = sum(study.name.startswith(name) for study in studies)
-        name += f" #{alike + 1}" if alike else ""  # image folders of one size, say
-        failed = tuple(
-            failure for failure in failures if first_of_name.get(failure.record.dataset.name) == key
+
+def _studies(
+    folder: Path, summary: WorkloadSummary, latest_ns: int, unusable: list[tuple[Path, str]]
+) -> Iterator[Study]:
+    """A study for each input of a workload; adds runs that cannot be used to `unusable`."""
+    workload = summary.workload
+    by_input: dict[Input, list[Run]] = {}
+    for run in (*workload.runs, *(run for run, _ in workload.left_out)):
+        if run.status != "failed" and _is_utf8(run.folder.name):
+            try:
+                by_input.setdefault(Input.of(run), []).append(run)
+            except ValueError as error:
+                unusable.append((run.folder, str(error)))
+    if not by_input:
+        failed = [run for run in workload.runs if run.status == "failed"]
+        unusable += [(run.folder, f"it failed: {run.record.reason}") for run in failed]
+    without_input = [
+        row for row in summary.rows if all(run.status == "failed" for run in row.configuration.runs)
+    ]
+    for read, runs in by_input.items():
+        rows = [
+            row
+            for row in summary.rows
+            if row in without_input or any(run in runs for run in row.configuration.runs)
+        ]
+        without_input = []  # counted with the first input
+        compared = {run for row in rows for run in row.configuration.runs}
+        finished = sorted((run for run in runs if run.is_finished), key=lambda run: run.folder)
+        yield Study(
+            name=workload.name,
+            folder=folder,
+            title=workload.title,
+            input=read,
+            rows=tuple(rows),
+            models=tuple(Model(_id(run.folder), run, read) for run in finished),
+            num_others=Counter(run.optimizer for run in runs if run not in compared),
+            modified_ns=latest_ns,
         )
-        shown = title if isinstance(title, str) and title else name
-        studies.append(Study(name, folder, shown, tuple(members), failed, outside))
-    return studies
+
+
+def _id(folder: Path) -> str:
+    """Of a run; the same after it was trained again."""
+    return hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode()).hexdigest()[:12]
+
+
+def _in_one_line(folder: Path, reason: str | None) -> str:
+    """A reason without where on this computer the runs are."""
+    text = (reason or "no reason recorded").replace(str(folder.parents[1].absolute()), "outputs")
+    text = LEADING_FOLDERS.sub("…/", text)
+    return textwrap.shorten(text, MAX_REASON_LENGTH, placeholder=" ...")
+
+
+def reason_of(run: Run) -> str:
+    """Why a run failed, in one line without where on this computer the runs are."""
+    return _in_one_line(run.folder, run.record.reason)

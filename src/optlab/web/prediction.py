@@ -36,20 +36,20 @@ def answer_question(
     start_s = time.perf_counter()
     picture = _picture(content_type, body)
     table = catalogue.table()
-    study, runs = choose(table, question.study, question.optimizer, question.model)
-    asked = at_most(runs, MAX_MODELS_PER_QUESTION)
+    study, models = choose(table, question.study, question.optimizer, question.model)
+    asked = at_most(models, MAX_MODELS_PER_QUESTION)
     prepared = prepare(
         picture,
-        preparation=study.dataset.preparation,
-        in_channels=study.dataset.in_channels,
-        image_size=study.dataset.image_size,
+        preparation=study.input.preparation,
+        in_channels=study.input.in_channels,
+        image_size=study.input.image_size,
     )
     answer = None
     if not prepared.blank:
         answer = answers.ask(store, asked, prepared, with_saliency=question.saliency)
         if answer is None:
             raise NotFound("None of the chosen models can answer; see /api/models.")
-    num_left_out = sum(map(len, runs.values())) - sum(map(len, asked.values()))
+    num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
     elapsed_ms = 1000 * (time.perf_counter() - start_s)
     return _prediction(study, prepared, answer, num_left_out, elapsed_ms)
 
@@ -69,7 +69,7 @@ def _prediction(
     num_left_out: int,
     elapsed_ms: float,
 ) -> schemas.Prediction:
-    names = study.dataset.class_names
+    names = list(study.input.class_names)
     channels, side, _ = prepared.pixels.shape
 
     def choice(probabilities: np.ndarray) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _prediction(
         schemas.OptimizerChoice(
             optimizer=said.optimizer,
             models=[
-                schemas.ModelChoice(id=model.run.id, **choice(model.probabilities))
-                for model in said.models
+                schemas.ModelChoice(id=each.model.id, **choice(each.probabilities))
+                for each in said.models
             ],
             saliency=_levels(said.saliency),
             **choice(said.probabilities),

@@ -76,7 +76,7 @@ class Models(_Reply):
     default_study: str | None
     studies: list[StudyEntry]
     models: list[Model]
-    unusable: list[Unusable] = Field(description="run folders that are no part of a study, and why")
+    unusable: list[Unusable] = Field(description="run folders that cannot be asked, and why")
     styles: dict[str, Style] = Field(description="by optimizer, as in every figure")
     training: bool = Field(description="models are being trained by this server right now")
 
@@ -97,7 +97,11 @@ class ModelDetail(Model):
 
 
 class StudyRow(_Reply):
-    """One optimizer in the summary; means over `num_runs` runs of its best configuration."""
+    """One optimizer in the summary; means over `num_runs` runs of its best configuration.
+
+    Accuracies and loss are those of the report: of the last weights, with early stopping of the
+    best epoch.
+    """
 
     optimizer: str
     num_runs: int

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from optlab.web.catalogue import Study, Table
-from optlab.web.run import Run
+from optlab.web.catalogue import Model, Study, Table
 
 TRAIN_COMMAND = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
 
@@ -17,8 +16,8 @@ def choose(
     study_name: str | None = None,
     optimizers: Sequence[str] = (),
     model_ids: Sequence[str] = (),
-) -> tuple[Study, dict[str, Sequence[Run]]]:
-    """The study and its finished runs, by optimizer.
+) -> tuple[Study, dict[str, Sequence[Model]]]:
+    """The study and its models, by optimizer.
 
     Args:
         table: what there is.
@@ -31,7 +30,7 @@ def choose(
     """
     study = _chosen_study(table, study_name, model_ids)
     if model_ids:
-        members = {run.id: run for run in study.finished}
+        members = {model.id: model for model in study.models}
         for model_id in model_ids:
             if model_id not in members:
                 raise NotFound(f"No finished model of this study has the id {short(model_id)}.")
@@ -52,10 +51,10 @@ def _chosen_study(table: Table, study_name: str | None, model_ids: Sequence[str]
     if study_name is not None:
         return study_of(table, study_name)
     if model_ids:
-        run = table.runs.get(model_ids[0])
-        if run is None:
+        if model_ids[0] not in table.models:
             raise NotFound(f"No model has the id {short(model_ids[0])}.")
-        return next(study for study in table.studies.values() if run in study.runs)
+        _, study = table.models[model_ids[0]]
+        return study
     default = table.default_study()
     if default is None:
         raise NotFound(f"There is no trained model yet. Run: {TRAIN_COMMAND}")
@@ -74,16 +73,16 @@ def study_of(table: Table, name: str) -> Study:
     return study
 
 
-def at_most(runs: Mapping[str, Sequence[Run]], limit: int) -> dict[str, Sequence[Run]]:
-    """Up to `limit` runs, taken from the optimizers in turn."""
-    turns = max(map(len, runs.values()))
-    in_turn = [members[i] for i in range(turns) for members in runs.values() if i < len(members)]
+def at_most(models: Mapping[str, Sequence[Model]], limit: int) -> dict[str, Sequence[Model]]:
+    """Up to `limit` models, taken from the optimizers in turn."""
+    turns = max(map(len, models.values()))
+    in_turn = [members[i] for i in range(turns) for members in models.values() if i < len(members)]
     return _by_optimizer(in_turn[:limit])
 
 
-def _by_optimizer(runs: Sequence[Run]) -> dict[str, Sequence[Run]]:
-    names = dict.fromkeys(run.optimizer for run in runs)
-    return {name: [run for run in runs if run.optimizer == name] for name in names}
+def _by_optimizer(models: Sequence[Model]) -> dict[str, Sequence[Model]]:
+    names = dict.fromkeys(model.optimizer for model in models)
+    return {name: [model for model in models if model.optimizer == name] for name in names}
 
 
 def short(text: str) -> str:

@@ -1,5 +1,6 @@
 """The page's answer as a table for the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +35,21 @@ def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> R
     torch.set_num_threads(1)
     with opened(image) as file:
         picture = np.asarray(upright(file))
-    study, runs = choose(Catalogue(outputs).table(), study_name)
-    dataset = study.dataset
+    study, models = choose(Catalogue(outputs).table(), study_name)
+    read = study.input
     prepared = prepare(
         picture,
-        preparation=dataset.preparation,
-        in_channels=dataset.in_channels,
-        image_size=dataset.image_size,
+        preparation=read.preparation,
+        in_channels=read.in_channels,
+        image_size=read.image_size,
     )
     if prepared.blank:
         raise ValueError("The image is blank: there is nothing in it to read.")
-    answer = ask(Networks(), runs, prepared, with_saliency=False)
+    answer = ask(Networks(), models, prepared, with_saliency=False)
     if answer is None:
         raise ValueError(f"None of the models of {study.name} could be loaded.")
 
-    table = RichTable(title=escape(f"{study.title} ({dataset.title})"), title_justify="left")
+    table = RichTable(title=escape(f"{study.title} ({read.title})"), title_justify="left")
     table.add_column("Optimizer")
     table.add_column("Says", justify="center")
     table.add_column("Sure", justify="right")
@@ -59,20 +60,20 @@ def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> R
         differs = int(said.probabilities.argmax()) != top
         table.add_row(
             Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
-            *_words(said.probabilities, dataset.class_names),
+            *_words(said.probabilities, read.class_names),
             str(len(said.models)),
             style="yellow" if differs else None,
         )
     table.add_section()
     num_models = sum(len(said.models) for said in answer.optimizers)
-    words = _words(answer.probabilities, dataset.class_names)
+    words = _words(answer.probabilities, read.class_names)
     table.add_row("Ensemble", *words, str(num_models), style="bold")
     return table
 
 
-def _words(probabilities: np.ndarray, names: list[str]) -> tuple[str, str, str]:
+def _words(probabilities: np.ndarray, class_names: Sequence[str]) -> tuple[str, str, str]:
     """Top class, its probability, and the runners-up."""
-    names = [escape(name) for name in names]
+    names = [escape(name) for name in class_names]
     order = np.argsort(-probabilities)
     runners_up = order[1 : 1 + NUM_RUNNERS_UP]
     return (

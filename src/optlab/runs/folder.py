@@ -1,0 +1,128 @@
+"""Where a run keeps its files, and which process holds them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "step",
+    "lr",
+    "train/loss",  # mean over the epoch's steps
+    "train/accuracy",  # share of the epoch's images, as they came: augmented, weights moving
+    "val/loss",
+    "val/accuracy",
+    "train_time_s",
+)
+STEP_COLUMNS = ("step", "train/loss", "lr")
+LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
+
+
+class RunLocked(ValueError):
+    """Another process is training the run, and will record it."""
+
+
+class RunFolder:
+    """The files in the folder of one run, `outputs/<study>/<run name>-<hash>`; none need exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "record.json"  # written last: without it the run is unfinished
+        self.steps = path / "steps.csv"  # STEP_COLUMNS
+        self.epochs = path / "epochs.csv"  # EPOCH_COLUMNS
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+        self.log = path / "train.log"
+        # Kept by Hydra; not there for replicas and for runs from Python
+        self.config = path / ".hydra" / "config.yaml"
+        self.hydra = path / ".hydra" / "hydra.yaml"
+        self._lock = path / ".lock"
+        self._commands = path / ".commands"
+
+    def checkpoint(self, weights: str) -> Path:
+        """The checkpoint of the `best` or the `last` weights."""
+        return self.checkpoints / f"{weights}.ckpt"
+
+    @property
+    def event_files(self) -> list[Path]:
+        """What TensorBoard shows."""
+        return sorted(self.path.glob("events.out.tfevents.*"))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training has left something. Hydra's own files plan=true leaves too."""
+        return any(each.exists() for each in (self.checkpoints, self.epochs, self.steps))
+
+    @property
+    def num_epochs_done(self) -> int:
+        """Epochs that are over, also while the run is in training."""
+        try:
+            return max(0, self.epochs.read_bytes().count(b"\n") - 1)
+        except FileNotFoundError:
+            return 0
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process is training here."""
+        from filelock import FileLock, Timeout  # here: --cfg job asks for no lock
+
+        try:
+            with FileLock(self._lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # no such folder, or none that can be written: nobody trains there
+            return False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder, which the system frees if the process dies.
+
+        Raises:
+            RunLocked: if another process is training there.
+        """
+        from filelock import FileLock, Timeout
+
+        if not is_main_process():
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
+        except Timeout:
+            raise RunLocked(
+                f"another process is training {self.path}.\n\n"
+                "hint: wait until it ends; the same command then finds its result"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def tag(self, command_id: str | None) -> None:
+        """Note that a command asked for this run; several may."""
+        if command_id and command_id not in self._tags():
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self._commands.open("a") as file:
+                file.write(f"{command_id}\n")
+
+    def _tags(self) -> list[str]:
+        return self._commands.read_text().split() if self._commands.is_file() else []
+
+
+def tagged_with(outputs: Path, command_id: str) -> list[Path]:
+    """The run folders below `outputs` that a command asked for, in order of name."""
+    folders = (path.parent for path in sorted(outputs.glob("*/*/.commands")))
+    return [folder for folder in folders if command_id in RunFolder(folder)._tags()]
+
+
+def recorded_runs(outputs: Path) -> list[Path]:
+    """The folders below `outputs` that have a record, whole or not, in order of name."""
+    return [path.parent for path in sorted(outputs.glob("*/*/record.json"))]
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: of a run over several devices only the first one does."""
+    return all(int(os.environ.get(rank, "0")) == 0 for rank in ("LOCAL_RANK", "NODE_RANK"))

@@ -1,0 +1,247 @@
+"""record.json: what a run was and what came of it. Written last and atomically."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from optlab.files import write_json
+from optlab.judged_weights import judged_weights
+from optlab.runs.folder import RunFolder
+from optlab.runs.json_fields import DamagedFile, read_fields
+
+RECORD_FORMAT = 1
+Status = Literal["finished", "diverged", "failed"]
+
+HINT = "train the run again with rerun=true"
+
+
+class NoRecord(ValueError):
+    """A folder without a record: an unfinished run, or no run at all."""
+
+
+@dataclass
+class Metrics:
+    """Of one split with one set of weights."""
+
+    loss: float | None = None  # mean cross-entropy, nats an image
+    accuracy: float | None = None  # a fraction
+
+
+@dataclass
+class EpochMetrics(Metrics):
+    """Validation after an epoch."""
+
+    epoch: int | None = None  # from 1
+    step: int | None = None  # optimizer steps until then
+
+
+@dataclass
+class Evaluation:
+    """With the weights of the best epoch by validation, and with the last ones."""
+
+    best: Metrics | None = None
+    last: Metrics | None = None
+
+
+@dataclass
+class Validation:
+    """The best epoch, and the last one."""
+
+    best: EpochMetrics
+    last: EpochMetrics
+
+
+@dataclass
+class DatasetFacts:
+    """The images. A run that failed before it saw them knows `name` and `title`."""
+
+    name: str
+    title: str | None = None
+    checksum: str | None = None  # of all images and labels
+    num_train: int | None = None  # images
+    num_val: int | None = None
+    num_test: int | None = None
+    class_names: list[str] = field(default_factory=list)
+    in_channels: int | None = None
+    image_size: int | None = None  # side of the network's input, pixels
+    preparation: str | None = None  # how the page makes such an image of a picture
+    mean: list[float] | None = None  # by which pixels in [0, 1] are normalized, for each channel
+    std: list[float] | None = None
+
+
+@dataclass
+class ModelFacts:
+    """The network. `target` and `kwargs` build it again."""
+
+    name: str
+    target: str | None = None  # dotted path of the class
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] | None = None  # target and kwargs of what a fine-tuned one started from
+    num_parameters: int | None = None
+    num_trainable_parameters: int | None = None
+    num_buffer_elements: int | None = None
+
+
+@dataclass
+class OptimizerFacts:
+    """The optimizer; all of its options are in the record's `config`."""
+
+    name: str
+    target: str | None = None
+    lr: float | None = None  # that was used, lr_multiplier included
+
+
+@dataclass
+class Device:
+    """Where the run was trained."""
+
+    type: str | None = None  # cpu, cuda or mps
+    name: str | None = None
+    num_threads: int | None = None
+    num_devices: int = 1
+
+
+@dataclass
+class Replica:
+    """Of a run that was trained together with other seeds."""
+
+    of: int = 1  # how many, which share their time
+    equality: str | None = None  # in what the run equals one of its seed only
+
+
+@dataclass
+class RunRecord:
+    """All of record.json. What a diverged or failed run never came to is None."""
+
+    protocol_version: int
+    status: Status
+    study: str
+    run_name: str
+    hash: str  # of everything in the config that can change a number
+    seed: int
+    config: dict[str, Any]  # what the hash covers
+    dataset: DatasetFacts
+    model: ModelFacts
+    optimizer: OptimizerFacts
+    reason: str | None = None  # why there is no result
+    command: str | None = None  # that repeats the run; None if it was started from Python
+    overrides: list[str] = field(default_factory=list)
+    own_code: dict[str, str] = field(default_factory=dict)  # the user's modules: fingerprints
+    validation: Validation | None = None
+    train: Evaluation | None = None
+    test: Evaluation | None = None
+    confusion_matrix: list[list[int]] | None = None  # test images; rows: true, columns: predicted
+    target: dict[str, Any] | None = None  # metric, value, origin
+    num_epochs: int | None = None
+    num_steps: int | None = None  # optimizer steps
+    train_time_s: float | None = None  # without evaluation, logging and compiling
+    wall_time_s: float | None = None
+    images_per_s: float | None = None
+    peak_memory_gib: float | None = None
+    device: Device | None = None
+    replica: Replica | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    started_at: str | None = None  # UTC, ISO 8601
+    finished_at: str | None = None
+    format: int = RECORD_FORMAT
+
+    @property
+    def has_result(self) -> bool:
+        """Whether nothing is left to train: it finished, or diverged as it would again."""
+        return self.status in ("finished", "diverged")
+
+    @property
+    def judged_weights(self) -> str:
+        """`last`, or with early stopping `best`: the weights that the run is ranked by."""
+        return judged_weights(self.config)
+
+    @property
+    def objective(self) -> float:
+        """What a sweeper maximizes: validation accuracy at the judged weights; nan without one."""
+        accuracy = self.metric("validation")
+        return accuracy if self.status == "finished" and accuracy is not None else math.nan
+
+    @property
+    def outcome(self) -> str:
+        """The outcome in one line, for people."""
+        if self.status != "finished":
+            return f"{self.status}: {self.reason}"
+        validation, test = (
+            "none" if value is None else f"{value:.2%}"
+            for value in (self.metric(split) for split in ("validation", "test"))
+        )
+        epoch = self.metric("validation", quantity="epoch")
+        return (
+            f"validation {validation} ({self.judged_weights} weights, epoch {epoch}), test {test}, "
+            f"{self.train_time_s or 0.0:.1f} s of training"
+        )
+
+    def metric(
+        self, split: str, weights: str | None = None, quantity: str = "accuracy"
+    ) -> float | None:
+        """A metric, or None where the run has none.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            weights: `best` (best validation) or `last`; None for the judged weights.
+            quantity: `accuracy` or `loss`; of validation also `epoch` and `step`.
+        """
+        metrics = getattr(getattr(self, split), weights or self.judged_weights, None)
+        value: float | None = getattr(metrics, quantity, None)
+        return value
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write record.json in one atomic step: a crash leaves the old one or none, never half."""
+    write_json(RunFolder(folder).record, asdict(record))
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read the record of the run in a folder.
+
+    Raises:
+        NoRecord: there is no such folder, or no record in it.
+        DamagedFile: it cannot be read, a field is missing or of another type, or it has another
+            format.
+    """
+    files = RunFolder(folder)
+    try:
+        record = read_fields(files.record, RunRecord, version=RECORD_FORMAT, hint=HINT)
+    except FileNotFoundError as error:
+        raise _no_record(files) from error
+    if record.status == "finished":
+        for split, weights in product(("validation", "test"), ("best", "last")):
+            if record.metric(split, weights) is None:
+                problem = f"is of a finished run, but has no {split}.{weights}.accuracy"
+                raise DamagedFile(files.record, problem, HINT)
+    return record
+
+
+def find_record(folder: Path) -> RunRecord | None:
+    """Read the record of the run in a folder; None if there is none, or a damaged one.
+
+    Raises:
+        DamagedFile: the disk does not let us read it, which says nothing of the run.
+    """
+    try:
+        return read_record(folder)
+    except NoRecord:
+        return None
+    except DamagedFile as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        return None
+
+
+def _no_record(files: RunFolder) -> NoRecord:
+    if not files.path.is_dir():
+        problem, hint = "is no folder", "give that of a run, outputs/<study>/<run name>-<hash>"
+    elif files.has_begun:
+        problem = "is unfinished: it has no record.json yet"
+        hint = "run its command again, it resumes where it stopped"
+    else:
+        problem, hint = "holds no run: it has no record.json", "give the folder of a run"
+    return NoRecord(f"{files.path} {problem}.\n\nhint: {hint}")

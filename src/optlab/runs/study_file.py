@@ -1,0 +1,86 @@
+"""study.json: what a study was asked for, and which of its runs are trials of a fair sweep."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from optlab.files import write_json
+from optlab.runs.json_fields import read_fields
+
+STUDY_FORMAT = 1
+
+TrialStatus = Literal["unfinished", "finished", "diverged", "failed"]
+
+HINT = (
+    "restore it, or give further sweeps a study of their own with study=NAME: it says which runs "
+    "are trials"
+)
+
+
+@dataclass
+class TrialRow:
+    """One trial of a fair sweep. It is noted before it starts, as `unfinished`."""
+
+    optimizer: str
+    contestant: str  # hash of the config before tuning: what is tuned
+    hash: str  # of the trial's run
+    status: TrialStatus
+    typed: list[str] = field(default_factory=list)  # overrides of the contestant
+    tuning_seed: int | None = None
+    overrides: list[str] = field(default_factory=list)  # of the trial
+    params: dict[str, Any] = field(default_factory=dict)  # the values that it tries
+    val_accuracy: float | None = None  # best epoch, a fraction; None without a result
+
+
+@dataclass
+class WinnerRow(TrialRow):
+    """The trial that won, and its runs on fresh seeds."""
+
+    edge: list[str] = field(default_factory=list)  # options at the edge of the searched space
+    seeds: list[int] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)  # their hashes
+
+
+@dataclass
+class TuningRows:
+    """The trials of all fair sweeps of a study, and the current winners."""
+
+    rows: list[TrialRow] = field(default_factory=list)
+    winners: list[WinnerRow] = field(default_factory=list)
+
+
+@dataclass
+class StudyFile:
+    """All of study.json."""
+
+    study: str | None = None  # name of the folder
+    title: str | None = None
+    commands: list[str] = field(default_factory=list)  # in their order
+    # As an experiment has it: source, metric and rows. `analysis.published` checks row by row, so
+    # that one that cannot be compared does not cost the others
+    published: dict[str, Any] | None = None
+    tuning: TuningRows | None = None
+    format: int = STUDY_FORMAT
+
+
+def study_path(study: Path) -> Path:
+    """Return where a study's folder has its file."""
+    return study / "study.json"
+
+
+def read_study_file(study: Path) -> StudyFile:
+    """Read study.json of a study's folder; one without anything in it if there is no such file.
+
+    Raises:
+        DamagedFile: it cannot be read, a field is missing or of another type, or it has another
+            format.
+    """
+    try:
+        return read_fields(study_path(study), StudyFile, version=STUDY_FORMAT, hint=HINT)
+    except FileNotFoundError:
+        return StudyFile()
+
+
+def write_study_file(study: Path, content: StudyFile) -> None:
+    """Write study.json in one atomic step."""
+    write_json(study_path(study), asdict(content))

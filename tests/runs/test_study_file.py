@@ -1,0 +1,68 @@
+"""study.json: what a study was asked for, and its tuning."""
+
+import json
+
+import pytest
+
+from optlab.runs.json_fields import DamagedFile
+from optlab.runs.study_file import (
+    StudyFile,
+    TrialRow,
+    TuningRows,
+    WinnerRow,
+    read_study_file,
+    write_study_file,
+)
+
+TRIAL = {"optimizer": "adam", "contestant": "9f", "hash": "1a", "status": "finished"}
+
+
+def test_study_file_reads_back_as_it_was_written(tmp_path):
+    file = StudyFile(
+        study="mnist-mlp",
+        title="Mine",
+        commands=["python train.py -m"],
+        published={"metric": "test/accuracy", "rows": []},
+        tuning=TuningRows(
+            rows=[TrialRow(**TRIAL, params={"lr": 0.1}, val_accuracy=0.9)],
+            winners=[WinnerRow(**TRIAL, edge=["lr"], seeds=[1, 2], runs=["2b", "3c"])],
+        ),
+    )
+    write_study_file(tmp_path, file)
+    assert read_study_file(tmp_path) == file
+    assert json.loads((tmp_path / "study.json").read_text())["format"] == 1
+
+
+def test_study_without_the_file_has_an_empty_one(tmp_path):
+    assert read_study_file(tmp_path) == StudyFile()
+
+
+def test_file_of_before_the_format_had_a_number_is_read(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps({"title": "Mine", "tuning": None}))
+    assert read_study_file(tmp_path) == StudyFile(title="Mine")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not an object"),
+        ('{"format": 2}', "has format 2; this version reads 1"),
+        ('{"title": 7}', "has title 7, which is not a text"),
+        ('{"tuning": {"rows": 5}}', "has tuning.rows 5, which is not a list"),
+        (
+            json.dumps({"tuning": {"rows": [TRIAL, TRIAL | {"hash": None}]}}),
+            "has no tuning.rows[1].hash",
+        ),
+        (
+            json.dumps({"tuning": {"winners": [TRIAL | {"status": "best"}]}}),
+            "has tuning.winners[0].status 'best'; known are unfinished, finished",
+        ),
+    ],
+)
+def test_damaged_file_is_refused_by_field(content, problem, tmp_path):
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(DamagedFile) as caught:
+        read_study_file(tmp_path)
+    assert problem in caught.value.problem
+    assert "hint: restore it" in str(caught.value)
