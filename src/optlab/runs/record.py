@@ -224,7 +224,7 @@ def find_record(folder: Path) -> RunRecord | None:
     """Read the record of the run in a folder; None if there is none, or a damaged one.
 
     Raises:
-        DamagedFile: the disk does not let us read it, which says nothing of the run.
+        OSError: the disk does not let us read it, which says nothing of the run.
     """
     try:
         return read_record(folder)
@@ -232,7 +232,7 @@ def find_record(folder: Path) -> RunRecord | None:
         return None
     except DamagedFile as error:
         if isinstance(error.__cause__, OSError):
-            raise
+            raise error.__cause__ from None
         return None
 
 
