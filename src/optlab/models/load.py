@@ -15,18 +15,9 @@ from torch import Tensor, nn
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import ModelFacts, read_record
 
-# What torch raises for a file that was cut, is something else or holds code
-_DAMAGED = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    pickle.UnpicklingError,
-    struct.error,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
+# What torch raises for a file that was cut or holds code, and what a file of another kind does
+_DAMAGED = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, struct.error)
+_OF_ANOTHER_KIND = (AttributeError, KeyError, TypeError, ValueError)
 STATE_PREFIX = "net."  # the training module keeps the network under this name
 
 
@@ -109,7 +100,7 @@ def _network_state(checkpoint_path: Path) -> dict[str, Tensor]:
             for name, tensor in state.items()
             if name.startswith(STATE_PREFIX)
         }
-    except _DAMAGED as error:
+    except (*_DAMAGED, *_OF_ANOTHER_KIND) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{checkpoint_path} is damaged or no checkpoint of a run: {reason}\n\n"
