@@ -6,7 +6,8 @@ python scripts/calibrate.py --studies 1000     quicker, for a look
 Every study has made records of configurations that share their seeds. Accuracies are drawn,
 records are sorted into workloads, ranked by validation and compared on test as in a report. The
 first table has studies of five configurations; the second one studies of two equal ones, of which
-one has a noisier validation curve. docs/protocol.md shows the tables of 10,000 studies.
+one has a noisier validation curve. In the third, both seeds and test images of two equal ones are
+drawn. docs/protocol.md shows the tables of 10,000 studies.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from optlab.analysis.comparisons import compare_all
+from optlab.analysis.comparisons import compare, compare_all
+from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, over_images
 from optlab.analysis.records import Run
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.workloads import group_runs
@@ -40,6 +42,8 @@ ONE_IMAGE = 1 / 360  # the step of accuracy on the embedded digits, over one dev
 
 NUM_EPOCHS = 20  # of a validation curve
 NOISE_RATIOS = (1.5, 3.0)  # noise from epoch to epoch of one of two equals, over the other's
+
+NUM_IMAGES = 1000  # of a test set that is drawn
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # mean 0, deviation 1
 
@@ -155,6 +159,32 @@ def noisier_first(ratio: float, num_seeds: int, num_studies: int) -> tuple[float
     return by_last / num_studies, by_best / num_studies
 
 
+def coverage_over_images(num_seeds: int, num_studies: int) -> tuple[float, float]:
+    """Return how often the interval over seeds, and that over seeds and images, holds the truth.
+
+    Two equal configurations answer `NUM_IMAGES` images, drawn anew for each study. An image has a
+    chance of being recognized, near 0 or 1 for most; one in five has another one under the second
+    configuration. The truth is a difference of 0 over all images that could be drawn.
+    """
+    rng = np.random.default_rng(num_seeds)
+    over_seeds = over_both = 0
+    for _ in range(num_studies):
+        first, fresh = rng.beta(0.3, 0.02, (2, NUM_IMAGES))
+        chances = np.stack([first, np.where(rng.random(NUM_IMAGES) < 0.2, fresh, first)])
+        seeds = DEVIATION * rng.standard_normal((2, num_seeds, 1))
+        answers = rng.random((2, num_seeds, NUM_IMAGES)) < chances[:, None] + seeds
+        ours, reference = (dict(enumerate(each.astype(float))) for each in answers)
+        tables = [
+            {(seed, 0): each.mean() for seed, each in one.items()} for one in (reference, ours)
+        ]
+        (difference,) = compare(tables[0], tables[1:])
+        interval = over_images(difference, ours, reference)
+        assert difference.low is not None and difference.high is not None and interval is not None
+        over_seeds += difference.low <= 0 <= difference.high
+        over_both += interval[0] <= 0 <= interval[1]
+    return over_seeds / num_studies, over_both / num_studies
+
+
 def summarize_study(
     validation: np.ndarray, test: np.ndarray, best: np.ndarray | None = None
 ) -> WorkloadSummary:
@@ -216,6 +246,12 @@ def main() -> None:
         for num_seeds in track(options.seeds, f"{ratio} times as noisy", transient=True):
             shares = map(_percent, noisier_first(ratio, num_seeds, options.studies))
             table.add_row(f"{ratio:g} times as noisy", str(num_seeds), *shares)
+    Console().print(table)
+    table = Table("seeds", "95 % interval over seeds is right", "over seeds and images")
+    for num_seeds in (each for each in options.seeds if each >= MIN_SEEDS_FOR_IMAGES):
+        table.add_row(
+            str(num_seeds), *map(_percent, coverage_over_images(num_seeds, options.studies))
+        )
     Console().print(table)
 
 

@@ -22,3 +22,9 @@ def test_equals_are_rarely_called_different(title):
     errors = SCRIPT["judge"](line, num_seeds=5, num_studies=200)
     assert 0 < errors.false_claims < 0.06 + 3 * (0.06 * 0.94 / 200) ** 0.5
     assert errors.coverage > 0.85
+
+
+def test_interval_over_seeds_and_images_is_right_where_that_over_seeds_is_not():
+    over_seeds, over_both = SCRIPT["coverage_over_images"](num_seeds=10, num_studies=400)
+    assert over_seeds < 0.9
+    assert over_both == pytest.approx(0.95, abs=0.02 + 3 * (0.05 * 0.95 / 400) ** 0.5)

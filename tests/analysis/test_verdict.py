@@ -6,6 +6,7 @@ from made_studies import summary_of
 
 from optlab.analysis.tables import SUMMARY, summary_table
 from optlab.analysis.verdict import MOST_NAMED, outlook, verdict_of
+from optlab.runs.folder import RunFolder
 
 
 def remarks_of(writer):
@@ -207,3 +208,36 @@ def test_every_inconclusive_row_says_what_would_settle_it(new_study):
     assert (
         f"Seeds that the observed differences need, if they are real: RMSprop {needed:,}" in power
     )
+
+
+def keep_answers(run_dir, correct):
+    """Write answers of two classes, right where `correct` (N,) says so."""
+    right = np.eye(2, dtype=np.float16)[np.where(correct, 0, 1)]
+    labels = np.zeros(len(correct), np.uint16)
+    np.savez_compressed(RunFolder(run_dir).answers, labels=labels, last=right, best=right)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "words"), [(4000, "hold as well"), (20, "for these test images only")]
+)
+def test_claims_say_whether_they_hold_for_other_images(num_images, words, new_study):
+    writer, rng = new_study(), np.random.default_rng(0)
+    hard = np.arange(num_images) < num_images // 10  # no seed of SGD recognizes one in ten
+    for seed in range(10):
+        noise = rng.random(num_images) < 0.01
+        for optimizer, correct in (("adam", ~noise), ("sgd", ~noise & ~hard)):
+            accuracy = float(correct.mean())
+            folder = writer.run(optimizer, seed, accuracy=accuracy, test_accuracy=accuracy)
+            keep_answers(folder, correct)
+    (told,) = [remark for remark in remarks_of(writer) if "mages" in remark]
+    assert words.split()[-1] in told
+    assert "SGD with momentum" in told
+    _, high = summary_of(writer).over_images["sgd"]
+    assert (high < 0) == (num_images == 4000)
+
+
+def test_runs_that_kept_no_answers_say_nothing_of_other_images(new_study):
+    writer = new_study()
+    reach(writer, "adam", *np.linspace(0.98, 0.981, 10))
+    reach(writer, "sgd", *np.linspace(0.95, 0.951, 10))
+    assert summary_of(writer).over_images == {}

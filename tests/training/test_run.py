@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 
 import lightning as L
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -76,6 +77,11 @@ def test_record_agrees_with_the_files_beside_it(train):
     confusion = torch.tensor(record["confusion_matrix"])
     assert int(confusion.sum()) == record["dataset"]["num_test"] == 360
     assert record["test"]["best"]["accuracy"] == pytest.approx(int(confusion.trace()) / 360)
+    with np.load(trained.folder / "test_probabilities.npz") as answers:
+        for weights in ("best", "last"):
+            assert answers[weights].dtype == np.float16
+            correct = answers[weights].argmax(axis=1) == answers["labels"]
+            assert correct.mean() == pytest.approx(record["test"][weights]["accuracy"])
     assert record["optimizer"]["lr"] == pytest.approx(5e-3)
     # 784 * 256 + 256, 256 * 128 + 128, 128 * 10 + 10
     assert record["model"]["num_parameters"] == 200_960 + 32_896 + 1_290 == 235_146

@@ -7,6 +7,7 @@ from functools import cached_property
 from statistics import median
 
 from optlab.analysis.comparisons import Difference, compare
+from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate, mean_interval
 from optlab.analysis.target import (
@@ -152,6 +153,28 @@ class WorkloadSummary:
             and math.isclose(row.score, best.score, rel_tol=1e-9)
             and row.has_few_runs == best.has_few_runs
         )
+
+    @cached_property
+    def over_images(self) -> dict[str, tuple[float, float]]:
+        """Label to the interval of a difference over seeds and test images, where there is one.
+
+        Raises:
+            ValueError: a run's file of answers is damaged.
+        """
+        compared = [
+            (row, difference)
+            for row, difference in self.compared()
+            if difference.num_seeds >= MIN_SEEDS_FOR_IMAGES
+        ]
+        best = self.best
+        reference = accuracy_by_image(best.configuration.finished) if best and compared else None
+        found: dict[str, tuple[float, float]] = {}
+        for row, difference in compared if reference else ():
+            ours = accuracy_by_image(row.configuration.finished)
+            interval = over_images(difference, ours, reference or {}) if ours else None
+            if interval is not None:
+                found[row.label] = interval
+        return found
 
     @property
     def order_by_best_epoch(self) -> tuple[ConfigurationSummary, ...]:

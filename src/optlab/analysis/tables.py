@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optlab.analysis.formatting import NOTHING, count, percent_estimate, points, seconds
+from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.per_class import confusion_matrices, precision_recall_f1
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate
@@ -230,7 +231,8 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
 def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
     """Paired differences in test accuracy to the best by validation, as fractions.
 
-    `low` and `high` are the simultaneous 95 % interval, `p_value` is adjusted for all rows,
+    `low` and `high` are the simultaneous 95 % interval over seeds, `low_over_images` and
+    `high_over_images` that over seeds and test images, `p_value` is adjusted for all rows,
     `detectable` is what this number of seeds (five, where it is less) finds with a power of 80 %,
     and `seeds_needed` how many a true difference of this size would need.
     """
@@ -243,6 +245,8 @@ def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
                 "difference": difference.mean,
                 "low": difference.low,
                 "high": difference.high,
+                "low_over_images": summary.over_images.get(row.label, NO_INTERVAL)[0],
+                "high_over_images": summary.over_images.get(row.label, NO_INTERVAL)[1],
                 "p_value": difference.p_value,
                 "num_seeds": difference.num_seeds,
                 "detectable": difference.detectable,

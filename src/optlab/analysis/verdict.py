@@ -98,7 +98,27 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
         remarks.append(
             f"No seed in common with {name}, so not compared with it on test: {some(without)}."
         )
-    return remarks + _power(summary, step)
+    return [*remarks, *_new_images(summary), *_power(summary, step)]
+
+
+def _new_images(summary: WorkloadSummary) -> list[str]:
+    """Which claims hold for other test images too."""
+    by_answer: dict[bool, list[str]] = {True: [], False: []}
+    for row, difference in summary.compared():
+        interval = summary.over_images.get(row.label)
+        if difference.is_significant and interval is not None:
+            by_answer[interval[0] > 0 or interval[1] < 0].append(display_name(row.label))
+    return [
+        f"{words}: {some(names)}."
+        for words, names in (
+            ("With other test images the difference holds as well", by_answer[True]),
+            (
+                "Shown for these test images only; other images could change the difference",
+                by_answer[False],
+            ),
+        )
+        if names
+    ]
 
 
 def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
@@ -203,9 +223,14 @@ def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
 
 def interval(difference: Difference) -> str:
     """`-0.12 to +0.08`, in points; empty without one."""
-    if difference.low is None or difference.high is None:
+    return between(difference.low, difference.high)
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Two ends of an interval, in points; empty without them."""
+    if low is None or high is None:
         return ""
-    return f"{points(difference.low)} to {points(difference.high)}".replace("-", MINUS)
+    return f"{points(low)} to {points(high)}".replace("-", MINUS)
 
 
 def _failures(summary: WorkloadSummary) -> list[str]:

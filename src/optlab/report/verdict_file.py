@@ -8,6 +8,7 @@ from typing import Any
 
 from optlab import __version__
 from optlab.analysis.comparisons import Difference
+from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
@@ -43,11 +44,7 @@ def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
         "remarks": list(verdict.remarks),
         "best": summary.best.label if summary.best else None,
         "configurations": [_configuration(row) for row in summary.rows],
-        "claims": [
-            _claim(row, difference, summary.best)
-            for row, difference in summary.compared()
-            if summary.best
-        ],
+        "claims": [_claim(row, difference, summary) for row, difference in summary.compared()],
         "next": asdict(step) if step else None,
     }
 
@@ -77,15 +74,18 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
 
 
 def _claim(
-    row: ConfigurationSummary, difference: Difference, best: ConfigurationSummary
+    row: ConfigurationSummary, difference: Difference, summary: WorkloadSummary
 ) -> dict[str, Any]:
+    low, high = summary.over_images.get(row.label, NO_INTERVAL)
     return {
         "configuration": row.label,
-        "reference": best.label,
+        "reference": summary.best.label if summary.best else None,
         "conclusion": difference.conclusion,
         "difference": difference.mean,
         "low": difference.low,
         "high": difference.high,
+        "low_over_images": low,
+        "high_over_images": high,
         "p_value": difference.p_value,
         "num_seeds": difference.num_seeds,
         "detectable": difference.detectable,

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from optlab.analysis import tables
-from optlab.analysis.comparisons import MIN_SEEDS
+from optlab.analysis.comparisons import MIN_SEEDS, Difference
 from optlab.analysis.formatting import NOTHING, count, joined, points, seconds
+from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.labels import key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
-from optlab.analysis.verdict import interval, target_origin, verdict_of
+from optlab.analysis.verdict import between, interval, target_origin, verdict_of
 from optlab.plots.classes import ConfusionMatricesDisplay, PerClassF1Display
 from optlab.plots.comparisons import (
     GeneralizationGapDisplay,
@@ -174,31 +175,28 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
 
 
 def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
-    return Table(
-        columns=(
-            "configuration",
-            "difference",
-            "simultaneous 95 % interval",
-            "adjusted p",
-            "seeds",
-            "can find",
-            "seeds needed",
-            "conclusion",
+    columns: dict[str, Callable[[ConfigurationSummary, Difference], str]] = {
+        "configuration": lambda row, _: row.label,
+        "difference": lambda _, one: points(one.mean),
+        "simultaneous 95 % interval": lambda _, one: interval(one) or NOTHING,
+        "seeds and images": lambda row, _: (
+            between(*summary.over_images.get(row.label, NO_INTERVAL)) or NOTHING
         ),
+        "adjusted p": lambda _, one: NOTHING if one.p_value is None else f"{one.p_value:.2g}",
+        "seeds": lambda _, one: str(one.num_seeds),
+        "can find": lambda _, one: points(one.detectable).removeprefix("+"),
+        "seeds needed": lambda _, one: str(one.seeds_needed or NOTHING),
+        "conclusion": lambda _, one: one.conclusion,
+    }
+    if not summary.over_images:
+        del columns["seeds and images"]
+    return Table(
+        columns=tuple(columns),
         rows=[
-            (
-                row.label,
-                points(difference.mean),
-                interval(difference) or NOTHING,
-                NOTHING if difference.p_value is None else f"{difference.p_value:.2g}",
-                str(difference.num_seeds),
-                points(difference.detectable).removeprefix("+"),
-                str(difference.seeds_needed or NOTHING),
-                difference.conclusion,
-            )
+            tuple(text(row, difference) for text in columns.values())
             for row, difference in summary.compared()
         ],
-        left=(0, 7),
+        left=(0, len(columns) - 1),
         file=file,
         styles=styles,
     )

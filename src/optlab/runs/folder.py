@@ -33,6 +33,7 @@ class RunFolder:
         self.epochs = path / "epochs.csv"  # EPOCH_COLUMNS
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
+        self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python
         self.config = path / ".hydra" / "config.yaml"

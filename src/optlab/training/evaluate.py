@@ -1,6 +1,6 @@
 """The test of a run: results on the test set and on training images, at best and last weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from optlab.files import write_json
+from optlab.files import whole_file, write_json
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
@@ -21,11 +21,20 @@ TRAIN_EVAL_IMAGES = 10_000  # training images on which the generalization gap is
 
 @dataclass
 class TestPredictions:
-    """What a run's weights predict for the test images, (N,) each."""
+    """What a run's weights predict for the test images."""
 
-    true: np.ndarray  # int64
-    predicted: np.ndarray  # int64
-    confidence: np.ndarray  # probability of the predicted class
+    true: np.ndarray  # int64 (N,)
+    probabilities: np.ndarray  # float32 (N, num_classes)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Class of each image, (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of the predicted class, (N,)."""
+        return np.asarray(self.probabilities.max(axis=1))
 
 
 class TestResults(Callback):
@@ -37,7 +46,7 @@ class TestResults(Callback):
 
     def __init__(self, num_classes: int) -> None:
         self.metrics = ClassificationMetrics(num_classes)
-        self._predictions: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._predictions: list[tuple[Tensor, Tensor]] = []
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.metrics = self.metrics.to(pl_module.device)
@@ -64,8 +73,7 @@ class TestResults(Callback):
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch of logits (B, num_classes)."""
         self.metrics.update(logits, labels)
-        confidence, predicted = logits.float().softmax(dim=-1).max(dim=-1)
-        self._predictions.append((labels, predicted, confidence))
+        self._predictions.append((labels, logits.float().softmax(dim=-1)))
 
     @property
     def predictions(self) -> TestPredictions:
@@ -103,6 +111,15 @@ def evaluate(
             logits = module(precision.convert_input(images.to(device)))
             metrics.update(logits, labels.to(device))
     return metrics.compute()
+
+
+def write_answers(path: Path, answers: Mapping[str, TestPredictions]) -> None:
+    """Write the probabilities at the last and best weights as float16, and the labels."""
+    arrays: dict[str, Any] = {
+        name: each.probabilities.astype(np.float16) for name, each in answers.items()
+    }
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, labels=answers["last"].true.astype(np.uint16), **arrays)
 
 
 def write_classification_report(folder: Path, record: RunRecord) -> None:

@@ -36,7 +36,7 @@ from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
 from optlab.training.csv_metrics import CSVMetrics, Diverged
 from optlab.training.environment import now
-from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults
+from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults, write_answers
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
 from optlab.training.optimizer_trial import check_resumes
@@ -155,6 +155,7 @@ def _test(
     results = TestResults(datamodule.num_classes)
     results.metrics.to(device)
     train_batches = list(datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES))
+    answers = {}
     for weights in ("last", "best"):
         path = RunFolder(folder).checkpoint(weights)
         state = {name.removeprefix("net."): value for name, value in load_state(path).items()}
@@ -168,9 +169,11 @@ def _test(
             for images, labels in train_batches:
                 metrics.update(net(images), labels)
         results.results = results.metrics.compute()
+        answers[weights] = results.predictions
         add_metrics(record, "test", weights, results.results)
         add_metrics(record, "train", weights, metrics.compute())
     record.confusion_matrix = results.results["confusion"].tolist()
+    write_answers(RunFolder(folder).answers, answers)
     show(record, trainer, net, datamodule, results, folder, loggers)
 
 

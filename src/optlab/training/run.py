@@ -28,8 +28,10 @@ from optlab.training.csv_metrics import CSVMetrics, Diverged
 from optlab.training.environment import now
 from optlab.training.evaluate import (
     TRAIN_EVAL_IMAGES,
+    TestPredictions,
     TestResults,
     evaluate,
+    write_answers,
     write_classification_report,
 )
 from optlab.training.identity import resolve_path, run_dir
@@ -150,16 +152,19 @@ def test(
     the confusion matrix of the best weights. The module is left with the best weights.
     """
     _settle_last_weights(config, record, trainer, module, datamodule, folder)
-    _evaluate(record, "last", trainer, module, datamodule, results)
+    answers = {"last": _evaluate(record, "last", trainer, module, datamodule, results)}
     validation = record.validation
     if validation and validation.best != validation.last:
         module.load_state_dict(load_state(RunFolder(folder).checkpoint("best")))
-        _evaluate(record, "best", trainer, module, datamodule, results)
+        answers["best"] = _evaluate(record, "best", trainer, module, datamodule, results)
     else:
+        answers["best"] = answers["last"]
         for evaluation in (record.train, record.test):
             if evaluation is not None:
                 evaluation.best = evaluation.last
     record.confusion_matrix = results.results["confusion"].tolist()
+    if trainer.world_size == 1:  # of several devices each has seen a share of the images
+        write_answers(RunFolder(folder).answers, answers)
 
 
 def _settle_last_weights(
@@ -213,7 +218,7 @@ def _evaluate(
     module: L.LightningModule,
     datamodule: Any,
     results: TestResults,
-) -> None:
+) -> TestPredictions:
     loggers, trainer.loggers = trainer.loggers, []  # they get the test with the hyperparameters
     trainer.test(module, datamodule=datamodule, verbose=False)
     trainer.loggers = loggers
@@ -223,6 +228,7 @@ def _evaluate(
         found["train"] = evaluate(trainer, module, batches, datamodule.num_classes)
     for split, metrics in found.items():
         add_metrics(record, split, weights, metrics)
+    return results.predictions
 
 
 def add_metrics(
@@ -295,5 +301,6 @@ def clear(config: DictConfig, folder: Path) -> None:
     if config.rerun:
         for earlier in (files.checkpoints, files.figures, folder / "lightning_csv"):
             shutil.rmtree(earlier, ignore_errors=True)
+        files.answers.unlink(missing_ok=True)
         for events in files.event_files:
             events.unlink()
