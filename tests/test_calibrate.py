@@ -28,3 +28,11 @@ def test_interval_over_seeds_and_images_is_right_where_that_over_seeds_is_not():
     over_seeds, over_both = SCRIPT["coverage_over_images"](num_seeds=10, num_studies=400)
     assert over_seeds < 0.9
     assert over_both == pytest.approx(0.95, abs=0.02 + 3 * (0.05 * 0.95 / 400) ** 0.5)
+
+
+def test_tuning_on_one_seed_calls_equals_different_and_tuning_for_every_seed_rarely():
+    once, every = (
+        SCRIPT["claims_after_tuning"](5, num_studies=200, every_seed=each) for each in (False, True)
+    )
+    assert once > 0.1
+    assert every < 0.1 + 3 * (0.1 * 0.9 / 200) ** 0.5

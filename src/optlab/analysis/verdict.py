@@ -36,6 +36,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
         return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
     remarks = [
         *_certainty(summary, best, is_tuned),
+        *_tuning(is_tuned),
         *_other_weights(summary),
         *_missing_seeds(summary),
         *_edited_code(summary),
@@ -118,6 +119,15 @@ def _new_images(summary: WorkloadSummary) -> list[str]:
             ),
         )
         if names
+    ]
+
+
+def _tuning(is_tuned: bool) -> list[str]:
+    if not is_tuned:
+        return []
+    return [
+        "Each optimizer runs with the options that one tuning seed found. Another tuning seed can "
+        "find others; the claims do not count that."
     ]
 
 
