@@ -143,7 +143,7 @@ def test_last_weights_choose_the_configuration_and_not_a_lucky_epoch(
     )
     make_run(lr=0.01, accuracy=0.9)
     (study,) = Catalogue(tmp_path).table().studies.values()
-    assert [run.record.optimizer.lr for run in study.answering["adam"]] == [0.01]
+    assert [model.run.lr for model in study.answering["adam"]] == [0.01]
 
 
 def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
