@@ -1,20 +1,20 @@
 """Train one network, or a study of many: `python train.py -m optimizer=sgd,adam`.
 
-Hydra composes the config from conf/, `door.start` sees whether there is anything to train, and
+Hydra composes the config from conf/, `cli.train` looks whether the run is finished already, and
 `optlab.training.run` trains it. Nothing here imports torch, so --help answers at once.
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from optlab.training import door, process
+from optlab.training import cli, process
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float:
-    return door.start(config)
+    return cli.train(config)
 
 
 if __name__ == "__main__":
-    door.open_for(main)
+    cli.run_main(main)
     process.leave()

@@ -286,11 +286,11 @@ def main() -> None:
     Console().print(table)
     table = Table("seeds", "a false claim after tuning on one seed", "after tuning for every seed")
     for num_seeds in track(options.seeds, "tuned", transient=True):
-        shares = [
+        once, every = (
             claims_after_tuning(num_seeds, options.studies, every_seed=each)
             for each in (False, True)
-        ]
-        table.add_row(str(num_seeds), *map(_percent, shares))
+        )
+        table.add_row(str(num_seeds), _percent(once), _percent(every))
     Console().print(table)
 
 

@@ -8,7 +8,7 @@ They are generated from the files of conf/. What a value may be is read from the
 option ("in [0, 1)", "> 0", ">= 1"), or from RULES below; fuzz_command_line.txt has combinations. A
 wrong command line has to be refused with a message that names the option, and the right name for a
 misspelling. A right one has to train three steps on the embedded digits. All of them go through the
-door of train.py, in this process. The exit code is 1 where an answer is bad.
+`cli` of train.py, in this process. The exit code is 1 where an answer is bad.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from rich.table import Table
 
 from optlab.runs.folder import recorded_runs
 from optlab.runs.record import find_record
-from optlab.training import door
+from optlab.training import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -432,7 +432,7 @@ def answer(arguments: Sequence[str], outputs: Path) -> tuple[bool, str]:
     if "debug=fast_dev_run" in arguments or "--cfg" in arguments:
         base = [each for each in base if not each.startswith("+")]
     where = [] if "outputs" in overridden else [f"outputs={outputs}"]
-    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(door.start)
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(cli.train)
     GlobalHydra.instance().clear()
     sys.argv = [str(ROOT / "train.py"), *arguments, *base, *where]  # flags come first
     printed = io.StringIO()
@@ -441,7 +441,7 @@ def answer(arguments: Sequence[str], outputs: Path) -> tuple[bool, str]:
     mode = mock.patch("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
     with mode, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
-            door.open_for(main)
+            cli.run_main(main)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):

@@ -31,7 +31,7 @@ def test_command_answers_without_loading_torch(flags, command):
     done = command(*flags, python_flags=["-X", "importtime"])
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {"hydra", "optlab.training.door"} <= imported
+    assert {"hydra", "optlab.training.cli"} <= imported
     assert not imported & {"torch", "lightning", "torchvision", "matplotlib", "pandas", "sklearn"}
 
 

@@ -34,7 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map
 
 from optlab.runs.record import write_record
-from optlab.training import build, cuda_graphs, door
+from optlab.training import build, cli, cuda_graphs
 from optlab.training.environment import now
 from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
@@ -358,9 +358,9 @@ def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run_without_training(config: Any) -> None:
         for each in replicas(config):
-            failed = door.failed_record(each, "", now())
+            failed = cli.failed_record(each, "", now())
             made = make_record(accuracy=0.5 + 0.1 * each.seed)
             results = {"validation": made.validation, "test": made.test}
             write_record(run_dir(each), replace(failed, status="finished", **results))
 
-    monkeypatch.setattr(door, "_import_run", lambda: run_without_training)
+    monkeypatch.setattr(cli, "_import_run", lambda: run_without_training)

@@ -16,7 +16,7 @@ from optlab.runs.folder import RunFolder
 from optlab.runs.record import write_record
 from optlab.studies import launcher
 from optlab.studies.multirun_end import StudyReport
-from optlab.training import door
+from optlab.training import cli
 from optlab.training.commands import quote_override
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +112,7 @@ def test_log_that_a_failure_names_is_there(arguments, type_command, tmp_path, mo
     def fail(config):
         raise RuntimeError("the images are upside down")
 
-    monkeypatch.setattr(door, "_import_run", lambda: fail)
+    monkeypatch.setattr(cli, "_import_run", lambda: fail)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^1$"):
         type_command(*arguments, "data=digits", "outputs=out")

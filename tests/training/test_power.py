@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from optlab import PROTOCOL_VERSION
 from optlab.runs.record import Evaluation, Metrics, ModelFacts, write_record
-from optlab.training import door
+from optlab.training import cli
 from optlab.training.identity import identity, run_dir
 from optlab.training.plan import Plan
 from optlab.training.power import ASSUMED_DEVIATION, requirement
@@ -153,4 +153,4 @@ def test_one_configuration_is_compared_with_nothing(make_config, capsys):
 )
 def test_effect_that_would_be_ignored_is_refused(overrides, message, make_config):
     with pytest.raises(ValueError, match=message):
-        door.start(make_config(*overrides))
+        cli.train(make_config(*overrides))

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from optlab.training.door import _import_run
+from optlab.training.cli import _import_run
 from optlab.training.process import frozen_imports, prepare_process
 
 

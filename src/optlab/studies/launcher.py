@@ -31,7 +31,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord, find_record, write_record
 from optlab.studies.jobs import Job, compose_jobs, plan_of, print_changed_code, refuse_shared_seeds
-from optlab.training import door
+from optlab.training import cli
 from optlab.training.environment import now
 from optlab.training.identity import GROUPS, OPTIONS
 
@@ -180,7 +180,7 @@ def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None
     HydraConfig.instance().set_config(config)
     run_job(
         hydra_context=hydra_context,
-        task_function=door.start,
+        task_function=cli.train,
         config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
@@ -271,7 +271,7 @@ def _outcome(job: Job, exit_code: int) -> RunRecord:
     found = [_record_of(*run, exit_code) for run in job.runs]
     record = next((record for record in found if record.status != "finished"), found[0])
     if record.status == "failed":
-        door.print_failure(job.config, record.reason or "", RunFolder(job.folder).log)
+        cli.print_failure(job.config, record.reason or "", RunFolder(job.folder).log)
     return record
 
 
@@ -285,7 +285,7 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> RunRecord:
             reason += " (out of memory?)" if exit_code == -9 else ""
         if held:
             reason = f"another process is training {folder}"
-        record = door.failed_record(config, reason, now())
+        record = cli.failed_record(config, reason, now())
         if not held:
             write_record(folder, record)
     return record

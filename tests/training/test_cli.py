@@ -10,14 +10,14 @@ from filelock import FileLock
 
 from optlab.analysis import read_run
 from optlab.runs.record import find_record, read_record
-from optlab.training import door
+from optlab.training import cli
 from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
 
 
 def test_run_returns_the_validation_accuracy_of_its_last_weights(make_config, capsys):
     config = make_config("trainer.max_epochs=2")
-    value = door.start(config)
+    value = cli.train(config)
     record = read_record(run_dir(config))
     assert value == record.validation.last.accuracy
     lines = capsys.readouterr().out.splitlines()
@@ -27,9 +27,9 @@ def test_run_returns_the_validation_accuracy_of_its_last_weights(make_config, ca
 
 def test_finished_run_is_told_and_not_trained(make_config, capsys):
     config = make_config("trainer.max_epochs=1")
-    value = door.start(config)
+    value = cli.train(config)
     capsys.readouterr()
-    assert door.start(config) == value
+    assert cli.train(config) == value
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{run_dir(config)}: already validation ")
     assert line.endswith("rerun=true trains it again.")
@@ -41,11 +41,11 @@ def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypa
     monkeypatch.syspath_prepend(str(tmp_path))
     config = make_config("optimizer=sgd", "trainer.max_epochs=1")
     config.optimizer._target_ = "edited_test.Mine"
-    door.start(config)
+    cli.train(config)
     module.write_text("import torch\nclass Mine(torch.optim.Adam): pass\n")
     _fingerprint.cache_clear()  # as in the next command
     capsys.readouterr()
-    door.start(config)
+    cli.train(config)
     told = capsys.readouterr().out
     assert told.endswith("edited_test changed since: rerun=true trains it again.\n")
 
@@ -54,14 +54,14 @@ def test_diverged_run_exits_with_1_every_time(make_config, capsys):
     config = make_config("optimizer=sgd", "lr_multiplier=100000")
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"^1$"):
-            door.start(config)
+            cli.train(config)
     assert "already diverged: the training loss was" in capsys.readouterr().out
 
 
 def test_config_that_is_refused_is_told_and_leaves_no_record(make_config, capsys):
     config = make_config("trainer.max_epochs=0")
     with pytest.raises(SystemExit, match=r"^1$"):
-        door.start(config)
+        cli.train(config)
     assert capsys.readouterr().err.startswith("\nadam-seed0 failed: the config has 1 problem:")
     assert find_record(run_dir(config)) is None
 
@@ -73,7 +73,7 @@ def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
     monkeypatch.setattr("optlab.training.build.build_net", refuse)
     config = make_config()
     with pytest.raises(SystemExit, match=r"^1$"):
-        door.start(config)
+        cli.train(config)
     record = read_record(run_dir(config))
     assert record.status == "failed"
     assert record.reason == "ValueError: the images are upside down"
@@ -92,7 +92,7 @@ def test_error_of_the_program_shows_its_traceback(make_config, monkeypatch, caps
     monkeypatch.setattr("optlab.training.build.build_net", broken)
     config = make_config()
     with pytest.raises(SystemExit, match=r"^1$"):
-        door.start(config)
+        cli.train(config)
     assert read_record(run_dir(config)).reason == "ZeroDivisionError: a bug"
     told = capsys.readouterr().err
     assert told.index("ZeroDivisionError: a bug") < told.index("Traceback")
@@ -106,20 +106,20 @@ def test_failed_run_is_trained_by_the_next_command(make_config, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("optlab.training.build.build_net", broken)
         with pytest.raises(SystemExit, match=r"^1$"):
-            door.start(config)
-    door.start(config)
+            cli.train(config)
+    cli.train(config)
     assert read_record(run_dir(config)).status == "finished"
 
 
 def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatch, capsys):
     monkeypatch.setattr("optlab.runs.folder.LOCK_TIMEOUT_S", 0.1)
     config = make_config("trainer.max_epochs=1")
-    door.start(config)
+    cli.train(config)
     with (
         FileLock(run_dir(config) / ".lock"),
         pytest.raises(SystemExit, match=r"^1$"),
     ):
-        door.start(make_config("trainer.max_epochs=1", "rerun=true"))
+        cli.train(make_config("trainer.max_epochs=1", "rerun=true"))
     assert "another process is training" in capsys.readouterr().err
     assert read_record(run_dir(config)).status == "finished"
 
@@ -132,7 +132,7 @@ def test_run_that_another_process_trains_is_not_recorded_as_failed(
     folder = run_dir(config)
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"), pytest.raises(SystemExit, match=r"^1$"):
-        door.start(config)
+        cli.train(config)
     assert not (folder / "record.json").exists()
     assert "another process is training" in capsys.readouterr().err
     assert "failed" not in caplog.text  # the log is that of the other process
@@ -143,21 +143,21 @@ def test_damaged_record_is_no_result(text, make_config):
     config = make_config("trainer.max_epochs=1")
     run_dir(config).mkdir(parents=True)
     (run_dir(config) / "record.json").write_text(text)
-    assert door.start(config) > 0.5
+    assert cli.train(config) > 0.5
     assert read_record(run_dir(config)).status == "finished"
 
 
 def test_folder_without_a_record_is_no_result(make_config):
     config = make_config("trainer.max_epochs=1")
-    door.start(config)
+    cli.train(config)
     (run_dir(config) / "record.json").unlink()
     assert find_record(run_dir(config)) is None
-    assert door.start(config) > 0.5
+    assert cli.train(config) > 0.5
 
 
 def test_plan_starts_nothing(make_config, capsys):
     config = make_config("plan=true")
-    assert math.isnan(door.start(config))
+    assert math.isnan(cli.train(config))
     assert not run_dir(config).exists()
     told = capsys.readouterr().out
     assert "1 to train, 0 done" in told
@@ -166,7 +166,7 @@ def test_plan_starts_nothing(make_config, capsys):
 
 def test_plan_refuses_what_a_run_refuses(make_config):
     with pytest.raises(ValueError, match=r"optimizer\.lr is -1"):
-        door.start(make_config("plan=true", "optimizer.lr=-1"))
+        cli.train(make_config("plan=true", "optimizer.lr=-1"))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
     override, message, make_config, tmp_path
 ):
     with pytest.raises(ValueError, match=message):
-        door.start(make_config(override))
+        cli.train(make_config(override))
     assert not (tmp_path / "outputs").exists()
 
 
@@ -196,7 +196,7 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
 )
 def test_wrong_value_of_the_data_is_told_in_its_own_words(knob, message, make_config, capsys):
     with pytest.raises(SystemExit):
-        door.start(make_config(knob))
+        cli.train(make_config(knob))
     told = capsys.readouterr().err
     assert message in told
     assert "InstantiationException" not in told
@@ -224,7 +224,7 @@ def test_optimizer_without_a_closure_is_told_what_it_lacks(
     config = make_config("optimizer=sgd")
     config.optimizer._target_ = f"{name}.Mine"
     with pytest.raises(SystemExit):
-        door.start(config)
+        cli.train(config)
     assert message in capsys.readouterr().err
 
 
@@ -232,7 +232,7 @@ def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
     with pytest.raises((SystemExit, OSError)) as refused:
-        door.start(make_config(f"outputs={blocked}"))
+        cli.train(make_config(f"outputs={blocked}"))
     assert "blocked" in f"{refused.value}{capsys.readouterr().err}"
 
 
@@ -241,7 +241,7 @@ def test_outputs_may_have_any_name(outputs, make_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = make_config("trainer.max_epochs=1")
     config.outputs = outputs.strip("'").replace("\\'", "'")
-    door.start(config)
+    cli.train(config)
     assert read_record(run_dir(config)).status == "finished"
 
 
@@ -249,7 +249,7 @@ def test_last_batch_of_one_image_with_batch_norm_is_refused_with_a_hint(make_con
     """1,293 images leave one over after 17 batches of 76: no statistics of a single image."""
     config = make_config("model.batch_norm=true", "data.batch_size=76", "trainer.max_epochs=1")
     with pytest.raises(SystemExit, match=r"^1$"):
-        door.start(config)
+        cli.train(config)
     assert "data.batch_size" in capsys.readouterr().err
 
 
@@ -282,7 +282,7 @@ def test_yaml_that_cannot_be_parsed_is_told_with_its_line(monkeypatch):
         yaml.safe_load("name: mine\n\tlr: 3")
 
     with pytest.raises(SystemExit, match=r"(?s)^error: .*line 2, column 1"):
-        door.open_for(main)
+        cli.run_main(main)
 
 
 def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monkeypatch):
@@ -295,4 +295,4 @@ def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     config = make_config("optimizer=sgd", "trainer.max_epochs=1")
     config.optimizer._target_ = "mine_silent.Silent"
-    assert door.start(config) > 0.2  # guessing is 0.1
+    assert cli.train(config) > 0.2  # guessing is 0.1

@@ -1,8 +1,8 @@
-"""The door: what lies between the command line and a run. No torch here.
+"""From the command line to a run. Nothing here imports torch.
 
-`open_for` starts Hydra and turns its complaints about the command line into ones that help;
-`start` decides whether there is anything to train, and is the boundary that one failing run of a
-study does not cross.
+`run_main` calls a Hydra program and explains the errors of its command line. `train` is what the
+program does: it trains a run that is not finished yet, and records a failure so that the other runs
+of a study go on.
 """
 
 import io
@@ -52,8 +52,8 @@ from optlab.training.suggestions import explain_overrides
 log = logging.getLogger(__name__)
 
 
-def open_for(main: Callable[[], Any]) -> None:
-    """Runs a Hydra main; a command line that cannot be understood ends with an explanation."""
+def run_main(main: Callable[[], Any]) -> None:
+    """Call the function that `hydra.main` decorates; explain errors and exit with code 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
     sys.argv[1:] = for_hydra(map(without_null, sys.argv[1:]))
     try:
@@ -71,11 +71,11 @@ def open_for(main: Callable[[], Any]) -> None:
         sys.exit(f"\ninterrupted: the same command{without} goes on from the last checkpoint")
 
 
-def start(config: DictConfig) -> float:
-    """One run, unless it is done already. Returns its best validation accuracy, for sweepers.
+def train(config: DictConfig) -> float:
+    """Train the run of a config, unless it is finished, and return its validation accuracy.
 
-    A run that fails is recorded as failed. Alone it ends the program with exit code 1; in a study
-    the others go on, unless on_error=stop.
+    The accuracy is that of the judged weights, for sweepers. A run that fails is recorded as
+    failed. A single run then exits with code 1; in a study the others go on, unless on_error=stop.
     """
     check_top_level(config)
     if not _in_study() and _chosen("hydra/sweeper") == "fair":
