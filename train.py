@@ -16,5 +16,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    cli.run_main(main)
+    cli.run_cli(main)
     process.leave()

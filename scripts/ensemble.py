@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     from optlab.analysis.ensemble import Ensemble
     from optlab.analysis.formatting import percent, points
     from optlab.analysis.workloads import refuse_mixture
-    from optlab.data.of_run import data_of_run
+    from optlab.data.run_datamodule import load_run_datamodule
     from optlab.models import load_network
     from optlab.models.probabilities import probabilities
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.study_dir} has no finished run.\n\nhint: train it to the end first"
             )
         refuse_mixture(runs)
-        datamodule = data_of_run(runs[0].folder, runs[0].record)
+        datamodule = load_run_datamodule(runs[0].folder, runs[0].record)
         answers = [
             probabilities(load_network(r.folder), datamodule.test_dataloader()) for r in runs
         ]

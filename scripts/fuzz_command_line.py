@@ -441,7 +441,7 @@ def answer(arguments: Sequence[str], outputs: Path) -> tuple[bool, str]:
     mode = mock.patch("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
     with mode, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
-            cli.run_main(main)
+            cli.run_cli(main)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):

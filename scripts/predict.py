@@ -22,9 +22,9 @@ def main() -> int:
 
     from rich.console import Console
 
-    from optlab.web.extra import web_extra_explained
+    from optlab.web.optional_deps import explain_missing_deps
 
-    with web_extra_explained():
+    with explain_missing_deps():
         from optlab.web.terminal import answer_table
 
     try:

@@ -27,16 +27,16 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    from optlab.web.extra import web_extra_explained
+    from optlab.web.optional_deps import explain_missing_deps
 
-    with web_extra_explained():
+    with explain_missing_deps():
         import uvicorn
 
         from optlab.web.app import create_app
-        from optlab.web.catalogue import Catalogue
+        from optlab.web.run_index import RunIndex
 
     outputs = options.outputs.expanduser().resolve()
-    num_models = len(Catalogue(outputs).table().models)
+    num_models = len(RunIndex(outputs).table().models)
     training = None
     if options.train and num_models:
         print(f"{num_models} trained models lie in {outputs} already; nothing to train.")

@@ -5,13 +5,13 @@ import os
 
 import pytest
 
-from optlab.files import whole_file, write_json
+from optlab.files import atomic_write, write_json
 
 
 def test_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "record.json"
     path.write_text("old")
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -21,7 +21,7 @@ def test_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
 def test_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "record.json"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk"), whole_file(path) as partial:
+    with pytest.raises(OSError, match="disk"), atomic_write(path) as partial:
         partial.write_text("ne")
         raise OSError("the disk is full")
     assert path.read_text() == "old"
@@ -29,14 +29,14 @@ def test_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
 
 def test_folders_on_the_way_are_made(tmp_path):
-    with whole_file(tmp_path / "a" / "b" / "c.txt") as partial:
+    with atomic_write(tmp_path / "a" / "b" / "c.txt") as partial:
         partial.write_text("here")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "here"
 
 
 def test_error_without_a_name_is_given_the_files(tmp_path):
     named = pytest.raises(OSError, match=r"No space left on device: .*record\.json")
-    with named, whole_file(tmp_path / "record.json"):
+    with named, atomic_write(tmp_path / "record.json"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

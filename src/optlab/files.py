@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a name to write under; what was written becomes `path` if the block ends well.
 
     Until then, after an error, and if the process is killed, `path` stays as it was. Folders on
@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write strict JSON (a number that is not finite becomes null) in one atomic step."""
-    with whole_file(path) as partial, partial.open("w") as file:
+    with atomic_write(path) as partial, partial.open("w") as file:
         json.dump(_finite(content), file, indent=1, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from optlab.data import SOURCE_NAMES, ImageDataModule
+from optlab.data import DATASET_NAMES, ImageDataModule
 from optlab.data.augment import Augmentation
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -20,7 +20,7 @@ def compose_data(option, *overrides):
 
 
 def test_every_data_set_has_its_option():
-    assert set(OPTIONS) == {*SOURCE_NAMES, "auto"}
+    assert set(OPTIONS) == {*DATASET_NAMES, "auto"}
 
 
 def test_shared_options_are_those_of_the_data_module_with_its_defaults():

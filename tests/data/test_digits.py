@@ -2,11 +2,11 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
-from optlab.data.sources import load_source
+from optlab.data.registry import load_dataset
 
 
 def test_digits_have_the_shape_of_mnist_and_a_stratified_test_part():
-    source = load_source("digits")
+    source = load_dataset("digits")
     assert source.train_images.shape == (1437, 1, 28, 28)
     assert source.test_images.shape == (360, 1, 28, 28)
     assert source.train_images.dtype == torch.uint8
@@ -16,7 +16,7 @@ def test_digits_have_the_shape_of_mnist_and_a_stratified_test_part():
 
 
 def test_digits_are_the_embedded_images_each_used_once():
-    source = load_source("digits")
+    source = load_dataset("digits")
     embedded = sklearn_digits()
     assert sorted([*source.train_labels.tolist(), *source.test_labels.tolist()]) == sorted(
         embedded.target.tolist()
@@ -30,4 +30,4 @@ def test_digits_are_the_embedded_images_each_used_once():
 
 def test_digits_never_change():
     # SHA-256 of our own tensors: a change of split, scaling or library that moves them shows here
-    assert load_source("digits").checksum.startswith("cffe619df2d2ced0")
+    assert load_dataset("digits").checksum.startswith("cffe619df2d2ced0")

@@ -2,7 +2,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from optlab.data import ImageDataModule, load_source
+from optlab.data import ImageDataModule, load_dataset
 from optlab.data.device_images import device_images
 
 # Lightning 2.6.6 asks torch in a way that torch 2.15 calls deprecated.
@@ -67,7 +67,7 @@ def assert_same(first, second):
 
 def test_setup_tells_the_facts_of_the_set():
     module = make_module()
-    source = load_source("digits")
+    source = load_dataset("digits")
     assert (module.in_channels, module.image_size, module.num_classes) == (1, 28, 10)
     # a tenth of 1,437 images is held out
     assert (module.num_train, module.num_val, module.num_test) == (1293, 144, 360)
@@ -82,19 +82,19 @@ def test_train_and_validation_are_disjoint_and_test_is_the_official_part():
     module = make_module()
     assert not set(module.train_indices.tolist()) & set(module.val_indices.tolist())
     labels = torch.cat([labels for _, labels in module.test_dataloader()])
-    assert torch.equal(labels, load_source("digits").test_labels)
+    assert torch.equal(labels, load_dataset("digits").test_labels)
 
 
 def test_validation_images_are_those_of_its_indices_and_not_augmented():
     module = make_module(augment={"crop_padding": 4, "rotation_degrees": 30.0})
-    pixels = load_source("digits").train_images[module.val_indices].double() / 255
+    pixels = load_dataset("digits").train_images[module.val_indices].double() / 255
     images = torch.cat([images for images, _ in module.val_dataloader()])
     assert (images - (pixels - module.mean[0]) / module.std[0]).abs().max() < 1e-5
 
 
 def test_train_eval_shows_the_training_images_in_fixed_order_without_augmentation():
     module = make_module(augment={"crop_padding": 4})
-    source = load_source("digits")
+    source = load_dataset("digits")
     images, labels = map(torch.cat, zip(*module.train_eval_dataloader(), strict=True))
     assert torch.equal(labels, source.train_labels[module.train_indices])
     pixels = source.train_images[module.train_indices].double() / 255
@@ -117,7 +117,7 @@ def test_split_depends_neither_on_the_run_seed_nor_on_the_batch_size():
 def test_images_are_on_a_device_once_per_process():
     first, second = make_module().train_dataloader(), make_module(seed=3).train_dataloader()
     assert first._data is second._data
-    source = load_source("digits")
+    source = load_dataset("digits")
     on_cpu = device_images(source, "train", torch.device("cpu"), source.mean, source.std)
     assert on_cpu.images.data_ptr() == source.train_images.data_ptr()  # no copy on the CPU
 
@@ -146,7 +146,7 @@ def test_fit_validate_and_test_see_the_right_images_without_a_warning(tmp_path):
     assert list(recorder.epochs) == [0, 1, 2]
     for epoch, labels in recorder.epochs.items():
         assert_same(labels, labels_of(module, epoch))
-    assert torch.equal(torch.cat(recorder.evaluated["test"]), load_source("digits").test_labels)
+    assert torch.equal(torch.cat(recorder.evaluated["test"]), load_dataset("digits").test_labels)
     assert sum(map(len, recorder.evaluated["val"])) == 3 * module.num_val
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from optlab.data import ImageDataModule, load_source
+from optlab.data import ImageDataModule, load_dataset
 from optlab.data.normalize import check_normalize, scale_and_shift
 
 
@@ -25,13 +25,13 @@ def test_batches_are_those_of_torchvision_with_these_numbers(normalize, mean, st
     assert (list(module.mean), list(module.std)) == ([mean], [std])
     images, _ = next(iter(module.test_dataloader()))
     expected = transforms.Normalize((mean,), (std,))(
-        load_source("digits").test_images[: len(images)].float() / 255
+        load_dataset("digits").test_images[: len(images)].float() / 255
     )
     assert torch.allclose(images, expected, atol=1e-6)
 
 
 def test_default_is_the_set_itself():
-    source = load_source("digits")
+    source = load_dataset("digits")
     assert (make_module().mean, make_module().std) == (source.mean, source.std)
     assert make_module().mean == make_module(normalize="dataset").mean
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from optlab.numpy_net.optimizers import SGD, Adam
-from optlab.numpy_net.test_functions import ROSENBROCK, SADDLE, SURFACES, follow
+from optlab.numpy_net.surfaces import ROSENBROCK, SADDLE, SURFACES, follow
 from optlab.plots.palette import LineStyle
 from optlab.plots.style import new_axes
 from optlab.plots.trajectories import StepCurvesDisplay, TrajectoriesDisplay

@@ -282,7 +282,7 @@ def test_yaml_that_cannot_be_parsed_is_told_with_its_line(monkeypatch):
         yaml.safe_load("name: mine\n\tlr: 3")
 
     with pytest.raises(SystemExit, match=r"(?s)^error: .*line 2, column 1"):
-        cli.run_main(main)
+        cli.run_cli(main)
 
 
 def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monkeypatch):

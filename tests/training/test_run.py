@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from optlab.data import ImageDataModule, load_source
+from optlab.data import ImageDataModule, load_dataset
 from optlab.runs.folder import RunFolder
 from optlab.training import build
 from optlab.training.code_fingerprint import _fingerprint
@@ -155,7 +155,7 @@ def test_train_validation_and_test_share_no_image(make_config):
     val_part = set(datamodule.val_indices.tolist())
     assert (len(train_part), len(val_part)) == (datamodule.num_train, datamodule.num_val)
     assert not train_part & val_part
-    source = load_source("digits")
+    source = load_dataset("digits")
     assert train_part | val_part == set(range(len(source.train_labels)))
     train_images = {image.numpy().tobytes() for image in source.train_images}
     test_images = {image.numpy().tobytes() for image in source.test_images}

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from optlab.plots.palette import style_of
-from optlab.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS
+from optlab.web.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
 
 FIVE = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 
@@ -108,7 +108,7 @@ def test_report_is_looked_for_in_a_thread_of_the_pool(
 ) -> None:
     threads = []
     monkeypatch.setattr(
-        "optlab.web.catalogue.Study.report_files",
+        "optlab.web.run_index.Study.report_files",
         lambda _: threads.append(threading.current_thread().name) or {},
     )
     client.get(url)
@@ -329,7 +329,7 @@ def test_no_trained_model_is_said_with_the_command(client_for: Any, tmp_path: Pa
 def test_model_trained_meanwhile_answers_without_restart(
     client_for: Any, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("optlab.web.app.Catalogue", _always_looking())
+    monkeypatch.setattr("optlab.web.app.RunIndex", _always_looking())
     client = client_for(tmp_path)
     make_run(optimizer="sgd")
     first = send(client, png(seven())).json()
@@ -340,9 +340,9 @@ def test_model_trained_meanwhile_answers_without_restart(
 
 
 def _always_looking() -> Any:
-    from optlab.web.catalogue import Catalogue
+    from optlab.web.run_index import RunIndex
 
-    return lambda outputs: Catalogue(outputs, interval_s=0)
+    return lambda outputs: RunIndex(outputs, interval_s=0)
 
 
 def test_more_models_than_one_request_may_ask_are_left_out_and_counted(
@@ -409,7 +409,7 @@ def test_other_hosts_are_turned_away(client_for: Any, trained_outputs: Path) -> 
 def test_outputs_may_vanish_under_a_running_server(
     client_for: Any, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("optlab.web.app.Catalogue", _always_looking())
+    monkeypatch.setattr("optlab.web.app.RunIndex", _always_looking())
     make_run()
     client = client_for(tmp_path)
     assert client.get("/api/health").json()["num_models"] == 1

@@ -14,9 +14,9 @@ from PIL import Image
 from optlab.data import ImageDataModule
 from optlab.training.describe import dataset_facts
 from optlab.web import schemas, terminal
-from optlab.web.answers import Networks
-from optlab.web.catalogue import Catalogue
+from optlab.web.inference import Networks
 from optlab.web.prediction import answer_question
+from optlab.web.run_index import RunIndex
 
 MakeRun = Callable[..., Path]
 
@@ -111,7 +111,7 @@ def test_network_is_given_the_numbers_that_training_made_of_the_file(
     for file, expected in zip(files, images, strict=False):
         kind = f"image/{kinds.get(file.suffix[1:], file.suffix[1:])}"
         question = schemas.Question()
-        answer = answer_question(Catalogue(outputs), store, question, kind, file.read_bytes())
+        answer = answer_question(RunIndex(outputs), store, question, kind, file.read_bytes())
         assert not answer.blank
         assert torch.equal(net.seen[-1][0], expected), file
         terminal.answer_table(file, outputs)
@@ -126,7 +126,7 @@ def test_page_of_an_image_folder_takes_files_and_of_handwriting_drawings(
         _, outputs, _ = trained_and_run(make_run, root, preparation=preparation)
         (study,) = [
             study
-            for study in Catalogue(outputs).table().studies.values()
+            for study in RunIndex(outputs).table().studies.values()
             if study.input.preparation == preparation
         ]
         assert study.reads_drawings == draws

@@ -33,7 +33,7 @@ from optlab.benchmarks.usual_pipeline import (
     split_loaders,
     usual_transform,
 )
-from optlab.data import Source
+from optlab.data import ImageDataset
 from optlab.optim import param_groups
 from optlab.training import build
 from optlab.training.instantiate import instantiate_partial
@@ -128,7 +128,7 @@ def usual_name(num_workers: int) -> str:
 
 def _bare_loop(config: DictConfig, datamodule: Any, epochs: int) -> Callable[[int], float]:
     device = _device(config)
-    source: Source = datamodule._loaded_source()
+    source: ImageDataset = datamodule._loaded_source()
     kept = datamodule.train_indices
     images = bare_loop.normalized(source.train_images[kept], source.mean, source.std, device)
     labels = source.train_labels[kept].to(device)

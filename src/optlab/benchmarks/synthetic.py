@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from optlab.data import ImageDataModule, Source
+from optlab.data import ImageDataModule, ImageDataset
 
 SHAPES = {"mnist": (60_000, 1, 28), "cifar10": (50_000, 3, 32)}  # train images, channels, side
 NUM_CLASSES = 10
@@ -25,12 +25,12 @@ class SyntheticImages(ImageDataModule):
         super().__init__(name, **options)
         self.num_images = num_images
 
-    def _load(self) -> Source:
+    def _load(self) -> ImageDataset:
         return synthetic_source(self.name, self.num_images)
 
 
 @lru_cache(maxsize=2)
-def synthetic_source(name: str, num_images: int | None = None) -> Source:
+def synthetic_source(name: str, num_images: int | None = None) -> ImageDataset:
     """Return random images and labels, the same every time; test is a sixth of train."""
     full, channels, side = SHAPES[name]
     num_train = full if num_images is None else num_images * 10 // 9
@@ -44,7 +44,7 @@ def synthetic_source(name: str, num_images: int | None = None) -> Source:
         generator=generator,
     )
     labels = torch.arange(num_train + num_test) % NUM_CLASSES
-    return Source(
+    return ImageDataset(
         name,
         f"random pixels in the shape of {name}",
         pixels[:num_train],

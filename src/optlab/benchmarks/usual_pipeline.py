@@ -25,7 +25,7 @@ from torchvision.datasets import MNIST
 
 from optlab.benchmarks.first_step import FirstStep
 from optlab.benchmarks.synthetic import synthetic_source
-from optlab.data import Source
+from optlab.data import ImageDataset
 from optlab.models import MLP
 
 NUM_CLASSES = 10
@@ -101,7 +101,7 @@ def usual_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> transfor
     return transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
-def pictures_of(source: Source) -> PicturesInMemory:
+def pictures_of(source: ImageDataset) -> PicturesInMemory:
     """The train part of a source, as torchvision's classes would serve it."""
     transform = usual_transform(source.mean, source.std)
     return PicturesInMemory(source.train_images, source.train_labels, transform)

@@ -8,31 +8,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optlab.data.image_dataset import DataUnavailableError, ImageDataset
     from optlab.data.loader import Batch, EvalLoader, TrainLoader
     from optlab.data.module import ImageDataModule
-    from optlab.data.source import DataUnavailableError, Source
-    from optlab.data.sources import SOURCE_NAMES, load_source
+    from optlab.data.registry import DATASET_NAMES, load_dataset
 
 _MODULE_OF = {
     "Batch": "loader",
-    "DataUnavailableError": "source",
+    "DataUnavailableError": "image_dataset",
     "EvalLoader": "loader",
     "ImageDataModule": "module",
-    "SOURCE_NAMES": "sources",
-    "Source": "source",
+    "DATASET_NAMES": "registry",
+    "ImageDataset": "image_dataset",
     "TrainLoader": "loader",
-    "load_source": "sources",
+    "load_dataset": "registry",
 }
 
 __all__ = [
-    "SOURCE_NAMES",
+    "DATASET_NAMES",
     "Batch",
     "DataUnavailableError",
     "EvalLoader",
     "ImageDataModule",
-    "Source",
+    "ImageDataset",
     "TrainLoader",
-    "load_source",
+    "load_dataset",
 ]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
+from optlab.data.image_dataset import DataUnavailableError
 from optlab.data.pictures import SUFFIXES, shown
-from optlab.data.source import DataUnavailableError
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from optlab.data.image_dataset import ImageDataset
 from optlab.data.normalize import scale_and_shift
-from optlab.data.source import Source
 
 
 class DeviceImages:
@@ -52,7 +52,7 @@ class DeviceImages:
 
 @lru_cache(maxsize=8)  # train and test part of the sets that a process works with
 def device_images(
-    source: Source,
+    source: ImageDataset,
     part: str,
     device: torch.device,
     mean: tuple[float, ...],

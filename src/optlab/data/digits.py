@@ -12,13 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from optlab.data.source import Source, channel_statistics
+from optlab.data.image_dataset import ImageDataset, channel_statistics
 
 NUM_TEST = 360
 _SPLIT_SEED = 1998  # fixes the test part; changing it changes the data set
 
 
-def load_digits() -> Source:
+def load_digits() -> ImageDataset:
     from sklearn.datasets import load_digits as load_embedded
     from sklearn.model_selection import train_test_split
 
@@ -33,7 +33,7 @@ def load_digits() -> Source:
     train_indices, test_indices = torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(test))
     train_images = images[train_indices]
     mean, std = channel_statistics(train_images)
-    return Source(
+    return ImageDataset(
         name="digits",
         title="UCI digits (embedded, 8x8 scaled to 28x28)",
         train_images=train_images,

@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor
 
 from optlab.data.device_images import DeviceImages
-from optlab.files import cache_folder, whole_file
+from optlab.files import atomic_write, cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def feature_rows(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # parallel runs wait for the first
             if not path.is_file():
-                with whole_file(path) as partial, partial.open("wb") as file:
+                with atomic_write(path) as partial, partial.open("wb") as file:
                     np.save(file, np.full((len(images), body.num_features), np.nan, np.float32))
             _fill(_opened(path, "r+"), body, images, indices, path)
     except OSError as error:

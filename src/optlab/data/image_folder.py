@@ -20,15 +20,15 @@ from PIL import Image
 from torch import Tensor
 
 from optlab.data.class_folders import PictureFile, find_pictures
-from optlab.data.pictures import opened, shown, to_pixels, upright
-from optlab.data.source import (
+from optlab.data.image_dataset import (
     DataUnavailableError,
+    ImageDataset,
     Preparation,
-    Source,
     channel_statistics,
     checksum_of,
 )
-from optlab.files import cache_folder, whole_file
+from optlab.data.pictures import opened, shown, to_pixels, upright
+from optlab.files import atomic_write, cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _ColorFoundError(Exception):
 
 def load_image_folder(
     root: Path, *, title: str | None, image_size: int | None, preparation: Preparation = "resize"
-) -> Source:
+) -> ImageDataset:
     """Read the pictures under `root`, classes named by their folders in alphabetical order.
 
     One channel if every picture is grey, else three; transparent pictures are laid on white.
@@ -65,7 +65,7 @@ def load_image_folder(
     images = contents["train_images"]
     if all(torch.equal(image, images[0]) for image in images):
         log.warning("all %d pictures of %s are alike", len(images), shown(root / "train"))
-    return Source(
+    return ImageDataset(
         name="image_folder",
         title=title or root.resolve().name,
         train_images=images,
@@ -133,7 +133,7 @@ def _read_cache(cache: Path) -> dict[str, Any] | None:
 
 def _write_cache(cache: Path, contents: dict[str, Any]) -> None:
     try:
-        with whole_file(cache) as partial:
+        with atomic_write(cache) as partial:
             torch.save(contents, partial)
     except (OSError, RuntimeError) as error:  # a full disk: torch.save raises RuntimeError
         log.warning("the decoded pictures could not be cached in %s: %s", cache, error)

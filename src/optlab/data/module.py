@@ -13,10 +13,10 @@ from torch import Tensor
 from optlab.data.augment import Augmentation
 from optlab.data.device_images import DeviceImages, device_images
 from optlab.data.frozen_features import FrozenBody, feature_rows
+from optlab.data.image_dataset import ImageDataset, Preparation
 from optlab.data.loader import EvalLoader, TrainLoader
 from optlab.data.normalize import Normalize, check_normalize, mean_and_std
-from optlab.data.source import Preparation, Source
-from optlab.data.sources import load_source
+from optlab.data.registry import load_dataset
 from optlab.data.splits import split_train_part, stratified_subset
 
 
@@ -29,7 +29,7 @@ class ImageDataModule(L.LightningDataModule):
     of `normalize`. The test part is reached by `test_dataloader` only.
 
     Args:
-        name: one of optlab.data.SOURCE_NAMES.
+        name: one of optlab.data.DATASET_NAMES.
         root: folder of the official sets, or the image folder; None: $OPTLAB_DATA, else `data`.
         title: how tables call an image folder; None for its folder's name.
         image_size: pixels a side that an image folder is resized to; None keeps its own.
@@ -97,7 +97,7 @@ class ImageDataModule(L.LightningDataModule):
             "train_fraction": train_fraction,
         }
         self.seeds: Sequence[int] = (seed,)  # several for replicas, which train together
-        self._source: Source | None = None
+        self._source: ImageDataset | None = None
         self._body: FrozenBody | None = None
         self._features: dict[str, DeviceImages] = {}  # by part
 
@@ -179,8 +179,8 @@ class ImageDataModule(L.LightningDataModule):
             ]
         return self._eval_loader("train", indices)
 
-    def _load(self) -> Source:
-        return load_source(
+    def _load(self) -> ImageDataset:
+        return load_dataset(
             self.name,
             self._root,
             title=self._title,
@@ -188,7 +188,7 @@ class ImageDataModule(L.LightningDataModule):
             preparation=self._preparation,
         )
 
-    def _loaded_source(self) -> Source:
+    def _loaded_source(self) -> ImageDataset:
         assert self._source is not None, "call setup() first"
         return self._source
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optlab.data.source import Source
+from optlab.data.image_dataset import ImageDataset
 
 # Mean and standard deviation of pixels / 255 by name, as in torchvision's Normalize
 NAMED = {"unit": (0.0, 1.0), "half": (0.5, 0.5)}
@@ -40,7 +40,7 @@ def _is_mean_and_std(value: Any) -> bool:
 
 
 def mean_and_std(
-    normalize: Normalize, source: Source
+    normalize: Normalize, source: ImageDataset
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of pixels / 255, per channel, by which images are normalized.
 

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from optlab.data.source import DataUnavailableError
+from optlab.data.image_dataset import DataUnavailableError
 
 # Pillow's name of each format that is read, and the suffixes of its files
 FORMATS = {

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optlab.files import whole_file
+from optlab.files import atomic_write
 
 DPI = 160
 WIDTH_IN = 7.2
@@ -115,7 +115,7 @@ class Display:
     def save(self, path: str | Path) -> Path:
         """Write a PNG, whole or not at all; folders on the way are made."""
         path = Path(path)
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(self.png())
         return path
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from optlab.numpy_net.test_functions import Surface, Trajectory
+from optlab.numpy_net.surfaces import Surface, Trajectory
 from optlab.plots.palette import STYLES, LineStyle
 from optlab.plots.style import SIZE_SMALL, Display, name_lines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from optlab.files import whole_file
+from optlab.files import atomic_write
 from optlab.plots.palette import LineStyle
 from optlab.plots.style import Display
 
@@ -59,7 +59,7 @@ class ReportFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all: someone may be reading the report."""
-        with whole_file(self.folder / name) as partial:
+        with atomic_write(self.folder / name) as partial:
             partial.write_bytes(data)
         self.written.append(name)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-from optlab.files import whole_file
+from optlab.files import atomic_write
 from optlab.runs.folder import RunFolder
 from optlab.training.best_epoch import merit
 from optlab.training.code_fingerprint import changed_since
@@ -59,7 +59,7 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
         OSError: if it cannot be written. torch's message would be of positions in an archive.
         ValueError: if `checkpoint` has an object that `torch.load(weights_only=True)` refuses.
     """
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         try:
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)

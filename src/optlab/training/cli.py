@@ -1,6 +1,6 @@
 """From the command line to a run. Nothing here imports torch.
 
-`run_main` calls a Hydra program and explains the errors of its command line. `train` is what the
+`run_cli` calls a Hydra program and explains the errors of its command line. `train` is what the
 program does: it trains a run that is not finished yet, and records a failure so that the other runs
 of a study go on.
 """
@@ -52,7 +52,7 @@ from optlab.training.suggestions import explain_overrides
 log = logging.getLogger(__name__)
 
 
-def run_main(main: Callable[[], Any]) -> None:
+def run_cli(main: Callable[[], Any]) -> None:
     """Call the function that `hydra.main` decorates; explain errors and exit with code 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
     sys.argv[1:] = for_hydra(map(without_null, sys.argv[1:]))

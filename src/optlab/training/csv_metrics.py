@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from optlab.files import whole_file
+from optlab.files import atomic_write
 from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, RunFolder
 from optlab.training.clock import TrainingClock
 
@@ -349,6 +349,6 @@ def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
             line for line in path.read_text().splitlines(keepends=True)[1:] if line[-1] == "\n"
         ]
         kept = [line for line in lines if int(line.split(",")[index]) <= last]
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(",".join(columns) + "\n" + "".join(kept))
     return int(kept[-1].split(",")[index]) if kept else 0

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from optlab.files import whole_file, write_json
+from optlab.files import atomic_write, write_json
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
@@ -118,7 +118,7 @@ def write_answers(path: Path, answers: Mapping[str, TestPredictions]) -> None:
     arrays: dict[str, Any] = {
         name: each.probabilities.astype(np.float16) for name, each in answers.items()
     }
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, labels=answers["last"].true.astype(np.uint16), **arrays)
 
 

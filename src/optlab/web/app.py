@@ -1,4 +1,4 @@
-"""The page's server: a FastAPI application around the catalogue and the models.
+"""The page's server: a FastAPI application around the index of runs and the models.
 
 Disk and networks are only touched in a small pool of threads, so the event loop stays free; each
 of its threads runs torch on one core, because small networks lose more to sharing than they gain.
@@ -21,11 +21,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
-from optlab.web import answers, schemas, summary
-from optlab.web.catalogue import Catalogue
-from optlab.web.guard import SECURITY_HEADERS, Guard
+from optlab.web import inference, schemas, summary
+from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
 from optlab.web.prediction import UnsupportedType, answer_question
+from optlab.web.run_index import RunIndex
 from optlab.web.selection import NotFound, short, study_of
 
 STATIC = Path(__file__).parent / "static"
@@ -46,7 +46,7 @@ def create_app(
     allowed_hosts: Collection[str] | None = None,
     is_training: Callable[[], bool] = lambda: False,
     num_threads: int | None = None,
-    networks: answers.Networks | None = None,
+    networks: inference.Networks | None = None,
 ) -> FastAPI:
     """The application that answers for all finished runs under `outputs`.
 
@@ -57,8 +57,8 @@ def create_app(
         num_threads: how many requests are worked on at once; None for one per core, at most 4.
         networks: where loaded networks are kept; None for a fresh store.
     """
-    catalogue = Catalogue(outputs)
-    store = networks or answers.Networks()
+    run_index = RunIndex(outputs)
+    store = networks or inference.Networks()
     pool = ThreadPoolExecutor(
         num_threads or min(4, os.cpu_count() or 1),
         thread_name_prefix="optlab-web",
@@ -70,7 +70,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
-        warming = asyncio.ensure_future(in_thread(_load_default, catalogue, store))
+        warming = asyncio.ensure_future(in_thread(_load_default, run_index, store))
         yield
         warming.cancel()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -89,26 +89,26 @@ def create_app(
             422: {"model": schemas.Problem, "description": "Something in it is wrong"},
         },
     )
-    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
+    app.add_middleware(SecurityMiddleware, allowed_hosts=allowed_hosts)
     _explain_errors(app)
     _serve_static(app)
 
     @app.get("/api/health", tags=["server"])
     async def health() -> schemas.Health:
         """Whether the server is up, and how many models it could ask."""
-        table = await in_thread(catalogue.table)
+        table = await in_thread(run_index.table)
         return schemas.Health(status="ok", version=app.version, num_models=len(table.models))
 
     @app.get("/api/models", tags=["models"])
     async def models() -> schemas.Models:
         """Every study and every finished run; a run trained in the meantime is in it."""
-        table = await in_thread(catalogue.table)
+        table = await in_thread(run_index.table)
         return await in_thread(summary.describe, table, store, is_training())
 
     @app.get("/api/models/{model_id}", tags=["models"], responses=_missing("model"))
     async def model(model_id: str) -> schemas.ModelDetail:
         """One run with its curve and its confusion matrix."""
-        table = await in_thread(catalogue.table)
+        table = await in_thread(run_index.table)
         if model_id not in table.models:
             raise NotFound(f"No model has the id {short(model_id)}.")
         return await in_thread(summary.describe_model, *table.models[model_id], store)
@@ -116,7 +116,7 @@ def create_app(
     @app.get("/api/studies/{study_name}", tags=["studies"], responses=_missing("study"))
     async def study(study_name: str) -> schemas.StudyDetail:
         """One study at a glance: a row and a curve for each optimizer."""
-        table = await in_thread(catalogue.table)
+        table = await in_thread(run_index.table)
         return await in_thread(summary.describe_study, study_of(table, study_name))
 
     @app.get(
@@ -130,7 +130,7 @@ def create_app(
     )
     async def report(study_name: str, file_name: str) -> Response:
         """A file of the study's report; index.html is the report itself."""
-        table = await in_thread(catalogue.table)
+        table = await in_thread(run_index.table)
         files = await in_thread(study_of(table, study_name).report_files)
         if file_name not in files:  # the name chooses among what lies there, and no more
             raise NotFound(f"The report of this study has no file {short(file_name)}.")
@@ -163,7 +163,7 @@ def create_app(
         """
         content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
         body = await request.body()
-        return await in_thread(answer_question, catalogue, store, question, content_type, body)
+        return await in_thread(answer_question, run_index, store, question, content_type, body)
 
     return app
 
@@ -181,9 +181,9 @@ def _missing(what: str) -> dict[int | str, dict[str, Any]]:
     return {404: {"model": schemas.Problem, "description": f"No such {what}"}}
 
 
-def _load_default(catalogue: Catalogue, store: answers.Networks) -> None:
+def _load_default(run_index: RunIndex, store: inference.Networks) -> None:
     """Load what the first visitor will ask, so that the first stroke is answered at once."""
-    study = catalogue.table().default_study()
+    study = run_index.table().default_study()
     for model in (
         (model for models in study.answering.values() for model in models) if study else ()
     ):

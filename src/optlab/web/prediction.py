@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from optlab.web import answers, schemas
-from optlab.web.catalogue import Catalogue, Study
+from optlab.web import inference, schemas
 from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
 from optlab.web.preprocessing import Prepared, prepare
+from optlab.web.run_index import RunIndex, Study
 from optlab.web.selection import NotFound, at_most, choose
 
 MAX_MODELS_PER_QUESTION = 32
@@ -19,8 +19,8 @@ class UnsupportedType(ValueError):
 
 
 def answer_question(
-    catalogue: Catalogue,
-    store: answers.Networks,
+    run_index: RunIndex,
+    store: inference.Networks,
     question: schemas.Question,
     content_type: str,
     body: bytes,
@@ -35,7 +35,7 @@ def answer_question(
     """
     start_s = time.perf_counter()
     picture = _picture(content_type, body)
-    table = catalogue.table()
+    table = run_index.table()
     study, models = choose(table, question.study, question.optimizer, question.model)
     asked = at_most(models, MAX_MODELS_PER_QUESTION)
     prepared = prepare(
@@ -46,7 +46,7 @@ def answer_question(
     )
     answer = None
     if not prepared.blank:
-        answer = answers.ask(store, asked, prepared, with_saliency=question.saliency)
+        answer = inference.ask(store, asked, prepared, with_saliency=question.saliency)
         if answer is None:
             raise NotFound("None of the chosen models can answer; see /api/models.")
     num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
@@ -65,7 +65,7 @@ def _picture(content_type: str, body: bytes) -> np.ndarray:
 def _prediction(
     study: Study,
     prepared: Prepared,
-    answer: answers.Answer | None,
+    answer: inference.Answer | None,
     num_left_out: int,
     elapsed_ms: float,
 ) -> schemas.Prediction:

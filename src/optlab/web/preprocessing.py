@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from optlab.data.image_dataset import Preparation
 from optlab.data.pictures import to_pixels
-from optlab.data.source import Preparation
 
 MNIST_SIDE = 28
 MNIST_BOX = 20

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from optlab.web.catalogue import Model, Study, Table
+from optlab.web.run_index import Model, Study, Table
 
 TRAIN_COMMAND = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
 

@@ -11,9 +11,9 @@ from optlab.analysis.labels import display_name
 from optlab.analysis.mean_curves import mean_curves
 from optlab.plots.palette import style_of
 from optlab.web import schemas
-from optlab.web.answers import Networks
-from optlab.web.catalogue import REPORT, Model, Study, Table, reason_of
+from optlab.web.inference import Networks
 from optlab.web.preprocessing import IN_WORDS, PEN_WIDTHS
+from optlab.web.run_index import REPORT, Model, Study, Table, reason_of
 
 
 def describe(table: Table, networks: Networks, training: bool) -> schemas.Models:

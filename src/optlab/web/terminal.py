@@ -12,9 +12,9 @@ from rich.text import Text
 from optlab.analysis.labels import display_name
 from optlab.data.pictures import opened, upright
 from optlab.plots.palette import style_of
-from optlab.web.answers import Networks, ask
-from optlab.web.catalogue import Catalogue
+from optlab.web.inference import Networks, ask
 from optlab.web.preprocessing import prepare
+from optlab.web.run_index import RunIndex
 from optlab.web.selection import choose
 
 NUM_RUNNERS_UP = 2
@@ -35,7 +35,7 @@ def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> R
     torch.set_num_threads(1)
     with opened(image) as file:
         picture = np.asarray(upright(file))
-    study, models = choose(Catalogue(outputs).table(), study_name)
+    study, models = choose(RunIndex(outputs).table(), study_name)
     read = study.input
     prepared = prepare(
         picture,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optlab.web.extra import web_extra_explained
+from optlab.web.optional_deps import explain_missing_deps
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_THE_EXTRA = """
@@ -33,5 +33,5 @@ def test_script_without_the_extra_ends_with_the_command_that_installs_it(
 
 
 def test_missing_module_of_our_own_is_not_blamed_on_the_extra() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"optlab\.web\.nowhere"), web_extra_explained():
+    with pytest.raises(ModuleNotFoundError, match=r"optlab\.web\.nowhere"), explain_missing_deps():
         import optlab.web.nowhere  # noqa: F401

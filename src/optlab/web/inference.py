@@ -14,8 +14,8 @@ from torch import nn
 from optlab.data.normalize import scale_and_shift
 from optlab.models import load_network
 from optlab.runs.folder import RunFolder
-from optlab.web.catalogue import Model, modified_ns
 from optlab.web.preprocessing import Prepared
+from optlab.web.run_index import Model, modified_ns
 
 log = logging.getLogger(__name__)
 

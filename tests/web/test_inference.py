@@ -13,16 +13,16 @@ from torch import nn
 from optlab.analysis import Run
 from optlab.models import load_network
 from optlab.runs.record import DatasetFacts
-from optlab.web.answers import Networks, ask
-from optlab.web.catalogue import Catalogue, Input, Model
+from optlab.web.inference import Networks, ask
 from optlab.web.preprocessing import Prepared
+from optlab.web.run_index import Input, Model, RunIndex
 
 MakeRun = Callable[..., Path]
 PREPARED = Prepared(np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8), blank=False)
 
 
 def models_of(outputs: Path) -> dict[str, list[Model]]:
-    (study,) = Catalogue(outputs).table().studies.values()
+    (study,) = RunIndex(outputs).table().studies.values()
     return {name: list(models) for name, models in study.answering.items()}
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def web_extra_explained() -> Iterator[None]:
+def explain_missing_deps() -> Iterator[None]:
     """For the imports of a script: without the extra it ends with the command that installs it.
 
     Raises:

@@ -31,7 +31,7 @@ SECURITY_HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """ASGI middleware around the whole application.
 
     Args:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import yaml
 
+from optlab.data.image_dataset import DataUnavailableError
 from optlab.data.module import ImageDataModule
-from optlab.data.official import is_whole
-from optlab.data.source import DataUnavailableError
+from optlab.data.torchvision_datasets import is_whole
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 
 
-def data_of_run(run_dir: str | Path, record: RunRecord) -> ImageDataModule:
+def load_run_datamodule(run_dir: str | Path, record: RunRecord) -> ImageDataModule:
     """The data module of a finished run, set up: the same images in the same parts.
 
     An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of

@@ -17,7 +17,7 @@ class DataUnavailableError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ImageDataset:
     """One data set in its official train and test parts, on the CPU.
 
     Images are uint8 (N, C, H, W), labels int64 (N,) in [0, len(class_names)). `mean` and `std`

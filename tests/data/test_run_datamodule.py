@@ -4,8 +4,8 @@ import yaml
 from made_records import make_record
 from PIL import Image
 
-from optlab.data import DataUnavailableError, ImageDataModule, of_run, sources
-from optlab.data.of_run import data_of_run
+from optlab.data import DataUnavailableError, ImageDataModule, registry, run_datamodule
+from optlab.data.run_datamodule import load_run_datamodule
 from optlab.runs.record import DatasetFacts
 
 DEFAULT_ROOT = "${oc.env:OPTLAB_DATA,data}"  # as conf/data/shared/common.yaml has it
@@ -30,9 +30,9 @@ def root_read(monkeypatch):
         def setup(self, stage=None):
             pass
 
-    monkeypatch.setattr(of_run, "ImageDataModule", Told)
+    monkeypatch.setattr(run_datamodule, "ImageDataModule", Told)
     record = record_of({"name": "mnist"}, "0123")
-    return lambda run_dir: data_of_run(run_dir, record)._root
+    return lambda run_dir: load_run_datamodule(run_dir, record)._root
 
 
 def record_of(data, checksum):
@@ -109,7 +109,7 @@ def test_set_that_is_nowhere_is_named_with_the_places_and_not_fetched(tmp_path):
         DataUnavailableError,
         match=rf"(?s)trained on data=mnist.* which is not.* in {tmp_path}/data, .*OPTLAB_DATA",
     ):
-        data_of_run(run_dir, record)
+        load_run_datamodule(run_dir, record)
     assert not (tmp_path / "data").exists() and not (tmp_path / "notebooks" / "data").exists()
 
 
@@ -118,7 +118,7 @@ def test_digits_need_no_root_and_are_split_as_recorded(tmp_path):
     trained = ImageDataModule(**knobs)
     trained.setup()
     record = record_of(knobs, trained.checksum)
-    found = data_of_run(make_run(tmp_path), record)
+    found = load_run_datamodule(make_run(tmp_path), record)
     assert found.val_indices.tolist() == trained.val_indices.tolist()
     assert found.num_test == 360  # of the 1,797 images, one in five
 
@@ -129,15 +129,15 @@ def test_pictures_are_those_of_the_recorded_folder_or_none(tmp_path):
     trained = ImageDataModule(**knobs)
     trained.setup()
     record = record_of(knobs, trained.checksum)
-    assert data_of_run(make_run(tmp_path), record).num_test == 8
+    assert load_run_datamodule(make_run(tmp_path), record).num_test == 8
 
     make_pictures(tmp_path / "insects", seed=1)
-    sources._load_once.cache_clear()  # the reader is another process than the trainer
+    registry._load_once.cache_clear()  # the reader is another process than the trainer
     with pytest.raises(DataUnavailableError, match=r"insects are not those that .* trained on"):
-        data_of_run(tmp_path, record)
+        load_run_datamodule(tmp_path, record)
 
     (tmp_path / "insects").rename(tmp_path / "moved")
     with pytest.raises(
         DataUnavailableError, match=r"(?s)image_folder, which is not.*put the pictures"
     ):
-        data_of_run(tmp_path, record)
+        load_run_datamodule(tmp_path, record)

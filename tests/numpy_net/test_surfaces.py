@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from optlab.numpy_net.optimizers import SGD, Adagrad, Adam
-from optlab.numpy_net.test_functions import (
+from optlab.numpy_net.surfaces import (
     BEALE,
     QUADRATIC,
     ROSENBROCK,

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optlab.analysis import ConfigurationSummary, Run, read_study, summarize
 from optlab.analysis.summary import WorkloadSummary
-from optlab.data.source import Preparation
+from optlab.data.image_dataset import Preparation
 from optlab.runs.folder import RunFolder
 from optlab.runs.study_file import study_path
 from optlab.web.pictures import first_problem
@@ -167,7 +167,7 @@ class _Seen:
     unusable: tuple[tuple[str, str, str], ...]
 
 
-class Catalogue:
+class RunIndex:
     """The table of models, brought up to date at most every `interval_s` seconds."""
 
     def __init__(self, outputs: Path, interval_s: float = 1.0) -> None:

@@ -23,7 +23,7 @@ from filelock import FileLock
 from torch import Tensor
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-from optlab.data.source import DataUnavailableError, Source, channel_statistics
+from optlab.data.image_dataset import DataUnavailableError, ImageDataset, channel_statistics
 
 _STALL_TIMEOUT_S = 30  # a connection that is silent for so long counts as lost
 
@@ -55,10 +55,10 @@ def is_whole(name: str, root: Path) -> bool:
     return all((raw / f).is_file() or (raw / f"{f}.gz").is_file() for f in _IDX_SHAPES)
 
 
-def load_mnist(root: Path) -> Source:
+def load_mnist(root: Path) -> ImageDataset:
     """MNIST. LeCun, Cortes and Burges 1998, http://yann.lecun.com/exdb/mnist/."""
     tensors = _load_idx_set("mnist", MNIST, root, _MNIST_RAW_MD5)
-    return Source(
+    return ImageDataset(
         "mnist",
         "MNIST",
         *tensors,
@@ -69,11 +69,11 @@ def load_mnist(root: Path) -> Source:
     )
 
 
-def load_fashion_mnist(root: Path) -> Source:
+def load_fashion_mnist(root: Path) -> ImageDataset:
     """Fashion-MNIST. Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747."""
     tensors = _load_idx_set("fashion_mnist", FashionMNIST, root, {})
     mean, std = channel_statistics(tensors[0])
-    return Source(
+    return ImageDataset(
         "fashion_mnist",
         "Fashion-MNIST",
         *tensors,
@@ -84,14 +84,14 @@ def load_fashion_mnist(root: Path) -> Source:
     )
 
 
-def load_cifar10(root: Path) -> Source:
+def load_cifar10(root: Path) -> ImageDataset:
     """CIFAR-10. Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html."""
     folder = root / CIFAR10.base_folder
     if not is_whole("cifar10", root):
         _fetch("cifar10", CIFAR10, root, [Path(CIFAR10.filename)], [CIFAR10.url])
     train = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.train_list]
     test = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.test_list]
-    return Source(
+    return ImageDataset(
         "cifar10",
         "CIFAR-10",
         torch.cat([images for images, _ in train]),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from optlab.data.source import channel_statistics, checksum_of
+from optlab.data.image_dataset import channel_statistics, checksum_of
 
 
 def test_channel_statistics_match_torch_in_float64():

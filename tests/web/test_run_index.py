@@ -10,8 +10,8 @@ import pytest
 
 from optlab.analysis import read_study, summarize
 from optlab.web import schemas
-from optlab.web.answers import Networks
-from optlab.web.catalogue import Catalogue, Table
+from optlab.web.inference import Networks
+from optlab.web.run_index import RunIndex, Table
 from optlab.web.summary import describe_model, describe_study
 
 MakeRun = Callable[..., Path]
@@ -31,41 +31,41 @@ def change(folder: Path, **changes: object) -> None:
 
 def test_missing_and_empty_outputs_are_an_empty_table(tmp_path: Path) -> None:
     for outputs in (tmp_path, tmp_path / "nothing"):
-        table = Catalogue(outputs).table()
+        table = RunIndex(outputs).table()
         assert not table.models
         assert table.default_study() is None
 
 
 def test_new_run_appears_and_deleted_run_goes(make_run: MakeRun, tmp_path: Path) -> None:
-    catalogue = Catalogue(tmp_path, interval_s=0)
-    assert not catalogue.table().models
+    run_index = RunIndex(tmp_path, interval_s=0)
+    assert not run_index.table().models
     folder = make_run(optimizer="sgd")
-    assert optimizers(catalogue.table()) == ["sgd"]
+    assert optimizers(run_index.table()) == ["sgd"]
     (folder / "record.json").unlink()
-    assert not catalogue.table().models
+    assert not run_index.table().models
 
 
 def test_unchanged_outputs_keep_the_very_same_table(make_run: MakeRun, tmp_path: Path) -> None:
     make_run()
-    catalogue = Catalogue(tmp_path, interval_s=0)
-    assert catalogue.table() is catalogue.table()
+    run_index = RunIndex(tmp_path, interval_s=0)
+    assert run_index.table() is run_index.table()
 
 
 def test_between_looks_the_disk_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
-    catalogue = Catalogue(tmp_path, interval_s=3600)
-    assert not catalogue.table().models
+    run_index = RunIndex(tmp_path, interval_s=3600)
+    assert not run_index.table().models
     make_run()
-    assert not catalogue.table().models
+    assert not run_index.table().models
 
 
 def test_run_trained_again_is_read_again_under_its_old_id(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     folder = make_run()
-    catalogue = Catalogue(tmp_path, interval_s=0)
-    ((old, before),) = catalogue.table().models.values()
+    run_index = RunIndex(tmp_path, interval_s=0)
+    ((old, before),) = run_index.table().models.values()
     change(folder, num_epochs=77)
-    ((new, after),) = catalogue.table().models.values()
+    ((new, after),) = run_index.table().models.values()
     assert (old.id, new.run.record.num_epochs) == (new.id, 77)
     assert after.modified_ns > before.modified_ns
 
@@ -73,7 +73,7 @@ def test_run_trained_again_is_read_again_under_its_old_id(
 def test_folder_without_record_does_not_count(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     (folder / "record.json").rename(folder / "record.json.tmp")
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     assert not table.models
     assert not table.unusable
 
@@ -92,7 +92,7 @@ def test_unreadable_record_is_named_with_the_reason(
     folder = make_run()
     make_run(optimizer="sgd")
     (folder / "record.json").write_text(text)
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     assert optimizers(table) == ["sgd"]
     ((study, name, problem),) = table.unusable
     assert (study, name) == ("digits-mlp", folder.name)
@@ -118,7 +118,7 @@ def test_data_set_that_cannot_be_prepared_for_is_not_asked(
     folder = make_run()
     record = json.loads((folder / "record.json").read_text())
     change(folder, dataset={**record["dataset"], **dataset})
-    ((_, _, problem),) = Catalogue(tmp_path).table().unusable
+    ((_, _, problem),) = RunIndex(tmp_path).table().unusable
     assert why in problem
 
 
@@ -128,7 +128,7 @@ def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_pat
         make_run(lr=0.01, seed=seed, accuracy=0.9 + 0.05 * seed)
     make_run(lr=1.0, accuracy=0.91)  # beats one seed, not their mean
     make_run(optimizer="sgd", status="diverged", lr=9.0)
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     speaking = study.answering
     assert list(speaking) == ["adam"]
     assert [(model.run.lr, model.run.seed) for model in speaking["adam"]] == [(0.01, 0), (0.01, 1)]
@@ -142,7 +142,7 @@ def test_last_weights_choose_the_configuration_and_not_a_lucky_epoch(
         validation={"best": {"accuracy": 0.99}, "last": {"accuracy": 0.8}},
     )
     make_run(lr=0.01, accuracy=0.9)
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     assert [model.run.lr for model in study.answering["adam"]] == [0.01]
 
 
@@ -157,7 +157,7 @@ def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
     make_run(optimizer="sgd", seed=0, accuracy=0.95)
     for seed in (1, 2):
         make_run(optimizer="sgd", seed=seed, status="diverged")
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     assert {model.run.lr for model in study.answering["adam"]} == {0.01}
     adam, sgd = describe_study(study).rows
     assert adam.optimizer == "adam"
@@ -168,11 +168,11 @@ def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
 def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_path: Path) -> None:
     change(make_run(lr=0.1, seed=7, accuracy=0.99), protocol_version=0)
     make_run(lr=0.1, accuracy=0.9)
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     assert [model.run.seed for model in study.answering["adam"]] == [0]
     assert len(study.models) == 2  # it can still be asked by its id
     change(make_run(optimizer="sgd"), protocol_version=0)  # of this one no other run
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     adam, sgd = describe_study(study).rows
     assert (adam.num_runs, adam.num_diverged, adam.num_other_runs) == (1, 0, 1)
     assert (sgd.num_runs, sgd.num_diverged) == (0, 0)
@@ -187,7 +187,7 @@ def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(
     winner |= {"contestant": "a", "status": "finished"}
     tuning = {"rows": [winner], "winners": [winner | {"runs": ["b" * 16]}]}
     (tmp_path / "digits-mlp" / "study.json").write_text(json.dumps({"tuning": tuning}))
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     assert [model.run.lr for model in study.answering["adam"]] == [0.01]
 
 
@@ -204,7 +204,7 @@ def test_study_that_cannot_be_read_hides_no_other(
         return entries_of(folder)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert list(Catalogue(tmp_path).table().studies) == ["readable"]
+    assert list(RunIndex(tmp_path).table().studies) == ["readable"]
 
 
 def test_failed_run_is_counted_in_its_study_with_the_reason_in_one_line(
@@ -212,7 +212,7 @@ def test_failed_run_is_counted_in_its_study_with_the_reason_in_one_line(
 ) -> None:
     make_run(optimizer="sgd")
     make_failed_run(reason=f"OSError: no space\n  left on {tmp_path}/digits-mlp")
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     (study,) = table.studies.values()
     assert [model.optimizer for model in study.models] == ["sgd"]
     _, adam = describe_study(study).rows
@@ -226,7 +226,7 @@ def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_r
 ) -> None:
     make_run()
     folder = make_failed_run(dataset="mnist", reason="ValueError: no MNIST here")
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     assert table.unusable == (("digits-mlp", folder.name, "it failed: ValueError: no MNIST here"),)
     assert [study.optimizers for study in table.studies.values()] == [["adam"]]
 
@@ -235,7 +235,7 @@ def test_finished_run_needs_more_of_its_dataset_than_the_name(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     change(make_run(), dataset={"name": "digits", "title": "Digits"})
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     assert not table.models
     ((_, _, problem),) = table.unusable
     assert "dataset." in problem
@@ -256,10 +256,10 @@ def test_trials_of_a_fair_sweep_neither_answer_nor_count(
     change(make_failed_run(), hash="c" * 16)
     for seed in (1, 2):
         change(make_run(lr=0.01, seed=seed, accuracy=0.9), hash=f"{seed}" * 16)
-    catalogue = Catalogue(tmp_path, interval_s=0)
-    assert len(catalogue.table().models) == 3
+    run_index = RunIndex(tmp_path, interval_s=0)
+    assert len(run_index.table().models) == 3
     note_trials(tmp_path / "digits-mlp", "a" * 16, "b" * 16, "c" * 16)  # no record changes
-    table = catalogue.table()
+    table = run_index.table()
     (study,) = table.studies.values()
     assert study.title == "Tuned"
     assert study.answering == {"adam": study.models}
@@ -273,7 +273,7 @@ def test_trials_of_a_fair_sweep_neither_answer_nor_count(
 def test_damaged_study_json_costs_no_run(make_run: MakeRun, tmp_path: Path, text: str) -> None:
     make_run()
     (tmp_path / "digits-mlp" / "study.json").write_text(text)
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     assert (study.title, len(study.models)) == ("digits-mlp", 1)
 
 
@@ -282,7 +282,7 @@ def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> 
     other = make_run(optimizer="sgd")
     record = json.loads((other / "record.json").read_text())
     change(other, dataset={**record["dataset"], "name": "mnist", "preparation": "mnist"})
-    names = set(Catalogue(tmp_path).table().studies)
+    names = set(RunIndex(tmp_path).table().studies)
     assert names == {"digits-mlp (digits-mlp)", "digits-mlp (mnist-mlp)"}
 
 
@@ -295,7 +295,7 @@ def test_image_folders_of_one_size_are_told_apart(make_run: MakeRun, tmp_path: P
         folder = make_run(optimizer=optimizer)
         dataset = json.loads((folder / "record.json").read_text())["dataset"]
         change(folder, dataset={**dataset, "name": "image_folder", "class_names": names})
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     assert len(table.studies) == 3
     assert len(table.models) == 3
 
@@ -304,14 +304,14 @@ def test_folder_that_cannot_be_named_hides_no_other(make_run: MakeRun, tmp_path:
     folder = make_run()
     (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
     (tmp_path / os.fsdecode(b"caf\xe9") / "run").symlink_to(folder)
-    assert len(Catalogue(tmp_path).table().models) == 1
+    assert len(RunIndex(tmp_path).table().models) == 1
 
 
 def test_accuracy_that_is_none_is_a_reason_to_leave_a_run_out(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     change(make_run(), test={"best": {"accuracy": 92.7}, "last": {"accuracy": 0.9}})
-    ((_, _, problem),) = Catalogue(tmp_path).table().unusable
+    ((_, _, problem),) = RunIndex(tmp_path).table().unusable
     assert "test.best.accuracy" in problem
 
 
@@ -322,14 +322,14 @@ def test_reason_of_a_failure_tells_no_path_of_this_computer(
     make_failed_run(
         reason="ValueError: /home/me/img/colour A/train/ant holds no pictures; a/b stays"
     )
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     _, row = describe_study(study).rows
     assert row.reasons == ["ValueError: …/colour A/train/ant holds no pictures; a/b stays"]
 
 
 def test_damaged_curve_leaves_a_run_without_one(make_run: MakeRun, tmp_path: Path) -> None:
     def curve() -> schemas.Curve:
-        ((model, study),) = Catalogue(tmp_path).table().models.values()
+        ((model, study),) = RunIndex(tmp_path).table().models.values()
         return describe_model(model, study, Networks()).curve
 
     folder = make_run(curve=[(1.0, 0.5, 0.5), (float("nan"), 0.4, 0.6)])
@@ -344,7 +344,7 @@ def test_rows_are_in_the_order_of_the_report(make_run: MakeRun, tmp_path: Path) 
         make_run(optimizer="sgd", seed=seed, accuracy=0.91)
         make_run(optimizer="adam", seed=seed, accuracy=0.93)
     make_run(optimizer="muon", accuracy=0.99)  # one run next to four is too few to lead
-    (study,) = Catalogue(tmp_path).table().studies.values()
+    (study,) = RunIndex(tmp_path).table().studies.values()
     (workload,) = read_study(tmp_path / "digits-mlp").workloads
     ranked = [row.configuration.optimizer for row in summarize(workload).rows]
     assert (
@@ -362,7 +362,7 @@ def test_run_on_other_images_and_a_copied_folder_do_not_speak(
     change(stray, dataset={**dataset, "checksum": "other"})
     copy = tmp_path / "digits-mlp" / "zz-copy"
     shutil.copytree(stray, copy)
-    table = Catalogue(tmp_path).table()
+    table = RunIndex(tmp_path).table()
     (study,) = table.studies.values()
     assert [model.run.seed for model in study.answering["adam"]] == [0, 1]
     assert len(study.models) == 3

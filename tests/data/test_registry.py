@@ -1,17 +1,17 @@
 import pytest
 
-from optlab.data import load_source
+from optlab.data import load_dataset
 
 
 def test_set_is_loaded_once_per_process():
-    assert load_source("digits") is load_source("digits")
+    assert load_dataset("digits") is load_dataset("digits")
 
 
 def test_unknown_set_names_the_nearest():
     with pytest.raises(
         ValueError, match=r"(?s)data\.name is 'mnits'.*did you mean data=mnist"
     ) as error:
-        load_source("mnits")
+        load_dataset("mnits")
     assert "fashion_mnist" in str(error.value)
 
 
@@ -20,19 +20,19 @@ def test_unknown_set_names_the_nearest():
 )
 def test_knob_that_an_official_set_would_ignore_is_refused(knob, value):
     with pytest.raises(ValueError, match=rf"data\.{knob} is .*data=digits would ignore it"):
-        load_source("digits", **{knob: value})
+        load_dataset("digits", **{knob: value})
 
 
 def test_image_folder_without_root_is_refused():
     with pytest.raises(ValueError, match=r"data=image_folder needs data\.root"):
-        load_source("image_folder")
+        load_dataset("image_folder")
 
 
 def test_unknown_preparation_names_those_that_there_are(tmp_path):
     with pytest.raises(ValueError, match=r"data\.preparation is 'minst'.* resize, .*mnist"):
-        load_source("image_folder", tmp_path, preparation="minst")
+        load_dataset("image_folder", tmp_path, preparation="minst")
 
 
 def test_image_size_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"data\.image_size is 0, but a picture has at least 1"):
-        load_source("image_folder", tmp_path, image_size=0)
+        load_dataset("image_folder", tmp_path, image_size=0)

@@ -6,23 +6,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
-from optlab.data.source import Preparation, Source
+from optlab.data.image_dataset import ImageDataset, Preparation
 
-SOURCE_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder")
+DATASET_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder")
 
 
-def load_source(
+def load_dataset(
     name: str,
     root: str | os.PathLike[str] | None = None,
     *,
     title: str | None = None,
     image_size: int | None = None,
     preparation: Preparation | None = None,
-) -> Source:
+) -> ImageDataset:
     """The data set `name`, from disk, fetched, or embedded; a second call returns the same object.
 
     Args:
-        name: one of SOURCE_NAMES.
+        name: one of DATASET_NAMES.
         root: folder of the official sets, or the image folder itself; digits reads none.
             None means `$OPTLAB_DATA`, else `data`.
         title: how tables call an image folder; None means its folder's name.
@@ -33,10 +33,10 @@ def load_source(
         DataUnavailableError: the set is missing, damaged, or cannot be fetched.
         ValueError: unknown name, or a knob that the set would ignore.
     """
-    if name not in SOURCE_NAMES:
-        near = difflib.get_close_matches(str(name), SOURCE_NAMES, n=1)
+    if name not in DATASET_NAMES:
+        near = difflib.get_close_matches(str(name), DATASET_NAMES, n=1)
         raise ValueError(
-            f"data.name is {name!r}, which is no data set; there are {', '.join(SOURCE_NAMES)}.\n\n"
+            f"data.name is {name!r}, but must be one of {', '.join(DATASET_NAMES)}.\n\n"
             f"hint: {f'did you mean data={near[0]}?' if near else 'choose one of these'}"
         )
     if name != "image_folder":
@@ -72,7 +72,7 @@ def load_source(
 @lru_cache(maxsize=4)  # a process compares on one set, rarely on two
 def _load_once(
     name: str, root: Path, title: str | None, image_size: int | None, preparation: Preparation
-) -> Source:
+) -> ImageDataset:
     # Imported where needed: each source brings libraries that the others do without.
     if name == "digits":
         from optlab.data.digits import load_digits
@@ -82,11 +82,11 @@ def _load_once(
         from optlab.data.image_folder import load_image_folder
 
         return load_image_folder(root, title=title, image_size=image_size, preparation=preparation)
-    from optlab.data import official
+    from optlab.data import torchvision_datasets
 
     load = {
-        "mnist": official.load_mnist,
-        "fashion_mnist": official.load_fashion_mnist,
-        "cifar10": official.load_cifar10,
+        "mnist": torchvision_datasets.load_mnist,
+        "fashion_mnist": torchvision_datasets.load_fashion_mnist,
+        "cifar10": torchvision_datasets.load_cifar10,
     }
     return load[name](root)

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-from optlab.data import DataUnavailableError, official
+from optlab.data import DataUnavailableError
+from optlab.data import torchvision_datasets as datasets
 
 SHAPES = {
     "train-images-idx3-ubyte": (30, 28, 28),
@@ -38,8 +39,8 @@ def idx_files(monkeypatch):
         values = rng.integers(0, 256, shape) if len(shape) == 3 else np.arange(shape[0]) % 10
         header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
         files[name] = header + values.astype(np.uint8).tobytes()
-    monkeypatch.setattr(official, "_IDX_SHAPES", SHAPES)
-    monkeypatch.setattr(official, "_MNIST_RAW_MD5", {n: md5(b) for n, b in files.items()})
+    monkeypatch.setattr(datasets, "_IDX_SHAPES", SHAPES)
+    monkeypatch.setattr(datasets, "_MNIST_RAW_MD5", {n: md5(b) for n, b in files.items()})
     archives = [(f"{n}.gz", md5(gzip.compress(b, mtime=0))) for n, b in files.items()]
     for dataset in (MNIST, FashionMNIST):
         monkeypatch.setattr(dataset, "resources", archives)
@@ -95,7 +96,7 @@ def files_below(folder):
 def test_mnist_on_disk_is_read_as_torchvision_reads_it_and_nothing_is_written(idx_files, tmp_path):
     write_raw(tmp_path, idx_files)
     before = files_below(tmp_path)
-    source = official.load_mnist(tmp_path)
+    source = datasets.load_mnist(tmp_path)
     reference = MNIST(tmp_path, train=True)
     assert torch.equal(source.train_images[:, 0], reference.data)
     assert torch.equal(source.train_labels, reference.targets)
@@ -108,7 +109,7 @@ def test_mnist_on_disk_is_read_as_torchvision_reads_it_and_nothing_is_written(id
 def test_compressed_mnist_alone_is_read_in_memory(idx_files, tmp_path):
     write_raw(tmp_path / "bare", idx_files)
     write_raw(tmp_path / "gz", idx_files, compressed=True)
-    bare, compressed = (official.load_mnist(tmp_path / kind) for kind in ("bare", "gz"))
+    bare, compressed = (datasets.load_mnist(tmp_path / kind) for kind in ("bare", "gz"))
     assert bare.checksum == compressed.checksum
     assert all(name.endswith(".gz") for name in files_below(tmp_path / "gz"))
 
@@ -122,13 +123,13 @@ def test_damaged_mnist_file_is_named_with_what_to_do(idx_files, tmp_path, name, 
     contents[-1] ^= 1
     path.write_bytes(contents)
     with pytest.raises(DataUnavailableError, match=r"(?s)is damaged: .*delete this") as error:
-        official.load_mnist(tmp_path)
+        datasets.load_mnist(tmp_path)
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("load", [official.load_mnist, official.load_fashion_mnist])
+@pytest.mark.parametrize("load", [datasets.load_mnist, datasets.load_fashion_mnist])
 def test_right_contents_that_were_compressed_again_are_read(idx_files, tmp_path, load):
-    folder = "MNIST" if load is official.load_mnist else "FashionMNIST"
+    folder = "MNIST" if load is datasets.load_mnist else "FashionMNIST"
     raw = write_raw(tmp_path, idx_files, folder, compressed=True)
     before = load(tmp_path)
     for name, contents in idx_files.items():
@@ -142,7 +143,7 @@ def test_wrong_contents_that_were_compressed_well_are_damaged(idx_files, tmp_pat
     changed = idx_files[name][:-1] + bytes([idx_files[name][-1] ^ 1])
     (raw / f"{name}.gz").write_bytes(gzip.compress(changed))
     with pytest.raises(DataUnavailableError, match=rf"{name}\.gz is damaged: .* md5"):
-        official.load_mnist(tmp_path)
+        datasets.load_mnist(tmp_path)
 
 
 def test_cut_fashion_mnist_file_is_damaged(idx_files, tmp_path):
@@ -150,7 +151,7 @@ def test_cut_fashion_mnist_file_is_damaged(idx_files, tmp_path):
     path = raw / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataUnavailableError, match="should hold 20 x 28 x 28 bytes after its head"):
-        official.load_fashion_mnist(tmp_path)
+        datasets.load_fashion_mnist(tmp_path)
 
 
 def test_fashion_mnist_with_unbalanced_labels_is_damaged(idx_files, tmp_path):
@@ -158,12 +159,12 @@ def test_fashion_mnist_with_unbalanced_labels_is_damaged(idx_files, tmp_path):
     path = raw / "train-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(DataUnavailableError, match="classes are not equally frequent"):
-        official.load_fashion_mnist(tmp_path)
+        datasets.load_fashion_mnist(tmp_path)
 
 
 def test_fashion_mnist_has_its_own_statistics_and_class_names(idx_files, tmp_path):
     write_raw(tmp_path, idx_files, dataset="FashionMNIST")
-    source = official.load_fashion_mnist(tmp_path)
+    source = datasets.load_fashion_mnist(tmp_path)
     assert source.mean[0] == pytest.approx(source.train_images.double().mean().item() / 255)
     assert source.class_names[0] == "T-shirt/top"
 
@@ -173,9 +174,9 @@ def test_missing_mnist_is_downloaded_once_and_leaves_no_staging(idx_files, tmp_p
     address, requested = serve(tmp_path / "mirror" / "MNIST" / "raw")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MNIST, "mirrors", [address])
-        first = official.load_mnist(tmp_path / "data")
+        first = datasets.load_mnist(tmp_path / "data")
         num_requests = len(requested)
-        second = official.load_mnist(tmp_path / "data")
+        second = datasets.load_mnist(tmp_path / "data")
     assert first.checksum == second.checksum
     assert set(requested) == {f"/{name}.gz" for name in SHAPES}
     assert len(requested) == num_requests
@@ -190,7 +191,7 @@ def test_parallel_downloads_do_not_collide(idx_files, tmp_path, serve, monkeypat
     checksums = []
     threads = [
         threading.Thread(
-            target=lambda: checksums.append(official.load_mnist(tmp_path / "data").checksum)
+            target=lambda: checksums.append(datasets.load_mnist(tmp_path / "data").checksum)
         )
         for _ in range(4)
     ]
@@ -212,13 +213,13 @@ def test_download_that_the_mirror_cuts_short_is_refused_and_leaves_nothing(
     address, _ = serve(raw)
     monkeypatch.setattr(MNIST, "mirrors", [address])
     with pytest.raises(DataUnavailableError, match="could not be downloaded"):
-        official.load_mnist(tmp_path / "data")
+        datasets.load_mnist(tmp_path / "data")
     assert files_below(tmp_path / "data") in ([], [".download-mnist.lock"])
 
 
 def test_without_network_the_error_says_what_was_tried_and_the_ways_out(idx_files, tmp_path):
     with pytest.raises(DataUnavailableError, match="data=mnist is not in") as error:
-        official.load_mnist(tmp_path / "data")
+        datasets.load_mnist(tmp_path / "data")
     message = str(error.value)
     for part in (str(tmp_path / "data"), "http://127.0.0.1:9/", "OPTLAB_DATA", "data=digits"):
         assert part in message
@@ -230,13 +231,13 @@ def test_without_network_the_error_says_what_was_tried_and_the_ways_out(idx_file
 def test_read_only_folder_without_the_set_is_an_error_with_ways_out(idx_files, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(DataUnavailableError, match=r"(?s)Permission denied.*can be written"):
-        official.load_mnist(tmp_path)
+        datasets.load_mnist(tmp_path)
 
 
 def test_root_that_is_a_file_is_an_error_with_ways_out(idx_files, tmp_path):
     (tmp_path / "data").write_text("not a folder")
     with pytest.raises(DataUnavailableError, match=r"(?s)data=mnist is not in.*OPTLAB_DATA"):
-        official.load_mnist(tmp_path / "data")
+        datasets.load_mnist(tmp_path / "data")
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def cifar_files(monkeypatch):
     for name in [name for name, _ in [*CIFAR10.train_list, *CIFAR10.test_list]]:
         data = rng.integers(0, 256, (10, 3072)).astype(np.uint8)
         files[name] = pickle.dumps({"data": data, "labels": list(range(10))})
-    files["batches.meta"] = pickle.dumps({"label_names": list(official._CIFAR10_CLASSES)})
+    files["batches.meta"] = pickle.dumps({"label_names": list(datasets._CIFAR10_CLASSES)})
     for part in ("train_list", "test_list"):
         listed = [[name, md5(files[name])] for name, _ in getattr(CIFAR10, part)]
         monkeypatch.setattr(CIFAR10, part, listed)
@@ -267,7 +268,7 @@ def write_cifar(root, files):
 
 def test_cifar10_is_read_as_torchvision_reads_it(cifar_files, tmp_path):
     write_cifar(tmp_path, cifar_files)
-    source = official.load_cifar10(tmp_path)
+    source = datasets.load_cifar10(tmp_path)
     reference = CIFAR10(tmp_path, train=True)
     assert torch.equal(source.train_images, torch.from_numpy(reference.data).permute(0, 3, 1, 2))
     assert source.train_labels.tolist() == reference.targets
@@ -279,7 +280,7 @@ def test_damaged_cifar10_file_is_named_and_never_unpickled(cifar_files, tmp_path
     folder = write_cifar(tmp_path, cifar_files)
     (folder / "data_batch_3").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(DataUnavailableError, match=r"data_batch_3 is damaged: its md5"):
-        official.load_cifar10(tmp_path)
+        datasets.load_cifar10(tmp_path)
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
@@ -297,13 +298,13 @@ def test_cifar10_archive_is_downloaded_or_taken_where_it_lies(
     else:
         address, _ = serve(tmp_path / "mirror")
         monkeypatch.setattr(CIFAR10, "url", f"{address}{archive.name}")
-    source = official.load_cifar10(tmp_path / "data")
+    source = datasets.load_cifar10(tmp_path / "data")
     assert source.train_labels.tolist() == list(range(10)) * 5
 
 
 def test_missing_cifar10_without_network_names_the_ways_out(cifar_files, tmp_path):
     with pytest.raises(DataUnavailableError, match=r"(?s)data=cifar10 is not in.*OPTLAB_DATA"):
-        official.load_cifar10(tmp_path)
+        datasets.load_cifar10(tmp_path)
 
 
 def real_mnist_root():
@@ -315,7 +316,7 @@ def real_mnist_root():
 
 @pytest.mark.data
 def test_real_mnist_is_the_published_one():
-    source = official.load_mnist(real_mnist_root())
+    source = datasets.load_mnist(real_mnist_root())
     assert source.train_images.shape == (60_000, 1, 28, 28)
     # class counts of the published train and test labels
     assert source.train_labels.bincount().tolist() == [

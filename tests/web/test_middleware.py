@@ -1,4 +1,4 @@
-"""The guard, spoken to in bare ASGI."""
+"""Hosts, body sizes, times and headers, asked in bare ASGI."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optlab.web.guard import SECURITY_HEADERS, Guard
+from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 
 
 class Listener:
@@ -41,7 +41,7 @@ def talk(
 
     pairs = {"host": "localhost:8000", **(headers or {})}.items()
     scope = {"type": "http", "headers": [(k.encode(), v.encode()) for k, v in pairs]}
-    asyncio.run(Guard(listener, **options)(scope, receive, send))
+    asyncio.run(SecurityMiddleware(listener, **options)(scope, receive, send))
     answer = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], answer, sent[1]["body"], listener.bodies, taken
 
