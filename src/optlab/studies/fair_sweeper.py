@@ -110,7 +110,7 @@ def sweep(
         for params in one.settings
     ]
     print(
-        f"fair sweep: {len(contestants)} contestants x {trials} trials on seed {tuning_seed}, "
+        f"fair sweep: {len(contestants)} configurations x {trials} trials on seed {tuning_seed}, "
         f"then each winner on {seeds} fresh seeds",
         flush=True,
     )
