@@ -5,7 +5,7 @@ from made_records import make_record
 
 from optlab.runs.record import write_record
 from optlab.studies.jobs import Job, compose_jobs, plan_of
-from optlab.studies.launcher import _distinct
+from optlab.studies.launcher import _distinct, launch_order
 
 
 @pytest.fixture
@@ -49,6 +49,13 @@ def test_other_options_and_negative_seeds_are_checked_by_themselves(make_job):
     jobs = [make_job(f"lr_multiplier={lr}", f"seed={seed}") for lr in (1, 2) for seed in (1, 0, -1)]
     found = [(job.config.lr_multiplier, job.config.seed) for job in _distinct(jobs)]
     assert found == [(1, 1), (1, -1), (2, 1), (2, -1)]
+
+
+def test_runs_start_seed_by_seed(make_job):
+    typed = [(name, seed) for name in ("sgd", "adam") for seed in (0, 1)]
+    jobs = [make_job(f"optimizer={name}", f"seed={seed}") for name, seed in typed]
+    started = [(job.config.optimizer.name, job.config.seed) for job in launch_order(jobs)]
+    assert started == [("sgd", 0), ("adam", 0), ("sgd", 1), ("adam", 1)]
 
 
 def test_plan_shows_each_run_by_what_not_all_have(make_job):

@@ -133,7 +133,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
         f"each writes {jobs[0].folder.parent}/<run>/train.log",
         flush=True,
     )
-    waiting = jobs[::-1]
+    waiting = launch_order(jobs)[::-1]
     running: dict[Any, Job] = {}
     try:
         with _Progress(jobs) as progress:
@@ -154,6 +154,14 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
             process.kill()
         for process in running:
             process.join()
+
+
+def launch_order(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs seed by seed, in their own order within a seed.
+
+    A machine that becomes busier then slows all configurations alike.
+    """
+    return sorted(jobs, key=lambda job: job.config.seed)
 
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
