@@ -1,7 +1,7 @@
 """Average the finished runs of a study: python scripts/ensemble.py outputs/mnist_ensemble
 
-Each run answers the test images with its best weights; the ensemble is the mean of their
-probabilities. Its gain is over the run that validation likes best. Writes report/ensemble.csv.
+Each run has kept its probabilities for the test images at its best weights; the ensemble is their
+mean. Its gain is over the run that validation likes best. Writes report/ensemble.csv.
 """
 
 import argparse
@@ -22,10 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     from optlab.analysis import read_study
     from optlab.analysis.ensemble import Ensemble
     from optlab.analysis.formatting import percent, points
+    from optlab.analysis.images import read_answers
     from optlab.analysis.workloads import refuse_mixture
-    from optlab.data.run_datamodule import load_run_datamodule
-    from optlab.models import load_network
-    from optlab.models.probabilities import probabilities
 
     try:
         runs = [run for run in read_study(options.study_dir).counted_runs if run.is_finished]
@@ -34,15 +32,20 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.study_dir} has no finished run.\n\nhint: train it to the end first"
             )
         refuse_mixture(runs)
-        datamodule = load_run_datamodule(runs[0].folder, runs[0].record)
-        answers = [
-            probabilities(load_network(r.folder), datamodule.test_dataloader()) for r in runs
-        ]
+        answers = []
+        for run in runs:
+            answered = read_answers(run, "best")
+            if answered is None:
+                raise ValueError(
+                    f"{run.folder} has kept no probabilities for the test images.\n\n"
+                    "hint: train it again with rerun=true, on one device"
+                )
+            answers.append(answered)
         ensemble = Ensemble(
             names=[run.folder.name for run in runs],
             validation=np.array([run.metric("validation", "best") for run in runs]),
-            probabilities=np.stack([each for each, _ in answers]),
-            labels=answers[0][1],
+            probabilities=np.stack([each.probabilities for each in answers]),
+            labels=answers[0].labels,
         )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

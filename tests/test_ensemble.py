@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from optlab.runs.folder import RunFolder
 from optlab.training.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,8 @@ def test_members_have_their_recorded_accuracy_and_the_table_is_written(script, t
     assert table.val_accuracy[:3].tolist() == pytest.approx(
         [record.validation.best.accuracy for record in records]
     )
+    losses = [record.test.best.loss for record in records]
+    assert table.test_loss[:3].tolist() == pytest.approx(losses, rel=1e-3)  # float16
     assert table.name[3] == "ensemble of 3"
     assert pd.isna(table.val_accuracy[3])
     printed = capsys.readouterr().out
@@ -49,6 +52,15 @@ def test_one_run_is_no_ensemble(script, tmp_path, capsys):
     train(tmp_path)
     assert script.main([str(tmp_path / "some")]) == 2
     assert "needs two finished runs or more, got 1" in capsys.readouterr().err
+
+
+def test_run_that_kept_no_answers_is_named(script, tmp_path, capsys):
+    for seed in (0, 1):
+        train(tmp_path, f"seed={seed}")
+    (first,) = (tmp_path / "some").glob("adam-seed0-*")
+    RunFolder(first).answers.unlink()
+    assert script.main([str(tmp_path / "some")]) == 2
+    assert first.name in capsys.readouterr().err
 
 
 def test_diverged_runs_do_not_vote(script, tmp_path, capsys):

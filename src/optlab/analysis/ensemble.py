@@ -85,6 +85,6 @@ class Ensemble:
         return float((probabilities.argmax(axis=1) == self.labels).mean())
 
     def _loss(self, probabilities: np.ndarray) -> float:
-        """Mean cross-entropy; a probability that rounds to zero counts as the smallest double."""
+        """Mean cross-entropy; what float16 has rounded to 0 counts as its smallest number."""
         of_truth = probabilities[np.arange(len(self.labels)), self.labels]
-        return float(-np.log(np.maximum(of_truth, np.finfo(float).tiny)).mean())
+        return float(-np.log(np.maximum(of_truth, np.finfo(np.float16).smallest_subnormal)).mean())
