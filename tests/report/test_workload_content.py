@@ -1,11 +1,13 @@
 """What the report says about one workload: the rows it shows, and how runs are paired."""
 
+import numpy as np
 import pytest
 from made_studies import summary_of
 
 from optlab.report import workload_content as module
 from optlab.report.folder import ReportFolder
 from optlab.report.workload_content import rows_for_curves, workload_content
+from optlab.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -93,3 +95,15 @@ def test_many_optimizers_are_cut_with_a_word(new_study):
     rows, remark = rows_for_curves(summary_of(writer).rows, most=3)
     assert len(rows) == 3
     assert remark == "the 3 best of 5 optimizers by validation, each at its best configuration"
+
+
+def test_calibration_is_shown_where_runs_kept_their_answers(new_study, content_of):
+    writer = new_study()
+    folder = writer.run("adam", 0)
+    assert "calibration_table" not in content_of(writer)
+    probabilities = np.tile(np.float16([0.75, 0.25]), (4, 1))
+    np.savez(RunFolder(folder).answers, labels=[0, 0, 0, 0], last=probabilities)
+    content = content_of(writer)
+    (row,) = content["calibration_table"].rows
+    assert row[:2] == ("adam", "25.00")  # right in 100 % of cases, 75 % sure
+    assert "reliability" in content["figures"]

@@ -31,6 +31,8 @@ _STEMS = (
     "per_class",
     "per_class_f1",
     "confusion_matrices",
+    "calibration",
+    "reliability",
     "generalization_gap",
     "training_cost",
     "performance_profile",

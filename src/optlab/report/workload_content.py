@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from optlab.analysis import tables
+from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
-from optlab.analysis.formatting import NOTHING, count, joined, points, seconds
+from optlab.analysis.formatting import NOTHING, count, joined, percent_estimate, points, seconds
 from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.labels import key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.verdict import between, interval, target_origin, verdict_of
+from optlab.plots.calibration import ReliabilityDisplay
 from optlab.plots.classes import ConfusionMatricesDisplay, PerClassF1Display
 from optlab.plots.comparisons import (
     GeneralizationGapDisplay,
@@ -83,6 +85,7 @@ def workload_content(
             alt = f"Differences in test accuracy to {summary.best.label} with intervals"
             draw("paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt)
     _draw_classes(summary, folder, content, draw)
+    _draw_calibration(summary, styles, folder, content, draw)
     gaps = GeneralizationGapDisplay.from_summary(best_rows)
     if gaps.labels:
         draw("generalization_gap", gaps, "Train and test accuracy of each configuration")
@@ -90,6 +93,37 @@ def workload_content(
     if costs.labels:
         draw("training_cost", costs, "Seconds of training")
     return content
+
+
+def _draw_calibration(
+    summary: WorkloadSummary,
+    styles: dict[str, LineStyle],
+    folder: ReportFolder,
+    content: dict[str, Any],
+    draw: Draw,
+) -> None:
+    rows, remark = rows_for_curves(summary.finished, most=9)
+    found = calibrations(rows)
+    if not found:
+        return
+    title = f"Reliability on test: {summary.workload.title}"
+    shown = styles_by_label([each.row.configuration for each in found])
+    display = ReliabilityDisplay(calibrations=found, styles=shown, title=title)
+    draw("reliability", display, "Accuracy over confidence, one line for each configuration")
+    content["calibration_remark"] = remark
+    content["calibration_table"] = Table(
+        columns=("configuration", "calibration error, points", "test loss"),
+        rows=[
+            (
+                each.row.label,
+                percent_estimate(each.error),
+                NOTHING if (loss := mean_test_loss(each.row)) is None else f"{loss.mean:.4f}",
+            )
+            for each in found
+        ],
+        file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
+        styles=styles,
+    )
 
 
 def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:

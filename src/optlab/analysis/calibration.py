@@ -1,0 +1,95 @@
+"""Calibration: whether a network that is 90 % sure is right in 90 % of cases."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optlab.analysis.images import Answers, read_answers
+from optlab.analysis.statistics import Estimate, mean_interval
+from optlab.analysis.summary import ConfigurationSummary
+
+NUM_BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Answers in bins of equal width by confidence, the probability of the predicted class.
+
+    Attributes:
+        share: (bins,) of all answers.
+        confidence: (bins,) mean of a bin, nan where it is empty.
+        accuracy: (bins,) share of right answers, nan where it is empty.
+    """
+
+    share: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Guo et al. 2017, arXiv:1706.04599, equation 3)."""
+        return float(np.nansum(self.share * np.abs(self.accuracy - self.confidence)))
+
+
+def reliability_of(answers: Sequence[Answers], num_bins: int = NUM_BINS) -> Reliability:
+    """Return the reliability of all answers together, which are one or more."""
+    confidence = np.concatenate([each.probabilities.max(axis=1) for each in answers])
+    is_correct = np.concatenate([each.is_correct for each in answers])
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    counts, sums, right = (
+        np.bincount(bins, weights=weights, minlength=num_bins)
+        for weights in (None, confidence, is_correct)
+    )
+    filled = np.where(counts > 0, counts, np.nan)
+    return Reliability(counts / len(bins), sums / filled, right / filled)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """One configuration's calibration on test at the judged weights."""
+
+    row: ConfigurationSummary
+    error: Estimate  # of a run, a fraction: mean over runs
+    reliability: Reliability  # of all runs together
+
+
+def calibrations(rows: Iterable[ConfigurationSummary]) -> list[Calibration]:
+    """Return the calibration of each configuration whose runs have kept their answers.
+
+    Raises:
+        ValueError: a run's file of answers is damaged.
+    """
+    found = []
+    for row in rows:
+        read = [read_answers(run) for run in row.configuration.finished]
+        answers = [each for each in read if each is not None]
+        if answers and len(answers) == len(read):
+            error = mean_interval([reliability_of([each]).error for each in answers])
+            assert error is not None
+            found.append(Calibration(row, error, reliability_of(answers)))
+    return found
+
+
+def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:
+    """Calibration errors and test losses as plain numbers, a row for each configuration."""
+    return pd.DataFrame(
+        [
+            {
+                "label": each.row.label,
+                "calibration_error": each.error.mean,
+                "low": each.error.low,
+                "high": each.error.high,
+                "test_loss": loss.mean if loss else None,
+                "num_runs": each.error.n,
+            }
+            for each in found
+            for loss in (mean_test_loss(each.row),)
+        ]
+    )
+
+
+def mean_test_loss(row: ConfigurationSummary) -> Estimate | None:
+    """Mean cross-entropy on test at the judged weights, nats an image."""
+    return row.mean(lambda run: run.metric("test", quantity="loss"))
