@@ -66,6 +66,10 @@ class LocalLauncher(Launcher):
     ) -> None:
         self.hydra_context = hydra_context
         self.config = config
+        if config.plan:  # torch, which checks configs, is imported there while Hydra composes here
+            from optlab.studies.launcher import prepare_processes
+
+            prepare_processes(plan=True)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -58,7 +58,9 @@ def launch(
     jobs: list[Job] = []
     for job in compose_jobs(hydra_context.config_loader, config, job_overrides, first_index):
         if not job.done:
-            _prepare_processes()  # torch is imported there while the others are composed here
+            prepare_processes(
+                plan=job.config.plan
+            )  # torch is imported there while the others are composed here
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     refuse_shared_seeds(unique)
@@ -112,12 +114,13 @@ def _on_gpu(config: DictConfig) -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
-def _prepare_processes() -> None:
+def prepare_processes(*, plan: bool) -> None:
     """Start the server that the runs will be forked from, where there is such a thing."""
     if START_METHOD == "forkserver":
         from multiprocessing import forkserver  # where Windows has none
 
-        forkserver.set_forkserver_preload(["optlab.studies.preload"])
+        modules = "optlab.studies.preload_checks" if plan else "optlab.studies.preload"
+        forkserver.set_forkserver_preload([modules])
         forkserver.ensure_running()  # at the second call it looks whether it still does
 
 

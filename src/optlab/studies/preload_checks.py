@@ -1,0 +1,8 @@
+# ruff: noqa: F401
+"""What the fork server imports for plan=true: only what checks configs."""
+
+from optlab.studies.fork_server import server_imports
+
+with server_imports():
+    import optlab.training.build  # Lightning
+    import optlab.training.validate
