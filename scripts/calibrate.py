@@ -167,7 +167,7 @@ def noisier_first(ratio: float, num_seeds: int, num_studies: int) -> tuple[float
 def coverage_over_images(num_seeds: int, num_studies: int) -> tuple[float, float]:
     """Return how often the interval over seeds, and that over seeds and images, holds the truth.
 
-    Two equal configurations answer `NUM_IMAGES` images, drawn anew for each study. An image has a
+    Two equal configurations answer `NUM_IMAGES` images, drawn again for each study. An image has a
     chance of being recognized, near 0 or 1 for most; one in five has another one under the second
     configuration. The truth is a difference of 0 over all images that could be drawn.
     """

@@ -22,7 +22,6 @@ from optlab.analysis.comparisons import Difference, simultaneous_quantile
 from optlab.analysis.records import Run
 from optlab.runs.folder import RunFolder
 
-NO_INTERVAL = (None, None)
 MIN_SEEDS_FOR_IMAGES = 10  # fewer seeds do not tell an image's effect from the residual
 
 

@@ -166,15 +166,24 @@ class WorkloadSummary:
             for row, difference in self.compared()
             if difference.num_seeds >= MIN_SEEDS_FOR_IMAGES
         ]
-        best = self.best
-        reference = accuracy_by_image(best.configuration.finished) if best and compared else None
+        if self.best is None or not compared:
+            return {}
+        reference = accuracy_by_image(self.best.configuration.finished)
+        if reference is None:
+            return {}
         found: dict[str, tuple[float, float]] = {}
-        for row, difference in compared if reference else ():
+        for row, difference in compared:
             ours = accuracy_by_image(row.configuration.finished)
-            interval = over_images(difference, ours, reference or {}) if ours else None
+            interval = None if ours is None else over_images(difference, ours, reference)
             if interval is not None:
                 found[row.label] = interval
         return found
+
+    def interval_over_images(
+        self, row: ConfigurationSummary
+    ) -> tuple[float, float] | tuple[None, None]:
+        """The two ends of a row's interval in `over_images`; None where it has none."""
+        return self.over_images.get(row.label, (None, None))
 
     @property
     def order_by_best_epoch(self) -> tuple[ConfigurationSummary, ...]:

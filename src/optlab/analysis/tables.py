@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from optlab.analysis.formatting import NOTHING, count, percent_estimate, points, seconds
-from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.per_class import confusion_matrices, precision_recall_f1
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate
@@ -245,8 +244,8 @@ def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
                 "difference": difference.mean,
                 "low": difference.low,
                 "high": difference.high,
-                "low_over_images": summary.over_images.get(row.label, NO_INTERVAL)[0],
-                "high_over_images": summary.over_images.get(row.label, NO_INTERVAL)[1],
+                "low_over_images": summary.interval_over_images(row)[0],
+                "high_over_images": summary.interval_over_images(row)[1],
                 "p_value": difference.p_value,
                 "num_seeds": difference.num_seeds,
                 "detectable": difference.detectable,

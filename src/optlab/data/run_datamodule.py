@@ -31,20 +31,20 @@ def load_run_datamodule(run_dir: str | Path, record: RunRecord) -> ImageDataModu
     Raises:
         DataUnavailableError: the images are in none of these places, or have changed since.
     """
-    knobs = dict(record.config["data"])
-    if "_target_" in knobs:
+    options = dict(record.config["data"])
+    if "_target_" in options:
         raise DataUnavailableError(
-            f"the images of {run_dir} come from a class of its own, {knobs['_target_']}.\n\n"
+            f"the images of {run_dir} come from a class of its own, {options['_target_']}.\n\n"
             "hint: build that class here as the run's config has it"
         )
-    if knobs["name"] != "digits":  # which are embedded
-        knobs["root"] = str(_root(Path(run_dir), knobs["name"], knobs.get("root")))
-    datamodule = ImageDataModule(**knobs)
+    if options["name"] != "digits":  # which are embedded
+        options["root"] = str(_root(Path(run_dir), options["name"], options.get("root")))
+    datamodule = ImageDataModule(**options)
     datamodule.setup()
     trained_on = record.dataset.checksum or "none"
     if datamodule.checksum != trained_on:
         raise DataUnavailableError(
-            f"the images of data={knobs['name']} in {knobs.get('root')} are not those that "
+            f"the images of data={options['name']} in {options.get('root')} are not those that "
             f"{run_dir} was trained on: their checksum is {datamodule.checksum[:12]}, the record "
             f"has {trained_on[:12]}.\n\nhint: put those images back, or train the run again"
         )

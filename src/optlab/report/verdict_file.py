@@ -8,7 +8,6 @@ from typing import Any
 
 from optlab import __version__
 from optlab.analysis.comparisons import Difference
-from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
@@ -76,7 +75,7 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
 def _claim(
     row: ConfigurationSummary, difference: Difference, summary: WorkloadSummary
 ) -> dict[str, Any]:
-    low, high = summary.over_images.get(row.label, NO_INTERVAL)
+    low, high = summary.interval_over_images(row)
     return {
         "configuration": row.label,
         "reference": summary.best.label if summary.best else None,

@@ -10,7 +10,6 @@ from optlab.analysis import tables
 from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
 from optlab.analysis.formatting import NOTHING, count, joined, percent_estimate, points, seconds
-from optlab.analysis.images import NO_INTERVAL
 from optlab.analysis.labels import key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
@@ -213,9 +212,7 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
         "configuration": lambda row, _: row.label,
         "difference": lambda _, one: points(one.mean),
         "simultaneous 95 % interval": lambda _, one: interval(one) or NOTHING,
-        "seeds and images": lambda row, _: (
-            between(*summary.over_images.get(row.label, NO_INTERVAL)) or NOTHING
-        ),
+        "seeds and images": lambda row, _: between(*summary.interval_over_images(row)) or NOTHING,
         "adjusted p": lambda _, one: NOTHING if one.p_value is None else f"{one.p_value:.2g}",
         "seeds": lambda _, one: str(one.num_seeds),
         "can find": lambda _, one: points(one.detectable).removeprefix("+"),

@@ -26,7 +26,7 @@ class DamagedFile(ValueError):
 
 
 def read_fields(path: Path, kind: type[T], *, version: int, hint: str) -> T:
-    """Read a JSON object as a dataclass with a field `format`. Unknown keys are left alone.
+    """Read a JSON object as a dataclass with a field `format`. Unknown keys are ignored.
 
     Args:
         path: the file.
