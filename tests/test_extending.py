@@ -269,11 +269,11 @@ def test_callback_and_logger(train_short: Callable[..., Any]) -> None:
 
 
 def test_scheduler(train_short: Callable[..., Any]) -> None:
-    run = train_short("scheduler=warmup_stable_decay", "scheduler.warmup_fraction=0.25")
-    # eight steps: two of rise, then the plateau, and 1.6 of fall
-    expected = np.array([0.5, 1, 1, 1, 1, 1, 1, 0.625]) * 1e-3
+    run = train_short("scheduler=triangular", "scheduler.lowest=0.2")
+    # eight steps in two cycles: from 0.2 in quarters of 0.8 * 2 up to 1 and down
+    expected = np.array([0.2, 0.6, 1, 0.6, 0.2, 0.6, 1, 0.6]) * 1e-3
     np.testing.assert_allclose(run.steps["lr"], expected)
-    assert run.record["config"]["scheduler"]["_target_"] == "my_scheduler.warmup_stable_decay"
+    assert run.record["config"]["scheduler"]["_target_"] == "my_scheduler.triangular"
     assert has_code_of(run.record, "my_scheduler")
 
 

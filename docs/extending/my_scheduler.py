@@ -1,14 +1,11 @@
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_stable_decay(optimizer, *, total_steps, warmup_fraction=0.05, decay_fraction=0.2):
-    """A linear rise, a plateau, a linear fall to zero. Hu et al. 2024, arXiv:2404.06395."""
-    warmup_steps = warmup_fraction * total_steps
-    decay_steps = decay_fraction * total_steps
+def triangular(optimizer, *, total_steps, num_cycles=2, lowest=0.1):
+    """The learning rate rises and falls in straight lines. Smith 2017, arXiv:1506.01186."""
 
-    def factor(step):  # optimizer steps so far -> factor on the peak learning rate, in [0, 1]
-        rise = (step + 1) / warmup_steps if warmup_steps else 1.0
-        fall = (total_steps - step) / decay_steps if decay_steps else 1.0
-        return min(rise, 1.0, fall)
+    def factor(step):  # optimizer steps so far -> factor on the peak learning rate, in [lowest, 1]
+        place = step * num_cycles / total_steps % 1.0  # within the cycle, in [0, 1)
+        return lowest + (1 - lowest) * (1 - abs(2 * place - 1))
 
     return LambdaLR(optimizer, factor)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, PolynomialLR, ReduceLROnPlateau, StepLR
 
 from optlab.optim import schedules
 
@@ -42,6 +42,10 @@ def test_every_schedule_of_the_design_has_a_file():
         "onecycle",
         "plateau",
         "warm_restarts",
+        "linear",
+        "polynomial",
+        "inverse_sqrt",
+        "warmup_stable_decay",
     }
 
 
@@ -60,6 +64,12 @@ def test_constant_rate_needs_no_scheduler():
         ("warmup_cosine", {0: 1 / 36, 17: 0.5, 35: 1, 367: 0.501181, 700: 0}),
         # 210 steps up, 490 down
         ("onecycle", {0: 0.04, 105: 0.52, 210: 1, 455: 0.500002, 700: 4.0e-6}),
+        ("linear", {0: 1, 350: 0.5, 525: 0.25, 700: 0}),
+        ("polynomial", {0: 1, 350: 0.535887, 630: 0.125893, 700: 0}),  # 0.5^0.9, 0.1^0.9
+        # 35 steps of warm-up: 36 / 36, then sqrt(36 / 144), sqrt(36 / 576)
+        ("inverse_sqrt", {0: 1 / 36, 17: 0.5, 35: 1, 143: 0.5, 575: 0.25}),
+        # 35 steps of warm-up, 140 of decay
+        ("warmup_stable_decay", {0: 1 / 36, 17: 0.5, 35: 1, 560: 1, 595: 0.75, 700: 0}),
         # cycles of 100, 200 and 400 steps
         ("warm_restarts", {0: 1, 50: 0.5, 99: 0.000247, 100: 1, 200: 0.5, 300: 1, 500: 0.5}),
     ],
@@ -67,6 +77,26 @@ def test_constant_rate_needs_no_scheduler():
 def test_schedule_file_gives_the_factors_of_the_table(name, table):
     factor = factor_of(instantiate(load(name))(sgd(), **RUN))
     assert {step: factor(step) for step in table} == pytest.approx(table, abs=1e-6)
+
+
+def test_sqrt_decay_falls_by_the_root_of_its_share():
+    scheduler = schedules.warmup_stable_decay(
+        sgd(), total_steps=200, warmup_steps=0, decay_steps=100, anneal="sqrt", final_factor=0.2
+    )
+    # 0.2 + 0.8 (1 - sqrt(25 / 100)), and 0.2 + 0.8 (1 - sqrt(64 / 100))
+    factors = {step: factor_of(scheduler)(step) for step in (100, 125, 164, 200)}
+    assert factors == pytest.approx({100: 1, 125: 0.6, 164: 0.36, 200: 0.2})
+
+
+def test_polynomial_has_the_rates_of_torch():
+    ours, reference = sgd(0.3), sgd(0.3)
+    scheduler = schedules.polynomial(ours, total_steps=9, warmup_steps=0, power=1.7)
+    of_torch = PolynomialLR(reference, total_iters=9, power=1.7)
+    for _ in range(9):
+        assert ours.param_groups[0]["lr"] == pytest.approx(reference.param_groups[0]["lr"])
+        for optimizer, schedule in ((ours, scheduler), (reference, of_torch)):
+            optimizer.step()
+            schedule.step()
 
 
 def test_scheduler_multiplies_the_peak_rate_by_its_factor():
@@ -110,7 +140,16 @@ def test_plateau_stops_at_its_floor():
     assert optimizer.param_groups[0]["lr"] == 1.0e-6
 
 
-@pytest.mark.parametrize("make", [schedules.warmup_cosine, schedules.onecycle])
+@pytest.mark.parametrize(
+    "make",
+    [
+        schedules.warmup_cosine,
+        schedules.onecycle,
+        schedules.polynomial,
+        schedules.inverse_sqrt,
+        partial(schedules.warmup_stable_decay, decay_fraction=0.1),
+    ],
+)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -147,6 +186,22 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
             {"warmup_steps": 5, "anneal": "cos"},
             r"scheduler.anneal is 'cos', but it is cosine or linear",
         ),
+        (schedules.polynomial, {"warmup_steps": 0, "power": 0.0}, r"scheduler.power is 0.0"),
+        (
+            schedules.warmup_stable_decay,
+            {"warmup_steps": 300, "decay_steps": 401},
+            r"warm-up has 300 .* decay 401, but the run has 700",
+        ),
+        (
+            schedules.warmup_stable_decay,
+            {"warmup_steps": 0, "decay_steps": 9, "anneal": "cosine"},
+            r"scheduler.anneal is 'cosine', but it is linear or sqrt",
+        ),
+        (
+            schedules.warmup_stable_decay,
+            {"warmup_steps": 0},
+            r"decay_fraction is None and scheduler.decay_steps is None",
+        ),
         (schedules.warm_restarts, {"num_cycles": 0}, r"scheduler.num_cycles is 0"),
         (schedules.warm_restarts, {"num_cycles": 701}, r"num_cycles is 701, .* in \[1, 700\]"),
         (schedules.warm_restarts, {"cycle_growth": 0.5}, r"scheduler.cycle_growth is 0.5"),
@@ -164,7 +219,13 @@ def test_option_out_of_range_is_refused_by_name(make, options, message):
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 7, 1000])
-@pytest.mark.parametrize("name", ["step", "exponential", "cosine", "warmup_cosine"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("step", "exponential", "cosine", "warmup_cosine", "linear", "polynomial"),
+        *("inverse_sqrt", "warmup_stable_decay"),
+    ],
+)
 def test_factors_stay_between_0_and_1_whatever_the_length(name, total_steps):
     check_range(name, total_steps)
 

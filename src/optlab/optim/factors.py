@@ -2,7 +2,7 @@
 
 `step` counts optimizer steps already taken: the first step uses the factor of 0, the last one that
 of `total_steps - 1`; the factor of `total_steps` is where a decay ends. Counts may be fractional.
-`schedules.py` makes these functions from the knobs of a config and checks their ranges.
+`schedules.py` makes these functions from the options of a config and checks their ranges.
 """
 
 import math
@@ -47,6 +47,64 @@ def warmup_cosine(
         total_steps=total_steps - warmup_steps,
         final_factor=final_factor,
     )
+
+
+def polynomial(
+    step: int, *, warmup_steps: float, total_steps: int, power: float, final_factor: float
+) -> float:
+    """A linear rise as in `warmup_cosine`, then a power of the remaining share of the run.
+
+    f + (1 - f) * (1 - t / T)^power, with f = final_factor, t and T counted from the end of the
+    rise. A power of 1 is the linear decay.
+
+    Source: Liu et al. 2015, arXiv:1506.04579 ("poly", power 0.9); the linear decay to
+    zero after a warm-up, Bergsma et al. 2025, arXiv:2502.15938.
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    remaining = (total_steps - step) / (total_steps - warmup_steps)
+    return final_factor + (1 - final_factor) * remaining**power
+
+
+def inverse_sqrt(step: int, *, warmup_steps: float) -> float:
+    """A linear rise as in `warmup_cosine`, then a fall with the square root of the step.
+
+    min(s / w, sqrt(w / s)) with s = step + 1, w = warmup_steps + 1. It does not depend on the
+    length of the run.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 3, as a share of its peak.
+    """
+    return min(
+        (step + 1) / (warmup_steps + 1),
+        math.sqrt((warmup_steps + 1) / (step + 1)),
+    )
+
+
+def warmup_stable_decay(
+    step: int,
+    *,
+    warmup_steps: float,
+    decay_steps: float,
+    total_steps: int,
+    final_factor: float,
+    anneal: str,
+) -> float:
+    """A linear rise as in `warmup_cosine`, the peak, a fall in the last `decay_steps`.
+
+    The fall is linear, or 1 - sqrt(share of the fall that is over), both down to `final_factor`.
+
+    Source: Hu et al. 2024, arXiv:2404.06395, section 4 (the phases); Hägele et al. 2024,
+    arXiv:2405.18392 (the two shapes).
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    start = total_steps - decay_steps
+    if step <= start:
+        return 1.0
+    progress = (step - start) / decay_steps
+    if anneal == "sqrt":
+        progress = math.sqrt(progress)
+    return final_factor + (1 - final_factor) * (1 - progress)
 
 
 def onecycle(

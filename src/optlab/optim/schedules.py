@@ -102,6 +102,91 @@ def warmup_cosine(
     )
 
 
+def polynomial(
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    power: float = 1.0,
+    warmup_fraction: float | None = None,
+    warmup_steps: int | None = None,
+    final_factor: float = 0.0,
+) -> LambdaLR:
+    """A linear rise, then a fall by a power of the remaining share; see `factors.polynomial`.
+
+    Raises:
+        ValueError: if the warm-up is as long as the run, power is not above 0, or final_factor is
+            not in [0, 1].
+    """
+    warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
+    _check("power", power, "above 0", power > 0)
+    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    return LambdaLR(
+        optimizer,
+        partial(
+            factors.polynomial,
+            warmup_steps=warmup,
+            total_steps=total_steps,
+            power=power,
+            final_factor=final_factor,
+        ),
+    )
+
+
+def inverse_sqrt(
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    warmup_fraction: float | None = None,
+    warmup_steps: int | None = None,
+) -> LambdaLR:
+    """A linear rise, then a fall with the square root of the step; see `factors.inverse_sqrt`.
+
+    Raises:
+        ValueError: if the warm-up is as long as the run.
+    """
+    warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
+    return LambdaLR(optimizer, partial(factors.inverse_sqrt, warmup_steps=warmup))
+
+
+def warmup_stable_decay(
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    warmup_fraction: float | None = None,
+    warmup_steps: int | None = None,
+    decay_fraction: float | None = None,
+    decay_steps: int | None = None,
+    final_factor: float = 0.0,
+    anneal: str = "linear",
+) -> LambdaLR:
+    """A linear rise, the peak, a fall at the end; see `factors.warmup_stable_decay`.
+
+    Raises:
+        ValueError: if rise and fall together are longer than the run, final_factor is not in
+            [0, 1], or `anneal` is unknown.
+    """
+    warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
+    decay = _length("decay", decay_fraction, decay_steps, total_steps)
+    if warmup + decay > total_steps:
+        raise ValueError(
+            f"the warm-up has {warmup:g} optimizer steps and the decay {decay:g}, but the run has "
+            f"{total_steps}.\n\nhint: lower scheduler.decay_fraction or scheduler.decay_steps"
+        )
+    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    _check_choice("anneal", anneal, ("linear", "sqrt"))
+    return LambdaLR(
+        optimizer,
+        partial(
+            factors.warmup_stable_decay,
+            warmup_steps=warmup,
+            decay_steps=decay,
+            total_steps=total_steps,
+            final_factor=final_factor,
+            anneal=anneal,
+        ),
+    )
+
+
 def onecycle(
     optimizer: Optimizer,
     *,
@@ -121,11 +206,7 @@ def onecycle(
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     _check("initial_factor", initial_factor, "in [0, 1]", 0 <= initial_factor <= 1)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    if anneal not in ("cosine", "linear"):
-        raise ValueError(
-            f"scheduler.anneal is {anneal!r}, but it is cosine or linear.\n\n"
-            f"hint: linear is the paper's, cosine spends more steps near both ends"
-        )
+    _check_choice("anneal", anneal, ("cosine", "linear"))
     return LambdaLR(
         optimizer,
         partial(
@@ -211,6 +292,14 @@ def _check(option: str, value: float, allowed: str, is_allowed: bool) -> None:
         raise ValueError(
             f"scheduler.{option} is {value}, but it has to be {allowed}.\n\n"
             f"hint: conf/scheduler says what scheduler.{option} does and which values are usual"
+        )
+
+
+def _check_choice(option: str, value: str, allowed: tuple[str, str]) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"scheduler.{option} is {value!r}, but it is {' or '.join(allowed)}.\n\n"
+            f"hint: conf/scheduler says what scheduler.{option} does"
         )
 
 
