@@ -9,12 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from optlab.benchmarks.contenders import Settings
-from optlab.benchmarks.lines import LINES, default_lines, measure_line
-from optlab.benchmarks.machine import BUSY_LOAD, describe_machine
-from optlab.benchmarks.results import Report
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is in no wheel
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.contenders import Settings
+from benchmarks.lines import LINES, default_lines, measure_line
+from benchmarks.machine import BUSY_LOAD, describe_machine
+from benchmarks.results import Report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from optlab.benchmarks.tables import markdown, table
+    from benchmarks.tables import markdown, table
 
     console = Console()
     machine = describe_machine(options.device, options.threads, repeats)
@@ -44,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[yellow]the machine is busy (load {machine['load_at_start']}): wait, or")
         console.print("[yellow]take these figures for no more than a try[/yellow]")
     settings = Settings(
-        train_script=ROOT / "train.py",
         device=options.device,
         repeats=repeats,
         threads=options.threads,
@@ -64,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             report.write(options.output / "benchmark.json")
             (options.output / "benchmark.md").write_text(markdown(report))
     if options.output:
-        from optlab.benchmarks.figure import RatiosDisplay
+        from benchmarks.figure import RatiosDisplay
 
         try:
             RatiosDisplay(report=report).plot().save(options.output / "benchmark.png")

@@ -1,6 +1,6 @@
 import pytest
 
-from optlab.benchmarks.results import RATIO, LineResult, Quantity, Report
+from benchmarks.results import RATIO, LineResult, Quantity, Report
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from optlab.benchmarks import bare_loop
-from optlab.benchmarks.optlab_run import compose_run, train
+from benchmarks import bare_loop
+from benchmarks.optlab_run import compose_run, train
 from optlab.optim import param_groups
 from optlab.training import build
 from optlab.training.instantiate import instantiate_partial

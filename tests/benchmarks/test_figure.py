@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from optlab.benchmarks.figure import RatiosDisplay
-from optlab.benchmarks.results import Report
+from benchmarks.figure import RatiosDisplay
+from benchmarks.results import Report
 
 
 def test_figure_shows_every_ratio_with_its_target(report: Report, tmp_path: Path) -> None:

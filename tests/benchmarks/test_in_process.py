@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from optlab.benchmarks import in_process
-from optlab.benchmarks.problems import PROBLEMS, find_images
+from benchmarks import in_process
+from benchmarks.problems import PROBLEMS, find_images
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice to the usual pipeline
 QUICK = [*find_images("mnist", quick=True).overrides, "trainer=cpu"]

@@ -3,18 +3,16 @@ from typing import Any
 
 import pytest
 
-from optlab.benchmarks import lines
-from optlab.benchmarks.contenders import Settings
-from optlab.benchmarks.lines import LINES, default_lines, measure_line
-from optlab.benchmarks.optlab_run import compose_run
-from optlab.benchmarks.process import ProgramFailed
-from optlab.benchmarks.results import RATIO, LineResult
-
-TRAIN = Path(__file__).resolve().parents[2] / "train.py"
+from benchmarks import lines
+from benchmarks.contenders import Settings
+from benchmarks.lines import LINES, default_lines, measure_line
+from benchmarks.optlab_run import compose_run
+from benchmarks.process import ProgramFailed
+from benchmarks.results import RATIO, LineResult
 
 
 def test_cfg_job_imports_no_torch() -> None:
-    assert lines._torch_modules_imported(Settings(TRAIN, quick=True)) == 0
+    assert lines._torch_modules_imported(Settings(quick=True)) == 0
 
 
 def test_contender_that_fails_is_an_error_of_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +20,7 @@ def test_contender_that_fails_is_an_error_of_its_line(monkeypatch: pytest.Monkey
         raise ProgramFailed("exit code 1 of: something")
 
     monkeypatch.setattr(lines, "in_process", fail)
-    line = measure_line("loader", Settings(TRAIN, quick=True))
+    line = measure_line("loader", Settings(quick=True))
     assert line.error == "exit code 1 of: something"
     assert line.quantities == []
 
@@ -52,7 +50,7 @@ def targets(line: LineResult) -> dict[str, float]:
 def test_epoch_line_on_cpu_has_one_target(
     problem: str, target: float, epoch_tasks: list[dict[str, Any]]
 ) -> None:
-    line = measure_line(f"epoch-{problem}", Settings(TRAIN, quick=True, workers=(0,)))
+    line = measure_line(f"epoch-{problem}", Settings(quick=True, workers=(0,)))
     assert epoch_tasks[0]["variants"] == {
         "OptLab": [],
         "Lightning's own loop": ["lean_loop=false"],
@@ -67,7 +65,7 @@ def test_epoch_line_on_cpu_has_one_target(
 
 
 def test_epoch_line_on_gpu_has_graphs_and_compiling(epoch_tasks: list[dict[str, Any]]) -> None:
-    line = measure_line("epoch-mnist-mlp", Settings(TRAIN, device="cuda", quick=True))
+    line = measure_line("epoch-mnist-mlp", Settings(device="cuda", quick=True))
     assert epoch_tasks[0]["variants"] == {
         "OptLab": [],
         "Lightning's own loop": ["lean_loop=false"],
@@ -78,7 +76,7 @@ def test_epoch_line_on_gpu_has_graphs_and_compiling(epoch_tasks: list[dict[str, 
 
 
 def test_options_of_the_variants_exist(epoch_tasks: list[dict[str, Any]], tmp_path: Path) -> None:
-    measure_line("epoch-mnist-mlp", Settings(TRAIN, device="cuda", quick=True))
+    measure_line("epoch-mnist-mlp", Settings(device="cuda", quick=True))
     (task,) = epoch_tasks
     assert len(task["variants"]) == 4
     for further in task["variants"].values():
@@ -90,7 +88,7 @@ def test_replicas_line_has_its_target_at_sixteen(monkeypatch: pytest.MonkeyPatch
         return {str(count): [1.0 + count / 100] for count in counts}
 
     monkeypatch.setattr(lines, "in_process", measured)
-    line = measure_line("replicas", Settings(TRAIN, device="cuda"))
+    line = measure_line("replicas", Settings(device="cuda"))
     (asked,) = [q for q in line.quantities if q.target is not None]
     assert (asked.label, asked.target) == ("16 replicas / 1", 1.5)
     assert asked.values == pytest.approx([1.16 / 1.01])

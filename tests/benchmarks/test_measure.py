@@ -1,6 +1,6 @@
 import pytest
 
-from optlab.benchmarks.measure import Spread, alternate, paired_ratios
+from benchmarks.measure import Spread, alternate, paired_ratios
 
 
 def test_spread_quotes_median_and_extremes() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from optlab.benchmarks.optlab_run import compose_run
-from optlab.benchmarks.problems import PROBLEMS, find_images
+from benchmarks.optlab_run import compose_run
+from benchmarks.problems import PROBLEMS, find_images
 from optlab.training import build
 
 

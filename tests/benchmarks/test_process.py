@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from optlab.benchmarks.process import ProgramFailed, run_program
+from benchmarks.process import ProgramFailed, run_program
 
 
 def test_program_is_measured() -> None:

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from optlab.benchmarks.results import Report
+from benchmarks.results import Report
 
 
 def test_json_holds_every_repeat_and_what_is_quoted(report: Report, tmp_path: Path) -> None:

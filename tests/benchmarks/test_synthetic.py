@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from optlab.benchmarks.synthetic import SyntheticImages, synthetic_source
+from benchmarks.synthetic import SyntheticImages, synthetic_source
 
 
 @pytest.mark.parametrize(("name", "shape"), [("mnist", (1, 28)), ("cifar10", (3, 32))])

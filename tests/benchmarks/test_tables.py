@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from optlab.benchmarks.results import Report
-from optlab.benchmarks.tables import markdown, table
+from benchmarks.results import Report
+from benchmarks.tables import markdown, table
 
 
 def test_markdown_quotes_median_extremes_target_and_failure(report: Report) -> None:

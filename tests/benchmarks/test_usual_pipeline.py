@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from optlab.benchmarks import usual_pipeline
-from optlab.benchmarks.synthetic import synthetic_source
+from benchmarks import usual_pipeline
+from benchmarks.synthetic import synthetic_source
 
 # Lightning advises more workers and a logger; the tutorials' reader sees that as well
 pytestmark = pytest.mark.filterwarnings("ignore")

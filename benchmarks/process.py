@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 3600.0
 LAST_LINES = 15  # of a failing program's output that its error shows
 
@@ -31,15 +32,17 @@ class Finished:
     started_s: float  # seconds since the epoch
 
 
-def run_program(arguments: list[str], *, cwd: Path | None = None) -> Finished:
-    """Runs a program to its end.
+def run_program(arguments: list[str]) -> Finished:
+    """Run a program to its end. It can import this package, which is in no wheel.
 
     Raises:
         ProgramFailed: if it failed or ran longer than TIMEOUT_S.
     """
     with tempfile.TemporaryFile("w+") as output:
         started_s, start_s = time.time(), time.perf_counter()
-        process = subprocess.Popen(arguments, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            arguments, env=_environment(), stdout=output, stderr=subprocess.STDOUT
+        )
         watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()
         try:
@@ -57,6 +60,11 @@ def run_program(arguments: list[str], *, cwd: Path | None = None) -> Finished:
         command = " ".join(arguments)
         raise ProgramFailed(f"exit code {process.returncode} of: {command}\n{last}")
     return Finished(seconds, peak_memory_gib, text, started_s)
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _wait(process: subprocess.Popen[bytes]) -> float | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from benchmarks.process import ROOT
 from optlab.runs.record import RunRecord
 from optlab.training.commands import quote_override
 from optlab.training.run import run
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
+CONF = ROOT / "conf"
 LIGHT = ("callbacks=none", "logger=none")  # only the record and the checkpoints
 
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optlab.benchmarks.problems import QUICK_IMAGES, find_images
-from optlab.benchmarks.process import Finished, run_program
+from benchmarks.problems import QUICK_IMAGES, find_images
+from benchmarks.process import ROOT, Finished, run_program
 from optlab.runs.folder import recorded_runs
 from optlab.runs.record import RunRecord, read_record
+
+TRAIN = ROOT / "train.py"
 
 
 @dataclass(frozen=True)
 class Settings:
     """What holds for every line of one run of the benchmark."""
 
-    train_script: Path
     device: str = "cpu"  # cpu | cuda
     repeats: int = 5
     threads: int = 1  # torch threads of every contender
@@ -52,14 +53,14 @@ def in_process(**task: Any) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as temporary:
         task_file, result_file = Path(temporary) / "task.json", Path(temporary) / "result.json"
         task_file.write_text(json.dumps(task))
-        module = "optlab.benchmarks.in_process"
+        module = "benchmarks.in_process"
         run_program([sys.executable, "-m", module, str(task_file), str(result_file)])
         samples: dict[str, list[float]] = json.loads(result_file.read_text())
     return samples
 
 
-def train(settings: Settings, arguments: Sequence[str]) -> Finished:
-    return run_program([sys.executable, str(settings.train_script), *arguments])
+def train(arguments: Sequence[str]) -> Finished:
+    return run_program([sys.executable, str(TRAIN), *arguments])
 
 
 def usual(
@@ -73,7 +74,7 @@ def usual(
         *(f"--epochs={epochs}", f"--num-workers={num_workers}", f"--threads={settings.threads}"),
         *(f"--accelerator={settings.accelerator}", *synthetic, *further),
     ]
-    command = [sys.executable, "-m", "optlab.benchmarks.usual_pipeline", *arguments]
+    command = [sys.executable, "-m", "benchmarks.usual_pipeline", *arguments]
     return lambda repeat: run_program([*command, f"--output={output / str(repeat)}"])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from optlab.benchmarks.results import RATIO, LineResult, Quantity, Report
+from benchmarks.results import RATIO, LineResult, Quantity, Report
 
 COLUMNS = ("", "median", "min", "max", "at most", "")
 

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from optlab.benchmarks.contenders import Settings, in_process, only_record, train, usual
-from optlab.benchmarks.measure import alternate, paired_ratios
-from optlab.benchmarks.problems import PROBLEMS
-from optlab.benchmarks.process import Finished, ProgramFailed, run_program
-from optlab.benchmarks.results import RATIO, LineResult, Quantity
+from benchmarks.contenders import TRAIN, Settings, in_process, only_record, train, usual
+from benchmarks.measure import alternate, paired_ratios
+from benchmarks.problems import PROBLEMS
+from benchmarks.process import Finished, ProgramFailed, run_program
+from benchmarks.results import RATIO, LineResult, Quantity
 from optlab.runs.record import RunRecord
 from optlab.training.commands import quote_override
 
@@ -126,7 +126,7 @@ def _process(settings: Settings) -> Measured:
         def own(name: str, overrides: Sequence[str]) -> Callable[[int], Finished]:
             def measure(repeat: int) -> Finished:
                 outputs = Path(temporary) / name / str(repeat)
-                finished = train(settings, [*overrides, quote_override("outputs", outputs)])
+                finished = train([*overrides, quote_override("outputs", outputs)])
                 if repeat >= 0:
                     records_of.setdefault(name, []).append(only_record(outputs))
                 return finished
@@ -179,13 +179,12 @@ def _startup(settings: Settings) -> Measured:
             mark = folder / f"optlab-{repeat}"
             callback = "+callbacks.first_step"
             finished = train(
-                settings,
                 [
                     *settings.optlab("mnist"),
                     "callbacks=none",
                     "logger=none",
                     "trainer.max_steps=1",
-                    f"{callback}._target_=optlab.benchmarks.first_step.FirstStep",
+                    f"{callback}._target_=benchmarks.first_step.FirstStep",
                     quote_override(f"{callback}.path", mark),
                     quote_override("outputs", folder / str(repeat)),
                 ],
@@ -199,8 +198,8 @@ def _startup(settings: Settings) -> Measured:
 
         samples = alternate(
             {
-                "train.py --help": lambda repeat: train(settings, ["--help"]).seconds,
-                "train.py --cfg job": lambda repeat: train(settings, _config_job(settings)).seconds,
+                "train.py --help": lambda repeat: train(["--help"]).seconds,
+                "train.py --cfg job": lambda repeat: train(_config_job(settings)).seconds,
                 "OptLab, launch to first step": own_first_step,
                 "usual pipeline, launch to first step": usual_first_step,
             },
@@ -220,7 +219,7 @@ def _config_job(settings: Settings) -> list[str]:
 
 
 def _torch_modules_imported(settings: Settings) -> int:
-    command = [sys.executable, "-X", "importtime", str(settings.train_script)]
+    command = [sys.executable, "-X", "importtime", str(TRAIN)]
     output = run_program([*command, *_config_job(settings)]).output
     modules = [line.rpartition("|")[2].strip() for line in output.splitlines() if "|" in line]
     return sum(module.split(".")[0] == "torch" for module in modules)
@@ -236,9 +235,7 @@ def _sweep(settings: Settings) -> Measured:
         def sweep(name: str, *further: str) -> Callable[[int], float]:
             def measure(repeat: int) -> float:
                 outputs = Path(temporary) / name / str(repeat)
-                return train(
-                    settings, [*overrides, *further, quote_override("outputs", outputs)]
-                ).seconds
+                return train([*overrides, *further, quote_override("outputs", outputs)]).seconds
 
             return measure
 
@@ -301,7 +298,7 @@ def _speedrun(settings: Settings) -> Measured:
         for seed in range(settings.repeats):
             outputs = Path(temporary) / str(seed)
             run = [*overrides, f"seed={seed}", quote_override("outputs", outputs)]
-            seconds.append(train(settings, run).seconds)
+            seconds.append(train(run).seconds)
             found.append(only_record(outputs))
             reached_s += _seconds_to(SPEEDRUN_ACCURACY, outputs)
     accuracies = [record.metric("test", "last") or 0.0 for record in found]

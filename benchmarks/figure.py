@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
-from optlab.benchmarks.results import RATIO, Quantity, Report
+from benchmarks.results import RATIO, Quantity, Report
 from optlab.plots.palette import STYLES
 from optlab.plots.style import Display
 

@@ -4,7 +4,7 @@ A torchvision data set with its transforms, random_split, DataLoader, a Lightnin
 loss and a torchmetrics accuracy, Adam, Trainer. It is as light as switches can make it: no logger,
 no progress bar, no test at the end; the checkpoint of each epoch stays, as OptLab's does.
 
-python -m optlab.benchmarks.usual_pipeline --epochs 5 --num-workers 2
+python -m benchmarks.usual_pipeline --epochs 5 --num-workers 2
 """
 
 import argparse
@@ -23,8 +23,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from optlab.benchmarks.first_step import FirstStep
-from optlab.benchmarks.synthetic import synthetic_source
+from benchmarks.first_step import FirstStep
+from benchmarks.synthetic import synthetic_source
 from optlab.data import ImageDataset
 from optlab.models import MLP
 

@@ -74,6 +74,6 @@ def find_images(shape: str, *, cifar_root: Path | None = None, quick: bool = Fal
             title = f"CIFAR-10 from the image folder {cifar_root.name}"
             return Images(title, ("data=image_folder", quote_override("data.root", folder)))
     few = (f"+data.num_images={QUICK_IMAGES}",) if quick else ()
-    target = "data._target_=optlab.benchmarks.synthetic.SyntheticImages"
+    target = "data._target_=benchmarks.synthetic.SyntheticImages"
     title = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[shape]
     return Images(f"random pixels in {title}'s shape", (f"data={shape}", target, *few), True)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optlab.benchmarks.measure import Spread
+from benchmarks.measure import Spread
 
 RATIO = "ratio"  # the unit of a quantity that says how many times as long, as much, as large
 

@@ -1,6 +1,6 @@
 """Measurements that share one process: contenders take turns on the same images and weights.
 
-python -m optlab.benchmarks.in_process TASK.json RESULT.json
+python -m benchmarks.in_process TASK.json RESULT.json
 
 The task is a JSON object: `measure` names a function below, the rest are its arguments. The result
 maps contenders to the list of their measurements. A process of its own, because the one that starts
@@ -22,10 +22,10 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 
-from optlab.benchmarks import bare_loop
-from optlab.benchmarks.measure import alternate
-from optlab.benchmarks.optlab_run import compose_run, train_seconds_per_epoch
-from optlab.benchmarks.usual_pipeline import (
+from benchmarks import bare_loop
+from benchmarks.measure import alternate
+from benchmarks.optlab_run import compose_run, train_seconds_per_epoch
+from benchmarks.usual_pipeline import (
     MNIST_STATISTICS,
     EpochClock,
     UsualClassifier,
