@@ -138,6 +138,7 @@ class RunRecord:
     num_steps: int | None = None  # optimizer steps
     train_time_s: float | None = None  # without evaluation, logging and compiling
     wall_time_s: float | None = None
+    batch_norm_time_s: float | None = None  # None where no statistics were recomputed
     images_per_s: float | None = None
     peak_memory_gib: float | None = None
     device: Device | None = None

@@ -38,6 +38,7 @@ from optlab.training.identity import resolve_path, run_dir
 from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.validate import on_cuda, validate_config
+from optlab.training.weight_averages import RecomputeBatchNorm
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,11 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
     clock, results = TrainingClock(), TestResults(datamodule.num_classes)
     must_continue = checkpoint is not None or config.ckpt_path is None
     csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
-    callbacks = [clock, csv, *build.build_callbacks(config, module), results, resume]
+    batch_norm = RecomputeBatchNorm()
+    callbacks = [
+        *(clock, csv, *build.build_callbacks(config, module)),
+        *(batch_norm, results, resume),
+    ]
     searches = [each for each in callbacks if isinstance(each, LearningRateFinder)]
     # A checkpoint has what was found; a second search would make Lightning drop the checkpoint
     if checkpoint is not None:
@@ -106,6 +111,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         reason=reason,
         **describe.validation_results(folder, config),
         **describe.training_cost(trainer, clock.train_time_s, csv.num_images),
+        batch_norm_time_s=batch_norm.time_s or None,
         started_at=started_at,
     )
     if searches:
