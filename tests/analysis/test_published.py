@@ -6,6 +6,8 @@ from optlab.analysis import read_study
 from optlab.analysis.published import published_rows, published_table
 from optlab.report import make_report
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 GOOD = {"label": "ours too", "value": 0.97, "match": {"optimizer.name": "adam"}}
 
 

@@ -10,6 +10,8 @@ from optlab.report import make_report
 from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import NoRecord
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def test_run_gives_its_figures(new_study):
     run = read_run(new_study().run("adam", seed=3, accuracy=0.975, test_accuracy=0.971))

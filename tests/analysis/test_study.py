@@ -9,6 +9,8 @@ from optlab.analysis.study import read_study
 from optlab.report import make_report
 from optlab.runs.study_file import StudyFile
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def test_study_sorts_its_folders(five_optimizers):
     folder = five_optimizers.folder

@@ -10,6 +10,8 @@ from optlab.analysis.study import OUTSIDE_THE_TUNING, read_study
 from optlab.analysis.tuning import Tuning
 from optlab.report import make_report
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def row(optimizer="adam", lr=0.01, accuracy=0.97, **values):
     """One trial."""

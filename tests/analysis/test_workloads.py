@@ -10,6 +10,8 @@ from optlab.analysis.study import read_study
 from optlab.analysis.workloads import flatten, group_runs, refuse_mixture
 from optlab.report import make_report
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def labels(writer):
     return [

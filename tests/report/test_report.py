@@ -14,6 +14,8 @@ from optlab.analysis import read_study
 from optlab.analysis.published import published_rows
 from optlab.report import make_report, workload_content
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -113,7 +115,7 @@ def test_page_is_self_contained(five_optimizers):
     assert "<script" not in text
 
 
-def test_same_records_give_the_same_bytes(five_optimizers):
+def test_same_records_give_the_same_bytes(five_optimizers, drawn_pictures):
     folder = make_report(five_optimizers.folder).parent
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     make_report(five_optimizers.folder)
@@ -144,7 +146,7 @@ def test_markup_in_names_is_shown_and_not_run(new_study):
     assert "<b>" not in text
 
 
-def test_diverged_failed_damaged_and_unfinished_runs_are_all_named(new_study):
+def test_diverged_failed_damaged_and_unfinished_runs_are_all_named(new_study, drawn_pictures):
     writer = new_study()
     writer.run("adam")
     writer.run("sgd", status="diverged", reason="loss is not finite at step 40", broken_after=40)
@@ -160,7 +162,7 @@ def test_diverged_failed_damaged_and_unfinished_runs_are_all_named(new_study):
     assert "Diverged: SGD with momentum (1 of 1)." in text
 
 
-def test_report_where_nothing_finished_still_says_why(new_study):
+def test_report_where_nothing_finished_still_says_why(new_study, drawn_pictures):
     writer = new_study()
     for optimizer in ("sgd", "adam"):
         writer.run(optimizer, status="diverged", reason="loss is not finite", broken_after=3)
@@ -188,7 +190,7 @@ def test_profile_is_of_those_that_ran_on_all_workloads(new_study):
     assert "Without those that did not run all of them: RMSprop." in page
 
 
-def test_two_workloads_have_their_own_files_and_a_profile(new_study):
+def test_two_workloads_have_their_own_files_and_a_profile(new_study, drawn_pictures):
     writer = new_study("both")
     for data, model in (("mnist", "mlp"), ("cifar10", "cnn")):
         for optimizer in ("adam", "sgd"):

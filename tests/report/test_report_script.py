@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "report.py"))["main"]
 
 

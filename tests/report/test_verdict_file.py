@@ -10,6 +10,8 @@ from made_studies import summary_of
 
 from optlab.report import make_report
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text()
 
 

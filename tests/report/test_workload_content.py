@@ -9,6 +9,8 @@ from optlab.report.folder import ReportFolder
 from optlab.report.workload_content import rows_for_curves, workload_content
 from optlab.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture
 def content_of(tmp_path):
