@@ -125,3 +125,18 @@ def test_equal_configurations_are_rarely_called_different(num_seeds):
         found = compare(table(test[order[0]]), [table(test[index]) for index in order[1:]])
         false_claims += any(difference.is_significant for difference in found)
     assert false_claims / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_comparison_with_a_part_of_the_error_rate_has_larger_p_and_a_wider_interval():
+    rng = np.random.default_rng(5)
+    reference, a, b = (table(each) for each in rng.normal(0.9, 0.01, (3, 8)))
+    whole = compare(reference, [a, b])
+    tenth = compare(reference, [a, b], levels=[0.005, 0.005])
+    for one, other in zip(whole, tenth, strict=True):
+        assert other.p_value == pytest.approx(min(1.0, 10 * one.p_value))
+        widths = [each.high - each.low for each in (one, other)]
+        quantiles = [
+            simultaneous_quantile(2, one.degrees_of_freedom, level) for level in (0.05, 0.005)
+        ]
+        assert widths[1] / widths[0] == pytest.approx(quantiles[1] / quantiles[0])
+        assert other.detectable > one.detectable

@@ -9,9 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import combinations
 
-from optlab.analysis.comparisons import MIN_SEEDS, Difference, compare_all
+from optlab.analysis.comparisons import MIN_SEEDS, Difference, compare_all, num_common_seeds
 from optlab.analysis.formatting import points
+from optlab.analysis.looks import level_of
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.verdict import interval, outlook
 
@@ -122,7 +124,14 @@ def _difference(assertion: Assertion) -> Difference:
     if left.is_best and right.difference is not None:
         return right.difference.flipped
     rows = assertion.workload.finished
-    found = compare_all([row.configuration.accuracies("test") for row in rows])
+    tables = [row.configuration.accuracies("test") for row in rows]
+    levels = {
+        (i, j): level_of(
+            rows[i].configuration, rows[j].configuration, num_common_seeds(tables[i], tables[j])
+        )
+        for i, j in combinations(range(len(rows)), 2)
+    }
+    found = compare_all(tables, levels)
     i, j = rows.index(left), rows.index(right)
     return found[i, j] if i < j else found[j, i].flipped
 
@@ -130,7 +139,8 @@ def _difference(assertion: Assertion) -> Difference:
 def _figures(difference: Difference) -> str:
     if not difference.differences:
         return "no seed in common"
-    within = [f"95 % interval {interval(difference)}"] if interval(difference) else []
+    text = interval(difference)
+    within = [f"{difference.confidence} interval {text}"] if text else []
     p_value = [] if difference.p_value is None else [f"adjusted p {difference.p_value:.2g}"]
     seeds = f"{difference.num_seeds} seed{'s' * (difference.num_seeds != 1)}"
     return f"{points(difference.mean)} points ({', '.join([*within, *p_value, seeds])})"

@@ -13,6 +13,10 @@ Three corrections keep the stated error:
 - p-values are adjusted for all comparisons of the table (Holm 1979, https://jstor.org/stable/4615733).
 - Intervals hold for all comparisons at once (Dunnett 1955, doi:10.1080/01621459.1955.10501294).
 
+A comparison that is read several times while seeds are added gets only a part of the error rate
+each time, its level (`analysis.looks`): its p-value is multiplied by `ERROR_RATE` over the level
+before Holm's procedure, and its interval is made at one minus the level.
+
 `scripts/calibrate.py` counts the errors in made studies; docs/protocol.md shows the table.
 """
 
@@ -45,9 +49,11 @@ class Difference:
         deviation: moderated standard deviation of one difference; None with fewer than two seeds,
             and so are the attributes below.
         degrees_of_freedom: of that deviation.
-        low, high: simultaneous 95 % interval of the mean difference.
-        p_value: adjusted for all comparisons of the table.
+        low, high: simultaneous interval of the mean difference at one minus `level`.
+        p_value: adjusted for the level and for all comparisons of the table.
         num_comparisons: of the table.
+        level: share of the error rate that this comparison has.
+        next_level: the share that it has with more seeds.
     """
 
     differences: tuple[float, ...]
@@ -57,6 +63,8 @@ class Difference:
     high: float | None = None
     p_value: float | None = None
     num_comparisons: int = 1
+    level: float = ERROR_RATE
+    next_level: float = ERROR_RATE
 
     @property
     def num_seeds(self) -> int:
@@ -84,6 +92,11 @@ class Difference:
         return "lower" if (self.mean or 0) < 0 else "higher"
 
     @property
+    def confidence(self) -> str:
+        """Of the interval, as a heading has it: `95 %`."""
+        return f"{100 * (1 - self.level):.4g} %"
+
+    @property
     def flipped(self) -> "Difference":
         """The same with the two configurations exchanged."""
         return replace(
@@ -96,11 +109,16 @@ class Difference:
     @property
     def detectable(self) -> float | None:
         """Difference that these seeds, or `MIN_SEEDS` where they are fewer, find at 80 % power."""
+        return self.detectable_with(POWER)
+
+    def detectable_with(self, power: float) -> float | None:
+        """As `detectable`, with another power; None with fewer than two seeds."""
         if self.deviation is None or self.degrees_of_freedom is None:
             return None
         num_seeds = max(self.num_seeds, MIN_SEEDS)
         df = self.degrees_of_freedom - self.num_seeds + num_seeds
-        return _detectable(self.deviation, num_seeds, df, self.num_comparisons)
+        quantile = _bonferroni_quantile(self.num_comparisons, df, self.level)
+        return _detectable(self.deviation, num_seeds, df, quantile, power)
 
     @property
     def seeds_needed(self) -> int | None:
@@ -111,23 +129,34 @@ class Difference:
         deviation, df, mean = self.deviation, self.degrees_of_freedom, self.mean
         if deviation is None or df is None or not mean:
             return None
-        return seeds_to_find(abs(mean), deviation, df - self.num_seeds, self.num_comparisons)
+        return seeds_to_find(
+            abs(mean), deviation, df - self.num_seeds, self.num_comparisons, self.next_level
+        )
 
 
-def compare(reference: Table, others: Sequence[Table]) -> list[Difference]:
+def compare(
+    reference: Table, others: Sequence[Table], levels: Sequence[float] | None = None
+) -> list[Difference]:
     """Compare configurations with the reference; return one difference for each, in order.
 
     Args:
         reference: accuracy of each (seed, fold) of the configuration that validation ranks first.
         others: the same of all configurations that are compared with it.
+        levels: the share of the error rate of each comparison; None: all of it.
     """
     tables = [_by_seed(table) for table in (reference, *others)]
     paired = [_paired(table, tables[0]) for table in tables[1:]]
-    return _differences(paired, tables, simultaneous_quantile)
+    return _differences(paired, tables, simultaneous_quantile, levels)
 
 
-def compare_all(tables: Sequence[Table]) -> dict[tuple[int, int], Difference]:
+def compare_all(
+    tables: Sequence[Table], levels: Mapping[tuple[int, int], float] | None = None
+) -> dict[tuple[int, int], Difference]:
     """Compare every pair of configurations, adjusted for all pairs.
+
+    Args:
+        tables: accuracy of each (seed, fold), of each configuration.
+        levels: by (i, j) with i < j, the share of the error rate of a pair; None: all of it.
 
     Returns:
         By (i, j) with i < j, the difference of table i minus table j.
@@ -135,11 +164,22 @@ def compare_all(tables: Sequence[Table]) -> dict[tuple[int, int], Difference]:
     by_seed = [_by_seed(table) for table in tables]
     pairs = list(combinations(range(len(tables)), 2))
     paired = [_paired(by_seed[i], by_seed[j]) for i, j in pairs]
-    return dict(zip(pairs, _differences(paired, by_seed, _bonferroni_quantile), strict=True))
+    of_pairs = None if levels is None else [levels[pair] for pair in pairs]
+    found = _differences(paired, by_seed, _bonferroni_quantile, of_pairs)
+    return dict(zip(pairs, found, strict=True))
+
+
+def num_common_seeds(ours: Table, theirs: Table) -> int:
+    """Return how many seeds a difference of two configurations counts."""
+    return len({seed for seed, _ in ours.keys() & theirs.keys()})
 
 
 def seeds_to_find(
-    difference: float, deviation: float, further_df: float, num_comparisons: int
+    difference: float,
+    deviation: float,
+    further_df: float,
+    num_comparisons: int,
+    level: float = ERROR_RATE,
 ) -> int | None:
     """Return how many seeds find a true difference with a power of 80 %, at least `MIN_SEEDS`.
 
@@ -148,6 +188,7 @@ def seeds_to_find(
         deviation: standard deviation of the difference of one seed.
         further_df: degrees of freedom of that deviation, beyond the number of seeds.
         num_comparisons: that p-values are adjusted for.
+        level: the share of the error rate that the comparison has.
 
     Returns:
         None where more than `MAX_SEEDS` would be needed.
@@ -155,7 +196,8 @@ def seeds_to_find(
 
     def is_found(num_seeds: int) -> bool:
         df = num_seeds + further_df
-        return _detectable(deviation, num_seeds, df, num_comparisons) <= difference
+        quantile = _bonferroni_quantile(num_comparisons, df, level)
+        return _detectable(deviation, num_seeds, df, quantile, POWER) <= difference
 
     sizes = range(MIN_SEEDS, MAX_SEEDS + 1)
     index = bisect_left(sizes, True, key=is_found)  # more seeds find whatever fewer find
@@ -170,7 +212,8 @@ def prior_df(num_variances: int) -> float:
 def _differences(
     paired: Sequence[tuple[float, ...]],
     tables: Sequence[_BySeed],
-    quantile: Callable[[int, float], float],
+    quantile: Callable[[int, float, float], float],
+    levels: Sequence[float] | None,
 ) -> list[Difference]:
     """One difference for each of `paired`, moderated by all pairs of `tables`."""
     every_pair = [_paired(a, b) for a, b in combinations(tables, 2)]
@@ -181,16 +224,16 @@ def _differences(
     num_comparisons = sum(len(each) >= 2 for each in paired)
 
     found = []
-    for each in paired:
+    for each, level in zip(paired, levels or [ERROR_RATE] * len(paired), strict=True):
         n = len(each)
         if n < 2:
-            found.append(Difference(each))
+            found.append(Difference(each, level=level))
             continue
         df = n - 1 + further_df
         moderated = ((n - 1) * float(np.var(each, ddof=1)) + further_df * prior) / df
         variance = max(moderated, floor)
         mean, error = float(np.mean(each)), math.sqrt(variance / n)
-        half_width = quantile(num_comparisons, df) * error
+        half_width = quantile(num_comparisons, df, level) * error
         p_value = 2 * float(stdtr(df, -abs(mean) / error)) if error else 1.0
         found.append(
             Difference(
@@ -199,21 +242,22 @@ def _differences(
                 degrees_of_freedom=df,
                 low=mean - half_width,
                 high=mean + half_width,
-                p_value=p_value,
+                p_value=min(1.0, p_value * ERROR_RATE / level),
                 num_comparisons=num_comparisons,
+                level=level,
             )
         )
     return _holm(found)
 
 
 @cache
-def simultaneous_quantile(num_comparisons: int, df: float) -> float:
-    """Half width, in standard errors, of intervals that cover all differences with 95 %.
+def simultaneous_quantile(num_comparisons: int, df: float, level: float = ERROR_RATE) -> float:
+    """Half width, in standard errors, of intervals that miss any difference with that level.
 
     Dunnett's two-sided quantile: the differences to one reference correlate by a half.
     """
     if num_comparisons == 1:
-        return float(stdtrit(df, 1 - ERROR_RATE / 2))
+        return float(stdtrit(df, 1 - level / 2))
     from scipy.optimize import brentq  # slow to import, and one comparison never needs them
     from scipy.stats import multivariate_t
 
@@ -225,20 +269,21 @@ def simultaneous_quantile(num_comparisons: int, df: float) -> float:
         inside = multivariate_t.cdf(
             bounds, shape=correlation, df=df, lower_limit=-bounds, random_state=0
         )
-        return float(inside - (1 - ERROR_RATE))
+        return float(inside - (1 - level))
 
-    single = float(stdtrit(df, 1 - ERROR_RATE / 2))
-    widest = 1.01 * _bonferroni_quantile(num_comparisons, df)
+    single = float(stdtrit(df, 1 - level / 2))
+    widest = 1.01 * _bonferroni_quantile(num_comparisons, df, level)
     return float(brentq(excess, single, widest, xtol=1e-3))
 
 
-def _bonferroni_quantile(num_comparisons: int, df: float) -> float:
-    return float(stdtrit(df, 1 - ERROR_RATE / (2 * num_comparisons)))
+def _bonferroni_quantile(num_comparisons: int, df: float, level: float) -> float:
+    return float(stdtrit(df, 1 - level / (2 * num_comparisons)))
 
 
-def _detectable(deviation: float, num_seeds: int, df: float, num_comparisons: int) -> float:
-    quantiles = _bonferroni_quantile(num_comparisons, df) + float(stdtrit(df, POWER))
-    return quantiles * deviation / math.sqrt(num_seeds)
+def _detectable(
+    deviation: float, num_seeds: int, df: float, quantile: float, power: float
+) -> float:
+    return (quantile + float(stdtrit(df, power))) * deviation / math.sqrt(num_seeds)
 
 
 def _holm(found: list[Difference]) -> list[Difference]:

@@ -79,7 +79,7 @@ def over_images(
     ours: Mapping[int, np.ndarray],
     reference: Mapping[int, np.ndarray],
 ) -> tuple[float, float] | None:
-    """Return the simultaneous 95 % interval of a mean difference over seeds and test images.
+    """Return the simultaneous interval of a mean difference over seeds and test images.
 
     Args:
         difference: over seeds; the interval returned is never narrower than its own.
@@ -101,7 +101,8 @@ def over_images(
         return mean, mean
     # Satterthwaite 1946, doi:10.2307/3002019
     joint_df = total**2 / (of_seeds**2 / df + of_images**2 / (num_images - 1))
-    half_width = simultaneous_quantile(difference.num_comparisons, joint_df) * math.sqrt(total)
+    quantile = simultaneous_quantile(difference.num_comparisons, joint_df, difference.level)
+    half_width = quantile * math.sqrt(total)
     return mean - half_width, mean + half_width
 
 

@@ -3,13 +3,20 @@
 import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from optlab.analysis.formatting import joined
 from optlab.analysis.published import rows_without_a_figure
 from optlab.analysis.records import Run, read_run
 from optlab.analysis.tuning import Tuning
-from optlab.analysis.workloads import Workload, group_runs, mixes_code, workload_key
+from optlab.analysis.workloads import (
+    Configuration,
+    Workload,
+    group_runs,
+    mixes_code,
+    workload_key,
+)
 from optlab.runs.folder import RunFolder, recorded_runs
 from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import NoRecord
@@ -91,9 +98,17 @@ class Study:
         """The counted runs as comparisons, one for each dataset and network."""
         nuisance = self.tuning.options if self.tuning else ()
         return [
-            replace(workload, left_out=(*workload.left_out, *self._outside(workload)))
+            replace(
+                workload,
+                configurations=tuple(map(self._with_looks, workload.configurations)),
+                left_out=(*workload.left_out, *self._outside(workload)),
+            )
             for workload in group_runs(self.counted_runs, nuisance=nuisance)
         ]
+
+    def _with_looks(self, configuration: Configuration) -> Configuration:
+        looks = [row.num_seeds for row in self.file.looks if row.configuration == configuration.key]
+        return replace(configuration, looks=frozenset(chain.from_iterable(looks)))
 
     def _outside(self, workload: Workload) -> list[tuple[Run, str]]:
         keys = {workload_key(run) for run in workload.runs}

@@ -1,13 +1,14 @@
 """A workload in numbers: a row for each configuration, ranked by validation, compared on test."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
-from optlab.analysis.comparisons import Difference, compare
+from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
+from optlab.analysis.looks import level_of, level_of_next_look
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate, mean_interval
 from optlab.analysis.target import (
@@ -280,8 +281,7 @@ def summarize(workload: Workload) -> WorkloadSummary:
     differences: dict[Configuration, Difference] = {}
     if best is not None:
         others = [one for one in ranked[1:] if one.finished]
-        tables = [one.accuracies("test") for one in others]
-        differences = dict(zip(others, compare(best.accuracies("test"), tables), strict=True))
+        differences = dict(zip(others, _compared(best, others), strict=True))
     rows = [
         ConfigurationSummary(
             one,
@@ -295,3 +295,15 @@ def summarize(workload: Workload) -> WorkloadSummary:
         for rank, one in enumerate(ranked, start=1)
     ]
     return WorkloadSummary(workload, tuple(rows))
+
+
+def _compared(best: Configuration, others: Sequence[Configuration]) -> list[Difference]:
+    """Compare test accuracy with that of the best; each look at growing seeds has its level."""
+    reference, tables = best.accuracies("test"), [one.accuracies("test") for one in others]
+    numbers = [num_common_seeds(reference, table) for table in tables]
+    levels = [level_of(best, *pair) for pair in zip(others, numbers, strict=True)]
+    found = compare(reference, tables, levels)
+    return [
+        replace(difference, next_level=level_of_next_look(best, one, number))
+        for one, number, difference in zip(others, numbers, found, strict=True)
+    ]

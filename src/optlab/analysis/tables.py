@@ -230,7 +230,8 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
 def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
     """Paired differences in test accuracy to the best by validation, as fractions.
 
-    `low` and `high` are the simultaneous 95 % interval over seeds, `low_over_images` and
+    `low` and `high` are the simultaneous interval over seeds at one minus `level` (the share of the
+    error rate that a claim has, 0.05 in a study that is read once), `low_over_images` and
     `high_over_images` that over seeds and test images, `p_value` is adjusted for all rows,
     `detectable` is what this number of seeds (five, where it is less) finds with a power of 80 %,
     and `seeds_needed` how many a true difference of this size would need.
@@ -247,6 +248,7 @@ def differences_table(summary: WorkloadSummary) -> pd.DataFrame:
                 "low_over_images": summary.interval_over_images(row)[0],
                 "high_over_images": summary.interval_over_images(row)[1],
                 "p_value": difference.p_value,
+                "level": difference.level,
                 "num_seeds": difference.num_seeds,
                 "detectable": difference.detectable,
                 "seeds_needed": difference.seeds_needed,

@@ -16,6 +16,7 @@ from optlab.analysis.formatting import (
     some,
 )
 from optlab.analysis.labels import display_name
+from optlab.analysis.looks import looks_at
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of
@@ -99,7 +100,27 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
         remarks.append(
             f"No seed in common with {name}, so not compared with it on test: {some(without)}."
         )
-    return [*remarks, *_new_images(summary), *_power(summary, step)]
+    return [*remarks, *_looks(summary), *_new_images(summary), *_power(summary, step)]
+
+
+def _looks(summary: WorkloadSummary) -> list[str]:
+    """Which claims were read before, with fewer seeds."""
+    best = summary.best
+    by_looks: dict[tuple[int, ...], list[str]] = {}
+    for row, one in summary.compared():
+        assert best is not None
+        looks = looks_at(best.configuration, row.configuration, one.num_seeds)
+        by_looks.setdefault(looks, []).append(display_name(row.label))
+    remarks = []
+    for looks, names in by_looks.items():
+        if len(looks) > 1:
+            whose = "" if len(by_looks) == 1 else f" on {some(names)}"
+            remarks.append(
+                f"The claims{whose} were read before, with fewer seeds "
+                f"({joined([str(number) for number in looks[:-1]])}). Each look is one more chance "
+                f"to err, so their p-values are multiplied by {len(looks)}, the number of looks."
+            )
+    return remarks
 
 
 def _new_images(summary: WorkloadSummary) -> list[str]:
@@ -225,8 +246,9 @@ def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
     return some(
         [
             f"{display_name(row.label)} ({points(difference.mean)} points"
-            + (f", 95 % interval {interval(difference)})" if interval(difference) else ")")
+            + (f", {difference.confidence} interval {text})" if text else ")")
             for row, difference in members
+            for text in [interval(difference)]
         ]
     )
 

@@ -5,6 +5,7 @@ dataset and network share a workload, and only they are compared. Every image fo
 its own.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,12 @@ class Configuration:
     optimizer: str
     config: dict[str, Any]  # flat (dotted keys), without seed and fold
     runs: tuple[Run, ...]  # by seed, then fold
+    looks: frozenset[int] = frozenset()  # numbers of seeds at which reports have compared it
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that are equal for equal configurations, in any study."""
+        return hashlib.sha256(key_of(self.config).encode()).hexdigest()[:16]
 
     @property
     def finished(self) -> tuple[Run, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from optlab.analysis.comparisons import Difference
-from optlab.analysis.formatting import count, points
+from optlab.analysis.formatting import count, joined, points
 from optlab.analysis.summary import WorkloadSummary
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.style import INK, RowsDisplay, wrapped, write_beside
@@ -60,7 +60,8 @@ class PairedDifferencesDisplay(RowsDisplay):
         ax.set_xlabel(wrapped(f"test accuracy minus that of {self.best} (percentage points)", 60))
         note = "one seed each: no interval"
         if any(one.low is not None for one in self.differences):
-            note = "line: simultaneous 95 % interval of the mean; small dots: each seed"
+            of = joined(sorted({one.confidence for one in self.differences}))
+            note = f"line: simultaneous {of} interval of the mean; small dots: each seed"
         return note + ("; arrow: beyond the axis" if self.artists["beyond"] else "")
 
     def _limit(self, ax: Axes, rows: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from optlab.analysis.comparisons import MIN_SEEDS
 from optlab.analysis.study import Study, read_study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import runs_table, summary_table
@@ -18,6 +19,8 @@ from optlab.report.folder import ReportFolder
 from optlab.report.study_content import study_content
 from optlab.report.verdict_file import verdict_json
 from optlab.report.workload_content import workload_content
+from optlab.runs.json_fields import DamagedFile
+from optlab.runs.study_file import LookRow, read_study_file, write_study_file
 
 # Everything a report may write, so that a newer one can remove what no longer applies
 _STEMS = (
@@ -78,7 +81,32 @@ def make_report(study_dir: str | Path) -> Path:
     folder.write("verdict.json", verdict_json(study, summaries))
     folder.write("index.html", render("report.html.j2", **content))
     folder.remove_older(_STEMS)
+    _note_looks(study, summaries)
     return folder.folder / "index.html"
+
+
+def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
+    """Write into study.json which comparisons were read, at how many seeds."""
+    read: dict[str, tuple[str, set[int]]] = {}
+    for summary in summaries:
+        for row, difference in summary.compared():
+            assert summary.best is not None
+            if difference.num_seeds >= MIN_SEEDS:
+                for each in (summary.best, row):
+                    _, numbers = read.setdefault(each.configuration.key, (each.label, set()))
+                    numbers.add(difference.num_seeds)
+    try:
+        file = read_study_file(study.folder)
+    except DamagedFile:
+        return  # which the report says; without it, nobody would know
+    known = {row.configuration: row for row in file.looks}
+    looks = dict(known)
+    for key, (label, numbers) in read.items():
+        earlier = known[key].num_seeds if key in known else []
+        looks[key] = LookRow(key, label, sorted({*earlier, *numbers}))
+    if looks != known:
+        file.looks = list(looks.values())
+        write_study_file(study.folder, file)
 
 
 def render(template: str, **content: object) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from optlab import __version__
 from optlab.analysis.comparisons import Difference
+from optlab.analysis.looks import looks_at
 from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
@@ -76,9 +77,11 @@ def _claim(
     row: ConfigurationSummary, difference: Difference, summary: WorkloadSummary
 ) -> dict[str, Any]:
     low, high = summary.interval_over_images(row)
+    best = summary.best
+    assert best is not None  # else nothing is compared
     return {
         "configuration": row.label,
-        "reference": summary.best.label if summary.best else None,
+        "reference": best.label,
         "conclusion": difference.conclusion,
         "difference": difference.mean,
         "low": difference.low,
@@ -86,6 +89,8 @@ def _claim(
         "low_over_images": low,
         "high_over_images": high,
         "p_value": difference.p_value,
+        "level": difference.level,
+        "looks": list(looks_at(row.configuration, best.configuration, difference.num_seeds)),
         "num_seeds": difference.num_seeds,
         "detectable": difference.detectable,
         "seeds_needed": difference.seeds_needed,

@@ -208,10 +208,13 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
 
 
 def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
+    confidences = {difference.confidence for _, difference in summary.compared()}
+    of = f"{next(iter(confidences))} " if len(confidences) == 1 else ""
     columns: dict[str, Callable[[ConfigurationSummary, Difference], str]] = {
         "configuration": lambda row, _: row.label,
         "difference": lambda _, one: points(one.mean),
-        "simultaneous 95 % interval": lambda _, one: interval(one) or NOTHING,
+        f"simultaneous {of}interval": lambda _, one: interval(one) or NOTHING,
+        "confidence": lambda _, one: one.confidence,
         "seeds and images": lambda row, _: between(*summary.interval_over_images(row)) or NOTHING,
         "adjusted p": lambda _, one: NOTHING if one.p_value is None else f"{one.p_value:.2g}",
         "seeds": lambda _, one: str(one.num_seeds),
@@ -221,6 +224,8 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
     }
     if not summary.over_images:
         del columns["seeds and images"]
+    if len(confidences) == 1:
+        del columns["confidence"]
     return Table(
         columns=tuple(columns),
         rows=[

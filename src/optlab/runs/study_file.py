@@ -50,6 +50,15 @@ class TuningRows:
 
 
 @dataclass
+class LookRow:
+    """At how many seeds reports have compared a configuration with others."""
+
+    configuration: str  # hash of its config without seed and fold
+    label: str  # as the newest of these reports calls it
+    num_seeds: list[int] = field(default_factory=list)
+
+
+@dataclass
 class StudyFile:
     """All of study.json."""
 
@@ -60,6 +69,7 @@ class StudyFile:
     # that one that cannot be compared does not cost the others
     published: dict[str, Any] | None = None
     tuning: TuningRows | None = None
+    looks: list[LookRow] = field(default_factory=list)
     format: int = STUDY_FORMAT
 
 

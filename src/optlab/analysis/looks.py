@@ -1,0 +1,34 @@
+"""Looks: how often a claim was read while seeds were added, and its share of the error rate.
+
+Whoever adds seeds until a claim appears gives chance a further try with every look. So the k-th
+look at growing seeds has 1/k of the error rate: p-values are multiplied by k. The first one has all
+of it, so a study that is planned and read once loses nothing.
+
+A look is a report on two configurations with `MIN_SEEDS` common seeds or more. Reading the same
+data again is none, and neither are further configurations. Reports keep them in study.json.
+"""
+
+from optlab.analysis.comparisons import ERROR_RATE, MIN_SEEDS
+from optlab.analysis.workloads import Configuration
+
+
+def looks_at(ours: Configuration, theirs: Configuration, num_seeds: int) -> tuple[int, ...]:
+    """Return at how many common seeds two configurations were compared so far, now included.
+
+    Both have to have been compared at a number: with whom, study.json does not say.
+
+    Args:
+        num_seeds: that they have in common now; too few for a claim are no look.
+    """
+    now = {num_seeds} if num_seeds >= MIN_SEEDS else set()
+    return tuple(sorted((ours.looks & theirs.looks) | now))
+
+
+def level_of(ours: Configuration, theirs: Configuration, num_seeds: int) -> float:
+    """Return the share of the error rate that a comparison has at this look."""
+    return ERROR_RATE / max(1, len(looks_at(ours, theirs, num_seeds)))
+
+
+def level_of_next_look(ours: Configuration, theirs: Configuration, num_seeds: int) -> float:
+    """Return the share that it will have with more seeds."""
+    return ERROR_RATE / (len(looks_at(ours, theirs, num_seeds)) + 1)
