@@ -29,9 +29,11 @@ SMALL = {
     "logger": "none",
     "callbacks": "none",
 }
-# What two trainings of one run may differ in: clocks, and how much memory the process had.
+# What two trainings of one run may differ in: clocks, and how much memory the process had. CUDA
+# graphs time no step.
 CLOCKS = ("started_at", "finished_at", "wall_time_s", "train_time_s", "images_per_s")
-OF_THE_PROCESS = (*CLOCKS, "peak_memory_gib", "command", "overrides", "git_commit")
+COSTS = ("peak_memory_gib", "optimizer_share", "evaluations_per_step")
+OF_THE_PROCESS = (*CLOCKS, *COSTS, "command", "overrides", "git_commit")
 
 
 @dataclass

@@ -109,3 +109,14 @@ def test_calibration_is_shown_where_runs_kept_their_answers(new_study, content_o
     (row,) = content["calibration_table"].rows
     assert row[:2] == ("adam", "25.00")  # right in 100 % of cases, 75 % sure
     assert "reliability" in content["figures"]
+
+
+def test_costs_have_evaluations_a_step_where_optimizers_differ_in_them(new_study, content_of):
+    writer = new_study()
+    costs = {"optimizer_share": 0.125, "optimizer_state_bytes": 1_881_192}
+    writer.run("adam", accuracy=0.98, record=costs | {"evaluations_per_step": 1.0})
+    assert content_of(writer)["cost_table"].rows[0][2:] == ("12 %", "1.88 MB", "0.40 GiB")
+    writer.run("lbfgs", accuracy=0.97, record={"evaluations_per_step": 5.1})
+    table = content_of(writer)["cost_table"]
+    assert [row[3] for row in table.rows] == ["1", "5.1"]
+    assert table.rows[1][2] == "-"  # a run of an earlier version

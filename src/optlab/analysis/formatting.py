@@ -22,6 +22,11 @@ def percent_estimate(estimate: Estimate | None) -> str:
     return percent(estimate.mean) + ("" if half is None else f" ± {100 * half:.2f}")
 
 
+def share(fraction: float | None) -> str:
+    """A part of a whole: 12 %, or 0.4 %."""
+    return NOTHING if fraction is None else f"{100 * fraction:.2g} %"
+
+
 def points(fraction: float | None) -> str:
     """A difference of accuracies in percentage points, always signed: +0.12."""
     if fraction is None:
@@ -47,6 +52,17 @@ def count(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return _not_finite(value)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def size(num_bytes: float | None) -> str:
+    """Bytes as 512 B, 1.9 MB or 4.1 GB, of 1,000 each as disks have them."""
+    if num_bytes is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} GB"
 
 
 def _not_finite(value: float | None) -> str:

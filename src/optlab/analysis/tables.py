@@ -61,7 +61,8 @@ def _difference(row: ConfigurationSummary, end: str) -> float | None:
     return getattr(row.difference, end) if row.difference else None
 
 
-def _mean(row: ConfigurationSummary, key: str) -> float | None:
+def mean_of_record(row: ConfigurationSummary, key: str) -> float | None:
+    """Mean of a field of the record over the finished runs that have it."""
     estimate = row.mean(lambda run: getattr(run.record, key))
     return estimate.mean if estimate else None
 
@@ -93,7 +94,7 @@ def _target_text(row: ConfigurationSummary) -> str:
 
 
 def _speed_text(row: ConfigurationSummary) -> str:
-    speed = _mean(row, "images_per_s")
+    speed = mean_of_record(row, "images_per_s")
     return count(float(f"{speed:.3g}")) if speed else NOTHING
 
 
@@ -146,12 +147,18 @@ SUMMARY = (
     Column("time_to_target_s", lambda row: row.time_to_target_s),
     Column(
         "train_time_s",
-        lambda row: _mean(row, "train_time_s"),
+        lambda row: mean_of_record(row, "train_time_s"),
         "training",
-        lambda row: seconds(_mean(row, "train_time_s")),
+        lambda row: seconds(mean_of_record(row, "train_time_s")),
         "time",
     ),
-    Column("images_per_s", lambda row: _mean(row, "images_per_s"), "images/s", _speed_text),
+    Column(
+        "images_per_s", lambda row: mean_of_record(row, "images_per_s"), "images/s", _speed_text
+    ),
+    Column("peak_memory_gib", lambda row: mean_of_record(row, "peak_memory_gib")),
+    Column("optimizer_share", lambda row: mean_of_record(row, "optimizer_share")),
+    Column("evaluations_per_step", lambda row: mean_of_record(row, "evaluations_per_step")),
+    Column("optimizer_state_bytes", lambda row: mean_of_record(row, "optimizer_state_bytes")),
     Column("test_difference_to_best", lambda row: _difference(row, "mean")),
     Column("test_difference_low", lambda row: _difference(row, "low")),
     Column("test_difference_high", lambda row: _difference(row, "high")),
@@ -220,6 +227,9 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
         "train_time_s": run.record.train_time_s,
         "images_per_s": run.record.images_per_s,
         "peak_memory_gib": run.record.peak_memory_gib,
+        "optimizer_share": run.record.optimizer_share,
+        "evaluations_per_step": run.record.evaluations_per_step,
+        "optimizer_state_bytes": run.record.optimizer_state_bytes,
         "reason": run.record.reason,
         "command": run.record.command,
         "hash": run.hash,

@@ -13,8 +13,14 @@ from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+from optlab.analysis.tables import mean_of_record
 from optlab.analysis.verdict import verdict_of
 
+# Fields of the record
+COSTS = (
+    *("train_time_s", "images_per_s", "peak_memory_gib"),
+    *("optimizer_share", "evaluations_per_step", "optimizer_state_bytes"),
+)
 FORMAT = 1  # raise it when a field changes its meaning or goes
 
 
@@ -63,9 +69,7 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
         "validation_accuracy": _estimate(row.accuracy("validation")),
         "test_accuracy": _estimate(row.accuracy("test")),
         "costs": {
-            "train_time_s": _mean(row, "train_time_s"),
-            "images_per_s": _mean(row, "images_per_s"),
-            "peak_memory_gib": _mean(row, "peak_memory_gib"),
+            **{name: mean_of_record(row, name) for name in COSTS},
             "num_reached_target": row.num_reached if row.reached else None,
             "epochs_to_target": _finite(row.epochs_to_target),
             "time_to_target_s": _finite(row.time_to_target_s),
@@ -106,11 +110,6 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
         "high": estimate.high,
         "num_runs": estimate.n,
     }
-
-
-def _mean(row: ConfigurationSummary, key: str) -> float | None:
-    estimate = row.mean(lambda run: getattr(run.record, key))
-    return estimate.mean if estimate else None
 
 
 def _finite(value: float | None) -> float | None:

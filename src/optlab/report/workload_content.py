@@ -9,7 +9,16 @@ import numpy as np
 from optlab.analysis import tables
 from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
-from optlab.analysis.formatting import NOTHING, count, joined, percent_estimate, points, seconds
+from optlab.analysis.formatting import (
+    NOTHING,
+    count,
+    joined,
+    percent_estimate,
+    points,
+    seconds,
+    share,
+    size,
+)
 from optlab.analysis.labels import key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
@@ -91,6 +100,7 @@ def workload_content(
     costs = TrainingCostDisplay.from_summary(best_rows)
     if costs.labels:
         draw("training_cost", costs, "Seconds of training")
+        content["cost_table"] = _cost_table(summary, styles)
     return content
 
 
@@ -121,6 +131,30 @@ def _draw_calibration(
             for each in found
         ],
         file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
+        styles=styles,
+    )
+
+
+def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
+    def mean(row: ConfigurationSummary, key: str) -> float | None:
+        return tables.mean_of_record(row, key)
+
+    columns: dict[str, Callable[[ConfigurationSummary], str]] = {
+        "configuration": lambda row: row.label,
+        "training": lambda row: seconds(mean(row, "train_time_s")),
+        "optimizer's share of a step": lambda row: share(mean(row, "optimizer_share")),
+        "evaluations a step": lambda row: count(mean(row, "evaluations_per_step")),
+        "optimizer's state": lambda row: size(mean(row, "optimizer_state_bytes")),
+        "peak memory": lambda row: (
+            NOTHING if (gib := mean(row, "peak_memory_gib")) is None else f"{gib:.2f} GiB"
+        ),
+    }
+    if all(mean(row, "evaluations_per_step") in (None, 1.0) for row in summary.finished):
+        del columns["evaluations a step"]
+    return Table(
+        columns=tuple(columns),
+        rows=[tuple(text(row) for text in columns.values()) for row in summary.finished],
+        file="summary.csv",
         styles=styles,
     )
 

@@ -141,6 +141,9 @@ class RunRecord:
     batch_norm_time_s: float | None = None  # None where no statistics were recomputed
     images_per_s: float | None = None
     peak_memory_gib: float | None = None
+    optimizer_share: float | None = None  # of the time of a step, without forward and backward
+    evaluations_per_step: float | None = None  # forward and backward passes
+    optimizer_state_bytes: int | None = None
     device: Device | None = None
     replica: Replica | None = None
     versions: dict[str, str] = field(default_factory=dict)

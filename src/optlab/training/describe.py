@@ -25,6 +25,7 @@ from optlab.runs.record import (
 from optlab.training.best_epoch import best_rule, merit
 from optlab.training.build import image_shape
 from optlab.training.environment import cpu_name, facts_of_any_run, peak_memory_gib
+from optlab.training.optimizer_cost import OptimizerCost, state_bytes
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +139,14 @@ def first_lr(folder: Path) -> float | None:
     return None if lrs.empty else float(lrs.iloc[0])
 
 
-def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> dict[str, Any]:
-    """Fields of `RunRecord` on steps, training time, speed and memory."""
+def training_cost(
+    trainer: L.Trainer,
+    train_time_s: float,
+    num_images: int,
+    cost: OptimizerCost,
+    num_replicas: int = 1,
+) -> dict[str, Any]:
+    """Fields of `RunRecord` on steps, training time, speed, memory and the optimizer's part."""
     memory_gib = peak_memory_gib()
     if trainer.strategy.root_device.type == "cuda":
         memory_gib = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**30
@@ -148,6 +155,9 @@ def training_cost(trainer: L.Trainer, train_time_s: float, num_images: int) -> d
         "train_time_s": train_time_s,
         "images_per_s": num_images / train_time_s if train_time_s and num_images else None,
         "peak_memory_gib": memory_gib,
+        "optimizer_share": cost.share,
+        "evaluations_per_step": cost.evaluations_per_step,
+        "optimizer_state_bytes": state_bytes(trainer.optimizers) // num_replicas,
     }
 
 

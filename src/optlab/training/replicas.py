@@ -39,6 +39,7 @@ from optlab.training.environment import now
 from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults, write_answers
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
+from optlab.training.optimizer_cost import OptimizerCost
 from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.run import (
@@ -94,7 +95,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
     resume = ResumeCheckpoint(folders[0], origin, f"{len(configs)}-replicas-{seeds:08x}")
     checkpoint = resume_point(resume.path, config, datamodule.checksum)
     check_resumes(config.optimizer, checkpoint)
-    clock = TrainingClock()
+    clock, cost = TrainingClock(), OptimizerCost()
     shared = SharedFate(len(configs))
     csvs = [
         ReplicaCSVMetrics(index, shared, folder, datamodule.num_classes, clock)
@@ -104,7 +105,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
     keeps = ReplicaCheckpoints(folders, net, best.monitor, best.mode)
     one = copy.deepcopy(config)
     one.callbacks.best = None
-    callbacks = [clock, *csvs, *build.build_callbacks(one, module), keeps, shared, resume]
+    callbacks = [clock, cost, *csvs, *build.build_callbacks(one, module), keeps, shared, resume]
     loggers = [build.build_loggers(each) for each in configs]
     trainer = build.build_trainer(config, callbacks, [each for some in loggers for each in some])
     for csv, own in zip(csvs, loggers, strict=True):
@@ -124,7 +125,11 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
                 reason=reason,
                 **describe.validation_results(folder, each),
                 **describe.training_cost(
-                    trainer, clock.train_time_s / len(configs), csvs[index].num_images
+                    trainer,
+                    clock.train_time_s / len(configs),
+                    csvs[index].num_images,
+                    cost,
+                    num_replicas=len(configs),
                 ),
                 replica=_replica_facts(net),
                 started_at=started_at,

@@ -35,6 +35,7 @@ from optlab.training.evaluate import (
     write_classification_report,
 )
 from optlab.training.identity import resolve_path, run_dir
+from optlab.training.optimizer_cost import OptimizerCost
 from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
 from optlab.training.validate import on_cuda, validate_config
@@ -83,12 +84,12 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
     resume = ResumeCheckpoint(folder, {"own_code": code, "dataset_checksum": checksum})
     checkpoint = resume_point(resume.path, config, checksum)
     check_resumes(config.optimizer, checkpoint)
-    clock, results = TrainingClock(), TestResults(datamodule.num_classes)
+    clock, cost, results = TrainingClock(), OptimizerCost(), TestResults(datamodule.num_classes)
     must_continue = checkpoint is not None or config.ckpt_path is None
     csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
     batch_norm = RecomputeBatchNorm()
     callbacks = [
-        *(clock, csv, *build.build_callbacks(config, module)),
+        *(clock, cost, csv, *build.build_callbacks(config, module)),
         *(batch_norm, results, resume),
     ]
     searches = [each for each in callbacks if isinstance(each, LearningRateFinder)]
@@ -110,7 +111,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         status="finished" if reason is None else "diverged",
         reason=reason,
         **describe.validation_results(folder, config),
-        **describe.training_cost(trainer, clock.train_time_s, csv.num_images),
+        **describe.training_cost(trainer, clock.train_time_s, csv.num_images, cost),
         batch_norm_time_s=batch_norm.time_s or None,
         started_at=started_at,
     )
