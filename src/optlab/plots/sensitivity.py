@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from optlab.analysis.labels import display_name
 from optlab.analysis.learning_rates import LRPoint
 from optlab.plots.palette import LineStyle, styles_for
 from optlab.plots.percent_axis import stretched_percent
@@ -157,3 +158,37 @@ def _lower_bottom(ax: Axes, share: float) -> None:
     lowered = scale.inverted().transform(np.array([low - (high - low) * share / (1 - share)]))
     ax.set_ylim(float(lowered[0]), top)
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+@dataclass(eq=False, kw_only=True)
+class LRRangeDisplay(Display):
+    """Training loss while the learning rate rises, a line for each run of a range test."""
+
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]]  # label to learning rates and losses (n,)
+    optimizers: Mapping[str, str]  # label to optimizer, which chooses the color
+    title: str = "Training loss while the learning rate rises"
+
+    def draw(self, ax: Axes) -> str:
+        """Draw; what is far above the first loss is cut, since it only says that training broke."""
+        styles = styles_for([self.optimizers[label] for label in self.curves])
+        self.artists["lines"] = []
+        for (label, (rates, losses)), style in zip(self.curves.items(), styles, strict=True):
+            (line,) = ax.plot(
+                rates,
+                losses,
+                label=display_name(label),
+                color=style.color,
+                linestyle=style.linestyle,
+            )
+            self.artists["lines"].append(line)
+        first = max(float(losses[0]) for _, losses in self.curves.values())
+        lowest = min(float(losses.min()) for _, losses in self.curves.values())
+        ax.set(
+            xscale="log",
+            xlabel="learning rate of the step",
+            ylabel="training loss, smoothed (nats)",
+            ylim=(min(0.0, lowest), 1.5 * first),
+        )
+        ends = [-float(losses.min()) for _, losses in self.curves.values()]
+        self.artists["labels"] = name_lines(ax, self.artists["lines"], ends)
+        return "same weights and batches for all; a look at where training works, no verdict"
