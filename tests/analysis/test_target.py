@@ -33,6 +33,16 @@ def test_first_epoch_at_the_target_counts(new_study):
     assert (reached.epoch, reached.step, reached.train_time_s) == (2, 20, 3.0)
 
 
+def test_first_validation_within_an_epoch_at_the_target_counts(new_study):
+    run = with_epochs(new_study(target=0.95).run(), [0.90, 0.96])
+    rows = ["1,4,0.5,0.8,0.6", "1,10,0.5,0.9,1.5", "2,14,0.5,0.95,2.1", "2,20,0.5,0.96,3.0"]
+    head = "epoch,step,val/loss,val/accuracy,train_time_s"
+    (run.folder / "validation.csv").write_text("\n".join([head, *rows]) + "\n")
+    reached = time_to_target(run)
+    assert reached is not None
+    assert (reached.epoch, reached.step, reached.train_time_s) == (2, 14, 2.1)
+
+
 def test_run_below_the_target_is_a_miss(new_study):
     run = with_epochs(new_study(target=0.95).run(), [0.90, 0.9499])
     assert time_to_target(run) == MISS

@@ -144,6 +144,11 @@ PROBLEMS = [
     (["+trainer.min_steps=9", "trainer.max_steps=8"], r"min_steps is 9, more than .*max_steps, 8"),
     (["trainer.gradient_clip_algorithm=value"], r"algorithm is value, .*gradient_clip_val"),
     (["scheduler=plateau", "+trainer.check_val_every_n_epoch=2"], r"every_n_epoch is 2, .*plateau"),
+    (
+        ["scheduler=plateau", "+trainer.check_val_every_n_epoch=null"],
+        r"every_n_epoch is null, .*plateau",
+    ),
+    (["num_replicas=2", "+trainer.check_val_every_n_epoch=null"], r"num_replicas=2 .*every_n"),
     (["+trainer.sync_batchnorm=true"], r"trainer\.sync_batchnorm is set by OptLab"),
     (["callbacks.best.dirpath=elsewhere"], r"callbacks\.best\.dirpath is elsewhere; .*best\.ckpt"),
     (["callbacks.best.enable_version_counter=true"], r"version_counter is True; .*best\.ckpt"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, RunFolder
+from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, VALIDATION_COLUMNS, RunFolder
 from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import RunRecord, read_record
 
@@ -86,6 +86,17 @@ class Run:
     def epochs(self) -> pd.DataFrame:
         """epochs.csv; without rows where it is missing or unreadable, which `notes` then says."""
         return self._table(RunFolder(self.folder).epochs, EPOCH_COLUMNS)
+
+    @cached_property
+    def validations(self) -> pd.DataFrame:
+        """Every validation by step: validation.csv where the run has it, else that of epochs.csv.
+
+        Columns are `epoch` (from 1), `step`, `val/loss`, `val/accuracy` and `train_time_s`.
+        """
+        path = RunFolder(self.folder).validation
+        if path.is_file():
+            return self._table(path, VALIDATION_COLUMNS)
+        return self.epochs[list(VALIDATION_COLUMNS)]
 
     @cached_property
     def steps(self) -> pd.DataFrame:

@@ -79,6 +79,10 @@ class ConfigurationSummary:
         return median_with_misses([time.epoch for time in self.reached])
 
     @property
+    def steps_to_target(self) -> float | None:
+        return median_with_misses([time.step for time in self.reached])
+
+    @property
     def time_to_target_s(self) -> float | None:
         return median_with_misses([time.train_time_s for time in self.reached])
 

@@ -144,6 +144,7 @@ SUMMARY = (
         _target_text,
         "epochs to\ntarget",
     ),
+    Column("steps_to_target", lambda row: row.steps_to_target),
     Column("time_to_target_s", lambda row: row.time_to_target_s),
     Column(
         "train_time_s",
@@ -223,6 +224,7 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
         "num_epochs": run.record.num_epochs,
         "num_steps": run.record.num_steps,
         "epochs_to_target": reached.epoch if reached else None,
+        "steps_to_target": reached.step if reached else None,
         "time_to_target_s": reached.train_time_s if reached else None,
         "train_time_s": run.record.train_time_s,
         "images_per_s": run.record.images_per_s,

@@ -16,7 +16,10 @@ from optlab.analysis.records import Run
 
 @dataclass(frozen=True)
 class Reached:
-    """First epoch, step and second of training at the target; infinite for a miss."""
+    """Epoch, optimizer steps and seconds of training at the first validation at the target.
+
+    All are infinite for a miss.
+    """
 
     epoch: float
     step: float
@@ -41,10 +44,10 @@ def target_of(run: Run) -> float | None:
 
 def time_to_target(run: Run) -> Reached | None:
     """When the run reached its target; None without a target or without curves."""
-    target, epochs = target_of(run), run.epochs
-    if target is None or (epochs.empty and run.is_finished):
+    target, validations = target_of(run), run.validations
+    if target is None or (validations.empty and run.is_finished):
         return None  # a lost curve can claim neither
-    hits = epochs[epochs["val/accuracy"] >= target]
+    hits = validations[validations["val/accuracy"] >= target]
     if hits.empty:
         return MISS
     first = hits.iloc[0]

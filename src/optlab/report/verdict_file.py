@@ -72,6 +72,7 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
             **{name: mean_of_record(row, name) for name in COSTS},
             "num_reached_target": row.num_reached if row.reached else None,
             "epochs_to_target": _finite(row.epochs_to_target),
+            "steps_to_target": _finite(row.steps_to_target),
             "time_to_target_s": _finite(row.time_to_target_s),
         },
     }

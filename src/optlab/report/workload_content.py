@@ -226,11 +226,15 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
     by_label = {row.label: row for row in summary.rows}
     order = TimeToTargetDisplay.from_summary(summary).labels
     return Table(
-        columns=("configuration", "runs that reached it", "median epoch", "median training time"),
+        columns=(
+            *("configuration", "runs that reached it"),
+            *("median step", "median epoch", "median training time"),
+        ),
         rows=[
             (
                 label,
                 f"{by_label[label].num_reached} of {len(by_label[label].reached)}",
+                count(by_label[label].steps_to_target),
                 count(by_label[label].epochs_to_target),
                 seconds(by_label[label].time_to_target_s),
             )

@@ -16,6 +16,7 @@ EPOCH_COLUMNS = (
     "train_time_s",
 )
 STEP_COLUMNS = ("step", "train/loss", "lr")
+VALIDATION_COLUMNS = ("epoch", "step", "val/loss", "val/accuracy", "train_time_s")
 LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
 
 
@@ -31,6 +32,7 @@ class RunFolder:
         self.record = path / "record.json"  # written last: without it the run is unfinished
         self.steps = path / "steps.csv"  # STEP_COLUMNS
         self.epochs = path / "epochs.csv"  # EPOCH_COLUMNS
+        self.validation = path / "validation.csv"  # VALIDATION_COLUMNS; of runs that validate more
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best

@@ -22,6 +22,7 @@ from optlab.training.callbacks import (
     SeedEpochs,
     StopAtMaxSteps,
     UnfreezeBody,
+    ValidateAtEpochEnd,
     seed_generators,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
@@ -151,6 +152,9 @@ def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callb
         callbacks.append(CheckClosureFirst())
     if config.trainer.max_steps and config.trainer.max_steps > 0:
         callbacks.append(StopAtMaxSteps())
+    is_interval = isinstance(config.trainer.get("val_check_interval"), int | float)
+    if is_interval and config.trainer.get("check_val_every_n_epoch", 1) is not None:
+        callbacks.append(ValidateAtEpochEnd())
     net = getattr(module, "net", None)
     if callable(getattr(net, "set_epoch", None)):
         callbacks.append(UnfreezeBody(net))

@@ -92,6 +92,31 @@ class StopAtMaxSteps(Callback):
             trainer.should_stop = True
 
 
+class ValidateAtEpochEnd(Callback):
+    """Adds a validation at the end of each epoch to those of `trainer.val_check_interval`.
+
+    epochs.csv, the best epoch and the record are of the ends of epochs. Lightning validates there
+    only where the interval divides the epoch.
+    """
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._interval = trainer.val_check_batch  # batches
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.is_last_batch:
+            trainer.val_check_batch = batch_idx + 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.val_check_batch = self._interval
+
+
 class CheckClosureFirst(Callback):
     """Refuses optimizers that move the weights before they have called their closure.
 

@@ -124,16 +124,16 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     best_loss = math.inf  # validation loss of the epoch that is kept
-    has_validated = False  # since the last training epoch ended
+    validated_at = -1  # optimizer steps at the latest validation
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.has_validated = not trainer.sanity_checking
+        if not trainer.sanity_checking:
+            self.validated_at = trainer.global_step
         super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.has_validated:  # else the metrics are those of an earlier epoch, which would tie
+        if self.validated_at == trainer.global_step:  # else the metrics are of other weights
             super().on_train_epoch_end(trainer, pl_module)
-        self.has_validated = False
 
     def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
         if current is None:

@@ -1,9 +1,10 @@
 """CSVMetrics: what a run leaves behind while it trains, as steps.csv and epochs.csv.
 
-The two files are the source of every report, and loggers get the same numbers. Step rows are
-written every few seconds and at the end of an epoch, before the checkpoint of that epoch. A run
-that resumes from a checkpoint drops the rows that came after it, so the files of a resumed run
-equal those of a run that was never interrupted.
+A run that validates within its epochs has a third file, validation.csv. The files are the source of
+every report, and loggers get the same numbers. Step rows are written every few seconds and at the
+end of an epoch, before the checkpoint of that epoch. A run that resumes from a checkpoint drops the
+rows that came after it, so the files of a resumed run equal those of a run that was never
+interrupted.
 """
 
 import math
@@ -18,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from optlab.files import atomic_write
-from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, RunFolder
+from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, VALIDATION_COLUMNS, RunFolder
 from optlab.training.clock import TrainingClock
 
 # A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
@@ -51,7 +52,7 @@ class CSVMetrics(Callback):
     ) -> None:
         """
         Args:
-            run_dir: folder of the two files.
+            run_dir: folder of the files.
             num_classes: sets the loss of a network that knows nothing, log(num_classes) nats.
             clock: measures the training time, and is stopped while files are written.
             must_continue: whether a checkpoint to resume from needs its rows in the files; False
@@ -76,7 +77,7 @@ class CSVMetrics(Callback):
         self._predictions: list[tuple[Tensor, Tensor]] = []  # logits and labels, not yet counted
         self._num_correct: Tensor | None = None
         self._num_images = 0
-        self._has_validated = False
+        self._validated_at = -1  # optimizer steps at the latest validation of the epoch
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -100,8 +101,13 @@ class CSVMetrics(Callback):
         self._looks_at_once = pl_module.device.type == "cpu" and self._is_one_process
         self._step = trainer.global_step  # optimizer steps made so far
         self._num_batches = 0  # of the optimizer step in the making
+        self._validates_within_epochs = (
+            trainer.check_val_every_n_epoch is None or trainer.val_check_interval != 1.0
+        )
         if not trainer.is_global_zero:
             return
+        if self._validates_within_epochs:
+            keep_rows(self.files.validation, VALIDATION_COLUMNS, "step", trainer.global_step)
         for path, columns in ((self.files.steps, STEP_COLUMNS), (self.files.epochs, EPOCH_COLUMNS)):
             last = keep_rows(path, columns, "step", trainer.global_step)
             if self.must_continue and last != trainer.global_step:
@@ -176,7 +182,13 @@ class CSVMetrics(Callback):
                 self._next_write_s = time.perf_counter() + WRITE_INTERVAL_S
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._has_validated = not trainer.sanity_checking
+        if trainer.sanity_checking:
+            return
+        self._validated_at = trainer.global_step
+        if self._validates_within_epochs and trainer.is_global_zero:
+            with self.clock.stopped(pl_module):
+                row = [trainer.current_epoch + 1, trainer.global_step, *self._validation(trainer)]
+                append_rows(self.files.validation, [[*row, self._train_time_s]])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write_steps(trainer)
@@ -184,7 +196,9 @@ class CSVMetrics(Callback):
             return
         self._check(self._divergence(only_if_not_finite=True))
         accuracy = self._accuracy(trainer, pl_module)
-        val_loss, val_accuracy = self._validation(trainer)
+        # An earlier validation of this epoch was of other weights
+        has_validated = self._validated_at == trainer.global_step
+        val_loss, val_accuracy = self._validation(trainer) if has_validated else (math.nan,) * 2
         row = [
             trainer.current_epoch + 1,
             trainer.global_step,
@@ -193,13 +207,13 @@ class CSVMetrics(Callback):
             accuracy,
             val_loss,
             val_accuracy,
-            self.clock.train_time_s * self.time_share,
+            self._train_time_s,
         ]
         if trainer.is_global_zero:
             append_rows(self.files.epochs, [row])
             self._log_epoch(trainer, dict(zip(EPOCH_COLUMNS, row, strict=True)))
         reason = self._divergence()
-        if reason is None and self._has_validated and not math.isfinite(val_loss):
+        if reason is None and has_validated and not math.isfinite(val_loss):
             reason = f"the validation loss was not finite after step {trainer.global_step}"
         self._check(reason)
 
@@ -220,9 +234,7 @@ class CSVMetrics(Callback):
         return labels
 
     def _validation(self, trainer: L.Trainer) -> tuple[float, float]:
-        """Loss and accuracy of this epoch's validation; nan where it had none."""
-        if not self._has_validated:
-            return math.nan, math.nan
+        """Loss and accuracy of the latest validation."""
         metrics = trainer.callback_metrics
         for name in ("val/loss", "val/accuracy"):
             if name not in metrics:
@@ -246,6 +258,10 @@ class CSVMetrics(Callback):
             raise Diverged(reason)
 
     # --------------------------------------------------------------------------------------------
+
+    @property
+    def _train_time_s(self) -> float:
+        return self.clock.train_time_s * self.time_share
 
     def _write_steps(self, trainer: L.Trainer) -> None:
         """Write the steps so far to steps.csv and to the loggers."""

@@ -112,7 +112,7 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     monitor, mode = best_rule(config)
     values = epochs[monitor].dropna()
     if values.empty:
-        return {"validation": None, "num_epochs": 0}
+        return {"validation": None, "num_epochs": 0 if epochs.empty else int(epochs.epoch.iloc[-1])}
     last = values.index[-1]
     chosen = last
     if mode != "last":

@@ -376,6 +376,7 @@ class ReplicaCheckpoints(Callback):
         self.metric = monitor.removeprefix("val/")
         self.mode = mode
         self.best = [(-math.inf, -math.inf)] * len(folders)  # the merit of each one's best epoch
+        self.validated_at = -1  # optimizer steps at the latest validation
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": list(self.best)}
@@ -383,8 +384,13 @@ class ReplicaCheckpoints(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = list(state_dict["best"])
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.validated_at = trainer.global_step
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ReplicaClassifier)
+        if self.validated_at != trainer.global_step:
+            return
         for replica, validation in enumerate(pl_module.validation):
             new = merit(validation[self.metric], self.mode, validation["loss"])
             if new >= self.best[replica]:

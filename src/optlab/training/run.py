@@ -6,7 +6,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,15 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from optlab.runs.folder import RunFolder, is_main_process
-from optlab.runs.record import Evaluation, Metrics, RunRecord, find_record, write_record
+from optlab.runs.record import (
+    EpochMetrics,
+    Evaluation,
+    Metrics,
+    RunRecord,
+    Validation,
+    find_record,
+    write_record,
+)
 from optlab.training import build, describe
 from optlab.training.best_epoch import best_rule, merit
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
@@ -182,11 +189,12 @@ def _settle_last_weights(
     datamodule: Any,
     folder: Path,
 ) -> None:
-    """Validate weights that changed after the last epoch of epochs.csv.
+    """Validate the last weights where the last validation was of others.
 
     StochasticWeightAveraging and its kind put their average in place when training ends, or in an
     extra epoch that renews the statistics of batch normalization. It is the run's last weights
-    then, and its best ones where validation likes it best.
+    then, and its best ones where validation likes it best. Without a validation at the end of every
+    epoch, the last epoch may have had none.
     """
     last = RunFolder(folder).checkpoint("last")
     if not last.is_file():  # fast_dev_run writes none
@@ -194,18 +202,25 @@ def _settle_last_weights(
     checkpoint = torch.load(last, weights_only=True, map_location="cpu")
     saved, final = checkpoint["state_dict"], module.state_dict()
     is_of_last_row = checkpoint["epoch"] + 1 == record.num_epochs
-    if is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved):
-        return
+    is_saved = is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved)
     validation = record.validation
-    if not validation:
+    is_validated = validation is not None and validation.last.step == record.num_steps
+    if (is_saved and is_validated) or not trainer.enable_validation:
         return
     metrics = evaluate(trainer, module, datamodule.val_dataloader(), datamodule.num_classes)
-    validation.last = replace(
-        validation.last, loss=metrics["loss"].item(), accuracy=metrics["accuracy"].item()
+    found = EpochMetrics(
+        loss=metrics["loss"].item(),
+        accuracy=metrics["accuracy"].item(),
+        epoch=record.num_epochs,
+        step=record.num_steps,
     )
-    state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
-    if trainer.is_global_zero:
-        save_atomically(state, last)
+    validation = record.validation = record.validation or Validation(best=found, last=found)
+    validation.last = found
+    state: dict[str, Any] = checkpoint
+    if not is_saved:
+        state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
+        if trainer.is_global_zero:
+            save_atomically(state, last)
     monitor, mode = best_rule(config)
     name = monitor.removeprefix("val/")
     new, old = (

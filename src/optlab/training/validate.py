@@ -108,10 +108,11 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
             f"trainer.check_val_every_n_epoch is {every}, more than trainer.max_epochs; the best "
             "weights are chosen by validation"
         )
-    if every != 1 and _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
+    each = trainer.get("check_val_every_n_epoch", 1)
+    if each != 1 and _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield (
-            f"trainer.check_val_every_n_epoch is {every}, but scheduler=plateau looks at the "
-            "validation loss of every epoch; use 1"
+            f"trainer.check_val_every_n_epoch is {'null' if each is None else each}, but "
+            "scheduler=plateau looks at the validation loss of every epoch; use 1"
         )
     for count in ("epochs", "steps"):
         least, most = trainer.get(f"min_{count}"), trainer.get(f"max_{count}")
@@ -248,6 +249,8 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         )
     if config.trainer.get("gradient_clip_val") is not None:
         yield f"{so} with trainer.gradient_clip_val: the norm would span all replicas"
+    if config.trainer.get("check_val_every_n_epoch", 1) is None:
+        yield f"{so} with trainer.check_val_every_n_epoch=null: validate at the end of epochs"
     callbacks = config.get("callbacks") or {}
     if callbacks.get("early_stopping") is not None:
         yield f"{so} with early stopping: replicas would stop at different epochs"
