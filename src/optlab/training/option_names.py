@@ -1,4 +1,4 @@
-"""Names of options: the top-level ones, the renamed ones, and the answer to an unknown one.
+"""Names of options: which are known, and the answer to an unknown one.
 
 Must not import torch: an unknown name is an error before anything heavy is imported, because a
 finished run would be found by its other options and returned as the answer.
@@ -19,20 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from optlab.training.identity import GROUPS, NOT_IN_HASH, OPTIONS
 
-# Old name -> what to write now. A value that stands for a whole override has a `=`.
-RENAMED = {
-    "lr_scale": "lr_multiplier",
-    "weight_decay_on": "module.decay_norm_and_bias=true, or false for kernels",
-    "label_smoothing": "module.label_smoothing",
-    "trainer.gradient_clip_norm": "trainer.gradient_clip_val",
-    "trainer.num_threads": "num_threads",
-    "trainer.channels_last": "channels_last",
-    "trainer.compile": "compile=true, or cuda_graphs=true for trainer.compile=graph",
-    "trainer.steps_per_call": "nothing: batches are always prepared ahead",
-    "data.steps_per_call": "nothing: batches are always prepared ahead",
-    "data.seeds": "num_replicas",
-    "callbacks.tensorboard_figures": "callbacks.figures.to_loggers",
-}
 # Flags of lightning.Trainer that OptLab sets -> where to set what they stand for
 SET_ELSEWHERE = {
     "callbacks": "the group callbacks: +callbacks.NAME._target_=CLASS",
@@ -49,7 +35,7 @@ _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation:
 
 
 def unknown_top_level(config: DictConfig) -> Iterator[str]:
-    """One message for each top-level option that nothing reads."""
+    """Yield one message for each top-level option that nothing reads."""
     known = {*GROUPS, *OPTIONS, *NOT_IN_HASH}
     extra = [str(key) for key in config if key not in known]
     if not extra:
@@ -66,7 +52,7 @@ def unknown_top_level(config: DictConfig) -> Iterator[str]:
 
 
 def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None) -> Iterator[str]:
-    """One message for each option below Hydra's own node that Hydra does not know.
+    """Yield one message for each option below Hydra's own node that Hydra does not know.
 
     Args:
         node: of the config.
@@ -84,7 +70,7 @@ def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None)
 
 
 def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
-    """The message for an unknown option: its new name, the nearest name, or what there is.
+    """Return the message for an unknown option, with the nearest name if one is near.
 
     Args:
         path: of the node that has it, with a dot at its end; "" at the top level.
@@ -92,22 +78,19 @@ def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
         known: the names that are allowed there.
         owner: the class that does not take it.
     """
-    typed = f"{path}{name}"
-    if typed in RENAMED:
-        return f"{typed} is an old name; write {RENAMED[typed]}"
-    message = f"unknown option {typed}" + (f": {owner} does not take it" if owner else "")
+    message = f"unknown option {path}{name}" + (f": {owner} does not take it" if owner else "")
     near = nearest(name, known)
-    return f"{message}; did you mean {path}{near}?" if near else f"{message}{_moved(typed)}"
+    return f"{message}; did you mean {path}{near}?" if near else message
 
 
-def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The allowed name that is most like an unknown one; None if none is."""
-    found = difflib.get_close_matches(name, sorted(map(str, known)), n=1, cutoff=cutoff)
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the allowed name that is most like an unknown one; None if none is."""
+    found = difflib.get_close_matches(name, sorted(map(str, known)), n=1)
     return found[0] if found else None
 
 
 def without_null(argument: str) -> str:
-    """An argument of the command line, with `group=null` as Hydra takes it."""
+    """Return an argument of the command line with `group=null` as Hydra takes it."""
     group, _, values = argument.partition("=")
     if values == "null" and group in (*GROUPS, "logger"):
         return NULL_CHOICE.get(group, f"~{group}")
@@ -115,7 +98,7 @@ def without_null(argument: str) -> str:
 
 
 def trainer_flags() -> list[str]:
-    """The arguments of lightning.Trainer, read from its source: importing it takes seconds."""
+    """Return the arguments of lightning.Trainer, from its source: importing it takes seconds."""
     found = find_spec("lightning")
     for folder in (found and found.submodule_search_locations) or ():
         source = Path(folder) / "pytorch" / "trainer" / "trainer.py"
@@ -125,12 +108,6 @@ def trainer_flags() -> list[str]:
                 assert isinstance(init, ast.FunctionDef)
                 return [argument.arg for argument in init.args.kwonlyargs]
     return []
-
-
-def _moved(name: str) -> str:
-    """A hint to an option one level down, such as label_smoothing to module.label_smoothing."""
-    old = nearest(name, RENAMED, cutoff=0.8)
-    return f"; {old} is an old name, write {RENAMED[old]}" if old else ""
 
 
 def _references(value: Any) -> set[str]:

@@ -6,7 +6,7 @@ Must not import torch, so that a typo is answered at once.
 import difflib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.training.option_names import RENAMED, SET_ELSEWHERE, nearest, trainer_flags
+from optlab.training.option_names import SET_ELSEWHERE, nearest, trainer_flags
 
 # Options that plugins bring, and the extra that installs each
 EXTRAS = {
@@ -149,8 +149,6 @@ def _wrong_in_some(override: Override, sweeps: list[dict[str, DictConfig]]) -> s
 
 
 def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
-    if key in RENAMED:
-        return f"{key} is an old name\nhint: write {RENAMED[key]}"
     group, _, flag = key.partition(".")
     if group == "trainer" and flag not in config.trainer:
         if flag in SET_ELSEWHERE:
@@ -171,15 +169,30 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
                 addable = {*trainer_flags()} - {*known} - {*SET_ELSEWHERE}
                 also = [f"+trainer.{flag}" for flag in addable]
             typed = f"{path}{part}"
-            old = nearest(typed, [*RENAMED, *options], cutoff=0.8)
-            if old in RENAMED:
-                return f"unknown option {key}\nhint: {old} is an old name; write {RENAMED[old]}"
+            moved = _elsewhere(config, part)
+            if moved and (moved[0].split(".")[-1] == part or not nearest(typed, [*options, *also])):
+                return f"unknown option {key}\nhint: did you mean {' or '.join(moved)}?"
             return f"unknown option {key}" + _hint(typed, options, also=also)
         path += f"{part}."
         if OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part):
             return None
         node = node[part]
     return None
+
+
+def _elsewhere(config: DictConfig, name: str) -> list[str]:
+    """Return the options whose last part is that name, or very like it, at whichever level."""
+    paths = list(_paths(OmegaConf.to_container(config)))
+    near = difflib.get_close_matches(name, {path.split(".")[-1] for path in paths}, 1, cutoff=0.8)
+    return [path for path in paths if path.split(".")[-1] in near]
+
+
+def _paths(node: Any, path: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, dict) and key != "hydra":
+            yield from _paths(value, f"{path}{key}.")
+        elif not key.startswith("_"):
+            yield f"{path}{key}"
 
 
 def _hint(typed: str, known: Iterable[str], prefix: str = "", also: Iterable[str] = ()) -> str:
