@@ -35,6 +35,7 @@ class RunFolder:
         self.validation = path / "validation.csv"  # VALIDATION_COLUMNS; of runs that validate more
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
+        self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python

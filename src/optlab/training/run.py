@@ -321,7 +321,8 @@ def clear(config: DictConfig, folder: Path) -> None:
     files = RunFolder(folder)
     files.record.unlink(missing_ok=True)
     if config.rerun:
-        for earlier in (files.checkpoints, files.figures, folder / "lightning_csv"):
+        lightning_csv = folder / "lightning_csv"
+        for earlier in (files.checkpoints, files.snapshots, files.figures, lightning_csv):
             shutil.rmtree(earlier, ignore_errors=True)
         files.answers.unlink(missing_ok=True)
         for events in files.event_files:

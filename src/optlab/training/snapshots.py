@@ -1,0 +1,51 @@
+"""Snapshots of a network while it trains, for pictures of its path."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from optlab.files import atomic_write
+
+
+class Snapshots(Callback):
+    """Saves the trained weights before training, after some optimizer steps and after each epoch.
+
+    Each file, `step-000030.pt`, is the state_dict of the LightningModule on the CPU. A resumed run
+    writes the same files again.
+    """
+
+    def __init__(self, dirpath: str, steps: Sequence[int] = (10, 30, 100, 300)) -> None:
+        """
+        Args:
+            dirpath: folder of the files.
+            steps: optimizer steps after which to save, next to 0 and the end of each epoch.
+        """
+        if any(step < 1 for step in steps):
+            raise ValueError(
+                f"callbacks.snapshots.steps is {list(steps)}; allowed: optimizer steps of 1 or "
+                "more.\n\nhint: the weights before the first step are always saved"
+            )
+        self.folder = Path(dirpath)
+        self.steps = frozenset(steps)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._save(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step in self.steps:
+            self._save(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
+        with atomic_write(self.folder / f"step-{trainer.global_step:06d}.pt") as partial:
+            torch.save(state, partial)
