@@ -247,7 +247,8 @@ def _differences(
                 level=level,
             )
         )
-    return _holm(found)
+    adjusted = holm([each.p_value for each in found])
+    return [replace(each, p_value=p) for each, p in zip(found, adjusted, strict=True)]
 
 
 @cache
@@ -286,17 +287,17 @@ def _detectable(
     return (quantile + float(stdtrit(df, power))) * deviation / math.sqrt(num_seeds)
 
 
-def _holm(found: list[Difference]) -> list[Difference]:
-    """Adjust the p-values for each other."""
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted for each other (Holm 1979); None is no comparison and stays."""
     order = sorted(
-        (index for index, each in enumerate(found) if each.p_value is not None),
-        key=lambda index: found[index].p_value or 0.0,
+        (index for index, p_value in enumerate(p_values) if p_value is not None),
+        key=lambda index: p_values[index] or 0.0,
     )
-    adjusted, largest = list(found), 0.0
+    adjusted, largest = list(p_values), 0.0
     for rank, index in enumerate(order):
-        p_value = found[index].p_value or 0.0
+        p_value = p_values[index] or 0.0
         largest = max(largest, min(1.0, p_value * (len(order) - rank)))
-        adjusted[index] = replace(found[index], p_value=largest)
+        adjusted[index] = largest
     return adjusted
 
 

@@ -1,13 +1,14 @@
 """A workload in numbers: a row for each configuration, ranked by validation, compared on test."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
 from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
+from optlab.analysis.labels import key_of
 from optlab.analysis.looks import level_of, level_of_next_look
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate, mean_interval
@@ -17,8 +18,16 @@ from optlab.analysis.target import (
     target_of,
     time_to_target,
 )
-from optlab.analysis.workloads import Configuration, Workload
+from optlab.analysis.target_order import StepsClaim, steps_claims
+from optlab.analysis.workloads import Configuration, Workload, identity_of
 from optlab.runs.record import Device
+
+MAX_SPEED_RATIO = 1.5  # of runs on one network whose seconds compare
+# Parts of a config on which the time of a forward and backward pass does not depend
+NOT_OF_THE_NETWORK = (
+    *("optimizer", "scheduler", "callbacks", "lr_multiplier", "data.seed", "data.fold"),
+    *("trainer.max_", "trainer.min_", "trainer.val_check", "trainer.check_val"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +222,19 @@ class WorkloadSummary:
         }
         return len(seeds) > 1
 
+    @cached_property
+    def steps_claims(self) -> list[StepsClaim]:
+        """Tests of who reached the target in fewer steps; empty without a single target."""
+        if self.target is None:
+            return []
+        return steps_claims([row.configuration for row in self.rows if row.reached])
+
     @property
     def unlike_clocks(self) -> str:
         """In what the runs' machines differ, so that seconds do not compare; empty if in nothing.
 
-        Replicas share their seconds: each counts its part of the common time.
+        Replicas share their seconds: each counts its part of the common time. Runs of one network
+        that differ in speed were not alone on their machine, whichever of them it was.
         """
         runs = [run for run in self.workload.runs if run.status != "failed"]
         devices = [run.record.device or Device() for run in runs]
@@ -229,6 +246,9 @@ class WorkloadSummary:
         ):
             if len(values) > 1:
                 return f"different {what} ({', '.join(sorted(values))})"
+        ratio = speed_ratio(self.workload.runs)
+        if ratio > MAX_SPEED_RATIO:
+            return f"speeds that differ {ratio:.1f} times on one network, as on a busy machine"
         return ""
 
     def compared(self) -> list[tuple[ConfigurationSummary, Difference]]:
@@ -238,6 +258,28 @@ class WorkloadSummary:
             for row in self.rows
             if row.difference is not None and row.difference.num_seeds
         ]
+
+
+def speed_ratio(runs: Iterable[Run]) -> float:
+    """Return the largest ratio of two finished runs' speeds on one network, 1 without two.
+
+    The speed is that of forward and backward passes, in images a second: what the optimizer itself
+    takes is its own cost. Compared are runs whose configs differ in nothing else that costs time.
+    """
+    speeds: dict[str, list[float]] = {}
+    for run in runs:
+        record = run.record
+        if run.is_finished and record.images_per_s:
+            passes = record.images_per_s * (record.evaluations_per_step or 1.0)
+            network = {
+                key: value
+                for key, value in identity_of(run).items()
+                if not key.startswith(NOT_OF_THE_NETWORK)
+            }
+            speeds.setdefault(key_of(network), []).append(
+                passes / (1 - (record.optimizer_share or 0.0))
+            )
+    return max((max(each) / min(each) for each in speeds.values()), default=1.0)
 
 
 def validation_score(

@@ -20,6 +20,7 @@ from optlab.analysis.looks import looks_at
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of
+from optlab.analysis.target_order import MIN_SIGNS
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
         *_edited_code(summary),
         *_failures(summary),
         *_target(summary),
+        *_clocks(summary),
     ]
     return Verdict(_lead(summary, best), tuple(remarks))
 
@@ -290,48 +292,87 @@ def _target(summary: WorkloadSummary) -> list[str]:
     if len(summary.targets) > 1:
         listed = ", ".join(f"{100 * value:g} %" for value in summary.targets)
         return [f"The runs have different targets ({listed}), so no time to target is compared."]
-    rows = [row for row in summary.rows if row.reached]
+    rows = sorted(
+        (row for row in summary.rows if row.reached),
+        key=lambda row: (row.steps_to_target, -row.num_reached, row.rank),
+    )
     if summary.target is None or not rows:
         return []
     target = f"{100 * summary.target:g} % validation accuracy"
     if not any(row.num_reached for row in rows):
         return [f"None reached {target}."]
-    unlike = summary.unlike_clocks
-    costs = [(row.epochs_to_target if unlike else row.time_to_target_s, row) for row in rows]
-    hits = sorted(
-        ((cost, row) for cost, row in costs if cost is not None and cost < math.inf),
-        key=lambda pair: pair[0],
-    )
-    remarks = []
-    if hits:
-        time, first = hits[0]
-        # Their seconds differ from command to command: who is first among them is no finding
-        alike = [row for _, row in hits if row.epochs_to_target == first.epochs_to_target]
-        median = "in the median " if len(first.reached) > 1 else ""
-        epoch = f"epoch {count(first.epochs_to_target)}"
-        names = [display_name(row.label) for row in alike]
-        when = f"in {epoch}"
-        if not unlike and len(alike) == 1:
-            when = f"after {seconds(time)} of training {median}({epoch})"
-        elif not unlike:
-            names = [
-                f"{display_name(row.label)} ({seconds(row.time_to_target_s)})" for row in alike
-            ]
-        remarks.append(f"First at the target of {target}: {some(names)}, {when}.")
-    if unlike:
-        remarks.append(f"Seconds do not compare: the runs had {unlike}.")
-    in_part = [
-        f"{display_name(row.label)} ({row.num_reached} of {len(row.reached)})"
+    reached = [
+        f"{display_name(row.label)} {row.num_reached} of {len(row.reached)}"
+        + (f" ({count(row.steps_to_target)})" if row.num_reached else "")
         for row in rows
-        if row.num_reached and row.epochs_to_target == math.inf
     ]
-    if in_part:
-        none = f"In the median none reached {target}; some runs did"
-        remarks.append(f"{'Reached it in some runs' if hits else none}: {some(in_part)}.")
-    missed = [display_name(row.label) for row in rows if not row.num_reached]
-    if missed:
-        remarks.append(f"Missed it: {some(missed)}.")
+    remarks = [f"Runs that reached {target}, and median steps: {some(reached)}."]
+    if len(rows) > 1:
+        remarks.append(_first(summary, rows))
+    unequal = _unequal_steps(rows)
+    if unequal:
+        remarks.append(f"Steps are not equal work: {unequal}.")
+    timed = [row for row in rows if math.isfinite(row.time_to_target_s or math.inf)]
+    if timed and not summary.unlike_clocks:
+        times = [f"{display_name(row.label)} {seconds(row.time_to_target_s)}" for row in timed]
+        remarks.append(f"Median seconds until then, reported without a claim: {some(times)}.")
     return remarks
+
+
+def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
+    """Who reached the target first, as far as a paired test on steps separates.
+
+    Args:
+        rows: two or more, the fewest median steps first.
+    """
+    if not summary.steps_claims:
+        return (
+            f"Who is first is open: a paired test on steps needs {MIN_SEEDS} seeds, or {MIN_SIGNS} "
+            "where runs missed the target."
+        )
+    first, name = rows[0], display_name(rows[0].label)
+    later = {
+        one.later
+        for one in summary.steps_claims
+        if one.is_significant and one.earlier == first.label
+    }
+    separated = some([display_name(row.label) for row in rows[1:] if row.label in later] or ["-"])
+    others = [display_name(row.label) for row in rows[1:] if row.label not in later]
+    if not others:
+        return f"First, by a paired test on steps: {name}."
+    if not later:
+        return f"No one is first: no paired test on steps separates {name} from another."
+    return (
+        f"No one is first: a paired test on steps separates {name} from {separated}, "
+        f"but not from {some(others)}."
+    )
+
+
+def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
+    """Why a step of one configuration is more work than one of another; empty if it is not."""
+    evaluations = {
+        display_name(row.label): estimate.mean
+        for row in rows
+        if (estimate := row.mean(lambda run: run.record.evaluations_per_step))
+    }
+    more = [
+        f"{name} {count(round(number, 1))}" for name, number in evaluations.items() if number > 1
+    ]
+    if more and len(set(evaluations.values())) > 1:
+        return f"evaluations of the loss in a step are more than one for {some(more)}"
+    options = ("data.batch_size", "trainer.accumulate_grad_batches")
+    differ = [
+        option
+        for option in options
+        if len({row.configuration.config.get(option) for row in rows}) > 1
+    ]
+    return f"{joined(differ)} differ" if differ else ""
+
+
+def _clocks(summary: WorkloadSummary) -> list[str]:
+    if len(summary.finished) < 2 or not summary.unlike_clocks:
+        return []
+    return [f"Seconds do not compare: the runs had {summary.unlike_clocks}."]
 
 
 def target_origin(summary: WorkloadSummary) -> str:

@@ -24,9 +24,9 @@ from optlab.plots.style import (
 
 @dataclass(eq=False, kw_only=True)
 class TimeToTargetDisplay(RowsDisplay):
-    """Seconds of training until validation first reached the target; misses at the right edge."""
+    """Optimizer steps until validation first reached the target; misses at the right edge."""
 
-    times_s: Sequence[Sequence[float]]  # of the runs of each label; infinite for a miss
+    steps: Sequence[Sequence[float]]  # of the runs of each label; infinite for a miss
     median_epochs: Sequence[float | None]
     styles: Sequence[LineStyle]
     title: str = "Time to target"
@@ -35,7 +35,7 @@ class TimeToTargetDisplay(RowsDisplay):
     def from_summary(
         cls, summary: WorkloadSummary, most: int | None = None
     ) -> "TimeToTargetDisplay":
-        """Build rows by time, the fastest first, at most `most`.
+        """Build rows by median steps, the fewest first, at most `most`.
 
         Raises:
             ValueError: the workload has no target, or several.
@@ -47,13 +47,13 @@ class TimeToTargetDisplay(RowsDisplay):
             )
         rows = sorted(
             (row for row in summary.rows if row.reached),
-            key=lambda row: (row.time_to_target_s or math.inf, -row.num_reached, row.rank),
+            key=lambda row: (row.steps_to_target, -row.num_reached, row.rank),
         )[:most]
         styles = styles_by_label(summary.workload.configurations)
-        title = f"Training time to {100 * summary.target:g} % validation"
+        title = f"Steps to {100 * summary.target:g} % validation"
         return cls(
             labels=[row.label for row in rows],
-            times_s=[[time.train_time_s for time in row.reached] for row in rows],
+            steps=[[time.step for time in row.reached] for row in rows],
             median_epochs=[row.epochs_to_target for row in rows],
             styles=[styles[row.label] for row in rows],
             title=f"{title}: {summary.workload.title}",
@@ -61,8 +61,8 @@ class TimeToTargetDisplay(RowsDisplay):
 
     def draw(self, ax: Axes) -> str:
         rows = self.label_rows(ax)
-        finite = [time for times in self.times_s for time in times if math.isfinite(time)]
-        any_miss = any(math.isinf(time) for times in self.times_s for time in times)
+        finite = [step for steps in self.steps for step in steps if math.isfinite(step)]
+        any_miss = any(math.isinf(step) for steps in self.steps for step in steps)
         reach = max(finite, default=1.0)
         edge = 1.14 * reach
         if any_miss:
@@ -75,10 +75,10 @@ class TimeToTargetDisplay(RowsDisplay):
             }
             ax.text(edge, -0.62, "missed", **text)
         self.artists["dots"], self.artists["misses"] = [], []
-        for row, times, epochs, style in zip(
-            rows, self.times_s, self.median_epochs, self.styles, strict=True
+        for row, steps, epochs, style in zip(
+            rows, self.steps, self.median_epochs, self.styles, strict=True
         ):
-            hits = [time for time in times if math.isfinite(time)]
+            hits = [step for step in steps if math.isfinite(step)]
             marks: dict[str, Any] = {
                 "color": style.color,
                 "alpha": 0.9,
@@ -88,18 +88,18 @@ class TimeToTargetDisplay(RowsDisplay):
             }
             if hits:
                 self.artists["dots"] += ax.plot(hits, [row] * len(hits), style.marker, **marks)
-            if len(hits) < len(times):
+            if len(hits) < len(steps):
                 self.artists["misses"] += ax.plot(
                     edge, row, "x", color=style.color, ms=9, mew=2.2, clip_on=False
                 )
             known = epochs is not None and math.isfinite(epochs)
             when = f"epoch {count(epochs)}" if known else "missed"
-            if len(times) > 1:
-                when = f"{when}, {len(hits)} of {len(times)} runs" if hits else "missed by all"
+            if len(steps) > 1:
+                when = f"{when}, {len(hits)} of {len(steps)} runs" if hits else "missed by all"
             write_beside(ax, row, when)
         ax.set_xlim(0, (1.21 if any_miss else 1.05) * reach)
-        ax.set_xlabel("seconds of training")
-        return "first epoch at or above it; clock without evaluation; at the right: median epoch"
+        ax.set_xlabel("optimizer steps")
+        return "first validation at or above it; at the right: median epoch"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -51,6 +51,11 @@ def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
         "best": summary.best.label if summary.best else None,
         "configurations": [_configuration(row) for row in summary.rows],
         "claims": [_claim(row, difference, summary) for row, difference in summary.compared()],
+        "steps_claims": [
+            {**asdict(claim), "is_significant": claim.is_significant}
+            for claim in summary.steps_claims
+        ],
+        "unlike_clocks": summary.unlike_clocks or None,
         "next": asdict(step) if step else None,
     }
 

@@ -74,7 +74,7 @@ def workload_content(
     _draw_curves(summary, styles, content, draw)
     if any(row.reached for row in summary.rows) and summary.target is not None:
         times = TimeToTargetDisplay.from_summary(summary, MOST_ROWS)
-        draw("time_to_target", times, "Seconds of training to the target")
+        draw("time_to_target", times, "Optimizer steps to the target")
         file = folder.csv(f"time_to_target{suffix}", tables.time_to_target_table(summary))
         content["target_table"] = _target_table(summary, styles, file)
         content["target_origin"] = target_origin(summary)
