@@ -82,6 +82,7 @@ def test_report_of_five_optimizers_is_complete(five_optimizers):
         "confusion_matrices.csv",
         "generalization_gap.png",
         "training_cost.png",
+        "pareto.png",
         "environment.csv",
     }
     text = index.read_text()

@@ -38,6 +38,7 @@ _STEMS = (
     "reliability",
     "generalization_gap",
     "training_cost",
+    "pareto",
     "performance_profile",
     "published",
     "tuning_winners",

@@ -21,6 +21,7 @@ from optlab.analysis.formatting import (
 )
 from optlab.analysis.labels import key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
+from optlab.analysis.pareto import tradeoffs
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.verdict import between, interval, target_origin, verdict_of
@@ -33,6 +34,7 @@ from optlab.plots.comparisons import (
 )
 from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
 from optlab.plots.palette import LineStyle, styles_by_label
+from optlab.plots.pareto import ParetoDisplay
 from optlab.plots.sensitivity import LRSensitivityDisplay
 from optlab.plots.style import Display
 from optlab.plots.targets import TimeToTargetDisplay
@@ -101,6 +103,11 @@ def workload_content(
     if costs.labels:
         draw("training_cost", costs, "Seconds of training")
         content["cost_table"] = _cost_table(summary, styles)
+    rows, content["pareto_remark"] = rows_for_curves(summary.finished)
+    compared = tradeoffs(rows)
+    if len(compared) > 1:
+        display = ParetoDisplay.from_summary(summary, compared)
+        draw("pareto", display, "Test accuracy over seconds of training and over peak memory")
     return content
 
 
