@@ -109,7 +109,7 @@ def test_page_is_self_contained(five_optimizers):
     index = make_report(five_optimizers.folder)
     text = index.read_text()
     page = Page(text)
-    assert len(page.sources) == 8
+    assert len(page.sources) == 9
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert all((index.parent / link).is_file() for link in page.links)
     assert "http" not in text
@@ -356,7 +356,7 @@ def test_cut_pictures_say_so(five_optimizers, monkeypatch):
     assert "The picture shows" not in make_report(five_optimizers.folder).read_text()
     monkeypatch.setattr(workload_content, "MOST_ROWS", 2)
     text = make_report(five_optimizers.folder).read_text()
-    assert text.count("The picture shows the 2 best of 5 configurations by time") == 1
+    assert text.count("The picture shows the 2 best of 5 configurations by steps") == 1
     # Paired differences, F1 of each class, generalization gap, training cost
     assert text.count("The picture shows the 2 best of 5 configurations by validation") == 4
 
