@@ -174,7 +174,6 @@ def test_top_level_option_that_nothing_reads_is_refused(make_config):
     for typed, meant in (
         ("+lable_smoothing=0.3", "module.label_smoothing"),
         ("+label_smoothing=0.3", "module.label_smoothing"),
-        ("+lr_scale=0.3", "lr_multiplier"),
         ("+lr_multiplyer=0.3", "lr_multiplier"),
         ("+ckpt_pth=x", "ckpt_path"),
     ):

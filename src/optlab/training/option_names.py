@@ -7,7 +7,7 @@ finished run would be found by its other options and returned as the answer.
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +48,9 @@ def unknown_top_level(config: DictConfig) -> Iterator[str]:
     for key in extra:
         others = {other: value for other, value in raw.items() if other != key}
         if key not in _references(others):
-            yield unknown("", key, known)
+            moved = [] if nearest(key, known) else elsewhere(others, key)
+            hint = f"; did you mean {' or '.join(moved)}?" if moved else ""
+            yield unknown("", key, known) + hint
 
 
 def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None) -> Iterator[str]:
@@ -87,6 +89,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the allowed name that is most like an unknown one; None if none is."""
     found = difflib.get_close_matches(name, sorted(map(str, known)), n=1)
     return found[0] if found else None
+
+
+def elsewhere(config: Mapping[Any, Any], name: str) -> list[str]:
+    """Return the options whose last part is that name, or very like it, at whichever level."""
+    paths = list(_paths(config))
+    near = difflib.get_close_matches(name, {path.split(".")[-1] for path in paths}, 1, cutoff=0.8)
+    return [path for path in paths if path.split(".")[-1] in near]
+
+
+def _paths(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, dict) and key != "hydra":
+            yield from _paths(value, f"{prefix}{key}.")
+        elif not str(key).startswith("_"):
+            yield f"{prefix}{key}"
 
 
 def without_null(argument: str) -> str:

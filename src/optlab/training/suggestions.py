@@ -6,7 +6,7 @@ Must not import torch, so that a typo is answered at once.
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.training.option_names import SET_ELSEWHERE, nearest, trainer_flags
+from optlab.training.option_names import SET_ELSEWHERE, elsewhere, nearest, trainer_flags
 
 # Options that plugins bring, and the extra that installs each
 EXTRAS = {
@@ -156,6 +156,7 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
         if flag in trainer_flags():
             return f"{key} is not in the config yet\nhint: add it with a plus: +{key}={value}"
     node: Any = config
+    whole: Any = OmegaConf.to_container(config)
     path = ""
     for part in key.split("."):
         if OmegaConf.is_list(node):
@@ -169,7 +170,7 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
                 addable = {*trainer_flags()} - {*known} - {*SET_ELSEWHERE}
                 also = [f"+trainer.{flag}" for flag in addable]
             typed = f"{path}{part}"
-            moved = _elsewhere(config, part)
+            moved = elsewhere(whole, part)
             if moved and (moved[0].split(".")[-1] == part or not nearest(typed, [*options, *also])):
                 return f"unknown option {key}\nhint: did you mean {' or '.join(moved)}?"
             return f"unknown option {key}" + _hint(typed, options, also=also)
@@ -178,21 +179,6 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
             return None
         node = node[part]
     return None
-
-
-def _elsewhere(config: DictConfig, name: str) -> list[str]:
-    """Return the options whose last part is that name, or very like it, at whichever level."""
-    paths = list(_paths(OmegaConf.to_container(config)))
-    near = difflib.get_close_matches(name, {path.split(".")[-1] for path in paths}, 1, cutoff=0.8)
-    return [path for path in paths if path.split(".")[-1] in near]
-
-
-def _paths(node: Any, path: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, dict) and key != "hydra":
-            yield from _paths(value, f"{path}{key}.")
-        elif not key.startswith("_"):
-            yield f"{path}{key}"
 
 
 def _hint(typed: str, known: Iterable[str], prefix: str = "", also: Iterable[str] = ()) -> str:
