@@ -2,16 +2,18 @@
 
 python scripts/serve.py                    # http://127.0.0.1:8000, models of outputs/
 python scripts/serve.py --train            # no model yet: a minute on the embedded digits
-python scripts/serve.py --host 0.0.0.0     # for others in the network as well
+python scripts/serve.py --host 0.0.0.0     # for others in the network as well, with a QR code
 """
 
 import argparse
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+MAX_CONNECTIONS = 800  # below the 1,024 open files that systems grant; more get 503
 FIVE_OPTIMIZERS = "optimizer=sgd,adam,rmsprop,adagrad,adamw"
 
 
@@ -20,6 +22,10 @@ def main() -> int:
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="folder of studies")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in the network in")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--name",
+        help="host name under which others reach the page, where it is not this computer's address",
+    )
     parser.add_argument(
         "--train",
         action="store_true",
@@ -33,37 +39,51 @@ def main() -> int:
         import uvicorn
 
         from optlab.web.app import create_app
+        from optlab.web.network import LOOPBACK, LimitedHTTP, PortTaken, addresses_of, listen
+        from optlab.web.qr_code import qr_text
         from optlab.web.run_index import RunIndex
 
     outputs = options.outputs.expanduser().resolve()
+    try:
+        listener = listen(options.host, options.port)
+    except PortTaken as error:
+        print(error, file=sys.stderr)
+        return 1
     num_models = len(RunIndex(outputs).table().models)
     training = None
     if options.train and num_models:
-        print(f"{num_models} trained models lie in {outputs} already; nothing to train.")
+        print(f"{outputs} already has {num_models} trained models; nothing to train.")
     elif options.train:
-        training = subprocess.Popen(train_command(outputs), cwd=ROOT)
+        command = [sys.executable, str(ROOT / "train.py"), *study_arguments(outputs, "data=digits")]
+        training = subprocess.Popen(command, cwd=ROOT)
     elif not num_models:
         print(f"No trained model in {outputs} yet: train.py makes one, --train makes five.")
 
-    is_loopback = options.host in LOOPBACK
+    names = [options.name] if options.name else addresses_of(options.host)
+    is_public = options.name is not None or not LOOPBACK.issuperset(names)
+    port = listener.getsockname()[1]
+    url = f"http://{names[0]}:{port}"
+    print(f"{url}  (Ctrl+C stops)", flush=True)
+    if is_public:
+        print(qr_text(url), flush=True)
     app = create_app(
         outputs,
-        allowed_hosts={"127.0.0.1", "localhost", "[::1]"} if is_loopback else None,
+        allowed_hosts={*LOOPBACK, *names},
+        address=url if is_public else None,
+        train_command=None if is_public else train_command(outputs),
         is_training=lambda: training is not None and training.poll() is None,
     )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"http://{host}:{options.port}  (Ctrl+C stops)", flush=True)
+    config = uvicorn.Config(
+        app,
+        http=LimitedHTTP,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        ws="none",
+        timeout_graceful_shutdown=3,
+    )
     try:
-        uvicorn.run(
-            app,
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            server_header=False,
-            ws="none",
-            limit_concurrency=256,
-            timeout_graceful_shutdown=3,
-        )
+        uvicorn.Server(config).run(sockets=[listener])
     finally:
         if training is not None and training.poll() is None:
             training.terminate()
@@ -71,12 +91,22 @@ def main() -> int:
     return 0
 
 
-def train_command(outputs: Path) -> list[str]:
-    """Return the command that trains five optimizers on the embedded digits."""
+def study_arguments(outputs: Path, *overrides: str) -> list[str]:
+    """Return what follows `train.py` to train five optimizers into `outputs`."""
     from optlab.training.commands import quote_override
 
-    study = ["-m", "data=digits", FIVE_OPTIMIZERS, quote_override("outputs", outputs)]
-    return [sys.executable, str(ROOT / "train.py"), *study]
+    if outputs == ROOT / "outputs":
+        where = []
+    elif re.fullmatch(r"[\w./-]+", str(outputs), re.ASCII):
+        where = [f"outputs={outputs}"]
+    else:
+        where = [quote_override("outputs", outputs)]
+    return ["-m", *overrides, FIVE_OPTIMIZERS, *where]
+
+
+def train_command(outputs: Path) -> str:
+    """Return the command that the page offers; it is typed in the repository's folder."""
+    return shlex.join(["python", "train.py", *study_arguments(outputs)])
 
 
 if __name__ == "__main__":

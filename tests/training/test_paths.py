@@ -141,8 +141,8 @@ def test_full_disk_is_refused_with_the_file_that_could_not_be_written(
 @pytest.mark.parametrize("name", NASTY)
 def test_page_hands_its_folder_to_training(name, tmp_path):
     serve = runpy.run_path(str(ROOT / "scripts" / "serve.py"), run_name="serve")
-    _, script, *arguments = serve["train_command"](tmp_path / name)
-    assert Path(script) == ROOT / "train.py"
+    python, script, *arguments = shlex.split(serve["train_command"](tmp_path / name))
+    assert (python, script) == ("python", "train.py")
     parsed = OverridesParser.create().parse_overrides(
         [argument for argument in arguments if argument != "-m"]
     )

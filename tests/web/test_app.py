@@ -235,7 +235,9 @@ def test_wrong_question_gets_a_sentence(
         ("image/gif", b"GIF89a", 422),
         ("image/svg+xml", b"<svg/>", 415),
         ("", b"x", 415),
-        ("multipart/form-data; boundary=x", b"--x--", 415),
+        ("multipart/form-data; boundary=x", b"--x--", 422),
+        ("multipart/form-data; boundary=x", b"junk", 400),
+        ("multipart/form-data", b"junk", 400),
         ("image/png", b"\0" * (MAX_BODY_BYTES + 1), 413),
     ],
 )
@@ -269,7 +271,7 @@ def test_too_many_pixels_are_refused(client: Any) -> None:
         "/api/studies/%2e%2e/report",
         "/api/studies/..%2f..%2fetc/report",
         "/api/studies/digits-mlp%2freport/report",
-        "/docs",
+        "/docs/",
         "/outputs/digits-mlp/study.json",
     ],
 )
@@ -417,3 +419,33 @@ def test_outputs_may_vanish_under_a_running_server(
         shutil.rmtree(entry)
     assert client.get("/api/health").json()["num_models"] == 0
     assert send(client, png(seven())).status_code == 404
+
+
+def test_form_upload_gets_the_answer_of_the_same_bytes(client: Any) -> None:
+    body = png(seven())
+    form = client.post("/api/predict", files={"file": ("seven.png", body, "image/png")})
+    assert form.json()["ensemble"] == send(client, body).json()["ensemble"]
+    for files in ({"picture": ("seven.png", body, "image/png")}, {"file": (None, "7")}):
+        refused = client.post("/api/predict", files=files)
+        assert refused.status_code in (400, 422)
+        assert refused.json()["detail"]
+    refused = client.post("/api/predict", files={"file": ("seven.txt", b"7", "text/plain")})
+    assert refused.status_code == 415
+
+
+def test_api_description_loads_nothing_from_other_hosts(client: Any) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "http" not in page.text
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f"/static/{name}" in page.text
+        assert len(client.get(f"/static/{name}").content) > 10_000
+    assert "'unsafe-inline'" not in page.headers["content-security-policy"].split("style-src")[0]
+
+
+def test_address_is_listed_with_its_qr_code(client_for: Any, tmp_path: Path) -> None:
+    client = client_for(tmp_path, address="http://192.168.1.5:8000", train_command="train")
+    listed = client.get("/api/models").json()
+    assert (listed["address"], listed["train_command"]) == ("http://192.168.1.5:8000", "train")
+    assert client.get("/api/qr.svg").text.startswith("<svg")
+    assert client_for(tmp_path).get("/api/qr.svg").status_code == 404

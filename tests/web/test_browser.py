@@ -1,5 +1,6 @@
 """A real browser on the real page: draws, reads the answers, uses the keyboard."""
 
+import json
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,45 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+OTHER, SEEDS, DIVERGED = "another", "seeds", "diverged"  # studies next to digits-mlp
+
+
 @pytest.fixture(scope="module")
-def url(trained_outputs: Path) -> Iterator[str]:
-    server, url = serve(trained_outputs)
+def outputs(trained_outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits-mlp`, the newest, and studies in which something is different or missing."""
+    outputs: Path = tmp_path_factory.mktemp("browser")
+    trained = trained_outputs / "digits-mlp"
+    for record in sorted(shutil.copytree(trained, outputs / OTHER).glob("*/record.json")):
+        edit_record(record, study=OTHER, test={w: {"accuracy": 0.5} for w in ("best", "last")})
+    (outputs / OTHER / "study.json").write_text(json.dumps({"title": "Another"}))
+    for seed in range(41):
+        folder = shutil.copytree(next(trained.glob("adam-*")), outputs / SEEDS / f"adam-seed{seed}")
+        best = {"accuracy": 0.9 + seed / 1000, "epoch": 1, "step": 18}
+        validation = {"best": best, "last": {"accuracy": 0.9}}
+        name = f"adam-seed{seed}"
+        edit_record(
+            folder / "record.json", study=SEEDS, seed=seed, run_name=name, validation=validation
+        )
+    (outputs / SEEDS / "adam-seed0" / "checkpoints" / "best.ckpt").write_bytes(b"damaged")
+    (outputs / SEEDS / "adam-seed1" / "record.json").write_text("{")
+    (outputs / SEEDS / "adam-seed2" / "record.json").unlink()
+    shutil.copytree(next(trained.glob("sgd-*")), outputs / DIVERGED / "sgd")
+    edit_record(outputs / DIVERGED / "sgd" / "record.json", study=DIVERGED, status="diverged")
+    shutil.copytree(trained, outputs / "digits-mlp")
+    (outputs / "digits-mlp" / "study.json").touch()
+    return outputs
+
+
+def edit_record(file: Path, **values: Any) -> None:
+    record = json.loads(file.read_text()) | values
+    record["config"] |= {"seed": record["seed"]}
+    record["hash"] = f"{record['seed']:08x}"
+    file.write_text(json.dumps(record))
+
+
+@pytest.fixture(scope="module")
+def url(outputs: Path) -> Iterator[str]:
+    server, url = serve(outputs)
     yield url
     server.terminate()
     server.wait(timeout=10)
@@ -80,6 +118,16 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     yield page
     page.close()
     assert complaints == []
+
+
+@contextmanager
+def quiet_page(browser: Any, url: str, **options: Any) -> Iterator[Any]:
+    """A page whose console may name failed requests."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+    page.goto(url)
+    page.wait_for_selector("#voices article")
+    yield page
+    page.close()
 
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
@@ -224,14 +272,167 @@ def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
     assert opened.value.inner_text("h1") == "The report"
 
 
-def test_page_fits_a_phone_and_takes_a_finger(browser: Any, url: str) -> None:
+def test_cards_show_the_numbers_of_the_chosen_study_as_it_grows(page: Any, outputs: Path) -> None:
+    accuracies = "[...document.querySelectorAll('.facts dd:first-of-type')].map(e => e.textContent)"
+    draw(page, STROKES["7"])
+    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    assert "50.0 %" not in page.inner_text("#voices")
+    page.select_option("#study", OTHER)
+    wait_until(page, "document.querySelectorAll('#voices .facts').length === 5")
+    wait_until(page, "document.getElementById('voices').innerText.split('50.0 %').length === 6")
+    assert "50.00 %" in page.inner_text("#table")
+    (adam,) = (outputs / OTHER).glob("adam-*/record.json")
+    edit_record(adam, test={weights: {"accuracy": 0.25} for weights in ("best", "last")})
+    wait_until(page, "document.getElementById('voices').innerText.includes('25.0 %')")
+    assert page.evaluate(accuracies), "the cards have facts"
+
+
+def test_failed_question_takes_the_old_answer_away(browser: Any, page: Any, url: str) -> None:
+    draw(page, STROKES["7"])
+    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    page.select_option("#study", SEEDS)
+    wait_until(page, "document.getElementById('left-out').innerText.includes('adam-seed0')")
+    page.locator("#optimizer-chips label").filter(has_text="Adam").click()
+    damaged = page.locator("#run option").filter(has_text="adam-seed0 ").get_attribute("value")
+    with quiet_page(browser, f"{url}?study={SEEDS}&optimizer=adam&run={damaged}") as other:
+        draw(other, STROKES["7"])
+        wait_until(other, "document.getElementById('sentence').innerText.includes('weights')")
+        assert other.inner_text("#big-name") == "?"
+        other.select_option("#run", "")
+        wait_until(other, "document.getElementById('big-name').textContent === '7'")
+        other.route("**/api/predict*", lambda route: route.abort())
+        draw(other, STROKES["1"])
+        wait_until(other, "document.getElementById('big-name').textContent === '?'")
+        assert other.inner_text("#verdict") == ""
+        other.unroute("**/api/predict*")  # the page asks again when the server is back
+        wait_until(other, "document.getElementById('big-name').textContent !== '?'")
+
+
+def test_every_change_of_the_canvas_can_be_undone(page: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    says = "document.getElementById('big-name').textContent === '{}'"
+    draw(page, STROKES["7"])
+    wait_until(page, says.format("7"))
+    page.click("#clear")
+    wait_until(page, says.format("?"))
+    page.click("#undo")
+    wait_until(page, says.format("7"))
+    page.focus("#pad")
+    page.keyboard.press("0")
+    wait_until(page, says.format("0"))
+    page.keyboard.press("Control+z")
+    wait_until(page, says.format("7"))
+    Image.new("RGB", (60, 60), "#224466").save(tmp_path / "blue.png")
+    page.set_input_files("#file", tmp_path / "blue.png")
+    wait_until(page, says.format("?"))
+    draw(page, STROKES["1"])  # on the picture, which stays, in an ink that can be seen on it
+    wait_until(page, says.format("1"))
+    pixel = """(x, y) => {
+        const pad = document.getElementById('pad');
+        const at = [x * pad.width, y * pad.height].map(Math.round);
+        return [...pad.getContext('2d').getImageData(...at, 1, 1).data.slice(0, 3)];
+    }"""
+    assert page.evaluate(f"({pixel})(0.1, 0.5)") == [0x22, 0x44, 0x66]
+    assert page.evaluate(f"({pixel})(0.5, 0.5)") == [255, 255, 255]
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    wait_until(page, says.format("7"))
+
+
+SIZES = [(320, 640), (360, 740), (768, 1024), (844, 390), (640, 360), (1280, 720), (1920, 1080)]
+
+
+def test_answer_is_next_to_the_canvas_at_every_size(page: Any) -> None:
+    draw(page, STROKES["7"])
+    page.select_option("#study", SEEDS)
+    wait_until(page, "document.getElementById('voices').innerText.includes('runs')")
+    for width, height in SIZES:  # 640 x 360 is 1280 x 720 at 200 %
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(100)
+        page.evaluate("scrollTo(0, 0)")
+        for name in ("#pad", "#big", "#votes"):
+            box = page.locator(name).bounding_box()
+            assert box["y"] + box["height"] <= height, (name, width, height)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        too_wide = """[...document.querySelectorAll('.tools button, .facts, .vote')]
+            .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.outerHTML)"""
+        assert page.evaluate(too_wide) == [], (width, height)
+
+
+def test_high_contrast_shows_bars_votes_and_what_is_chosen(browser: Any, url: str) -> None:
+    with quiet_page(browser, url, forced_colors="active") as page:
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        background = "(selector) => getComputedStyle(document.querySelector(selector)).background"
+
+        def paint(selector: str) -> Any:
+            return page.evaluate(f"({background}Color)('{selector}')")
+
+        for part, ground in [
+            (".vote.is-top .fill", ".vote.is-top .well"),
+            (".bar.is-top .fill", ".bar.is-top .well"),
+            (".dots i", ".ensemble"),
+            (".chips input:checked + span", ".chips input:not(:checked) + span"),
+            (".segments input:checked + span", ".segments input:not(:checked) + span"),
+        ]:
+            assert paint(part) != paint(ground), part
+        page.focus("#pad")
+        assert page.evaluate("getComputedStyle(document.querySelector('.switch i')).outlineStyle")
+
+
+def test_what_is_missing_is_said(page: Any) -> None:
+    page.select_option("#study", SEEDS)
+    wait_until(page, "document.querySelectorAll('#missing li').length === 2")
+    assert "adam-seed1: " in page.inner_text("#missing")
+    assert "adam-seed2: was interrupted" in page.inner_text("#missing")
+    draw(page, STROKES["7"])
+    wait_until(page, "document.getElementById('left-out').innerText.includes('adam-seed0')")
+    page.wait_for_selector("#voices .spark")  # of the best of many runs
+    page.wait_for_selector("#voices .confusion p:not(:empty)")
+    page.select_option("#study", DIVERGED)
+    draw(page, STROKES["1"])  # asks nobody
+    page.wait_for_selector("#empty:visible")
+    assert "No trained model yet" not in page.inner_text("#empty")
+    wait_until(page, "document.getElementById('table').innerText.includes('1 diverged')")
+
+
+def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
+    browser: Any, url: str
+) -> None:
+    def nearly_sure(route: Any) -> None:
+        answer = route.fetch().json()
+        if answer["ensemble"]:
+            answer["ensemble"]["probabilities"] = [0, 0.005, 0, 0, 0, 0, 0, 0.9953, 0, 0]
+        route.fulfill(json=answer)
+
+    with quiet_page(browser, f"{url}?study={OTHER}&optimizer=rmsprop") as page:
+        assert page.inner_text("#glance-title") == "Another"
+        assert page.locator("#optimizer-chips input:checked").get_attribute("value") == "rmsprop"
+        page.locator("#optimizer-chips label").filter(has_text="All optimizers").click()
+        page.select_option("#study", "digits-mlp")
+        assert page.url.endswith("?study=digits-mlp")
+        page.route("**/api/predict*", nearly_sure)
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        shown = page.locator("#votes small").all_text_contents()
+        assert (shown[7], shown[1], shown[0]) == ("> 99 %", "1 %", "0 %")
+        with page.expect_download() as download:
+            page.get_by_text("Download", exact=True).click()
+            page.get_by_text("The answers (CSV)").click()
+        lines = Path(download.value.path()).read_text().splitlines()
+        assert lines[0] == "study,optimizer,run,answer," + ",".join("0123456789")
+        assert len(lines) == 1 + 5 * 2 + 1
+        assert lines[-1].startswith("digits-mlp,ensemble,mean,7,0,0.005,")
+
+
+def test_page_takes_a_finger(browser: Any, url: str) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
     )
     page = context.new_page()
     page.goto(url)
     page.wait_for_selector("#voices article")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
     draw(page, STROKES["1"])
     wait_until(page, "document.getElementById('big-name').textContent === '1'")
     for name in ("undo", "clear", "example", "open"):
@@ -248,7 +449,12 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
         page.goto(url)
         page.wait_for_selector("#empty:visible")
         assert "No trained model yet" in page.inner_text("#empty")
-        assert "python train.py -m optimizer=sgd,adam" in page.inner_text("#empty")
+        assert "python train.py -m optimizer=sgd,adam" in page.inner_text("#command")
+        assert page.inner_text("#command").endswith(f" outputs={tmp_path}")  # where it looks
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+        page.click("#copy")  # as on a page of plain http
+        wait_until(page, "document.getElementById('toast').textContent.includes('Ctrl+C')")
+        assert page.evaluate("String(getSelection())") == page.inner_text("#command")
         assert "scripts/serve.py --train" in page.inner_text("#empty")
         shutil.copytree(trained_outputs / "digits-mlp", tmp_path / "digits-mlp")
         page.wait_for_selector("#optimizer-chips label", timeout=15_000)

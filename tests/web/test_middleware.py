@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
+from optlab.web.middleware import DISCARD_FACTOR, SECURITY_HEADERS, SecurityMiddleware
 
 
 class Listener:
@@ -53,18 +53,26 @@ def test_body_arrives_whole_and_the_answer_has_security_headers() -> None:
     assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_declared_length_over_the_limit_is_refused_unread() -> None:
-    status, headers, body, heard, taken = talk([b"x"], {"content-length": "11"}, max_body_bytes=10)
+def test_client_that_waits_for_leave_is_refused_at_once() -> None:
+    waiting = {"content-length": "11", "expect": "100-continue"}
+    status, headers, body, heard, taken = talk([b"x"], waiting, max_body_bytes=10)
     assert (status, heard, taken) == (413, [], 0)
     assert json.loads(body) == {"detail": "The body is larger than 10 bytes."}
     assert headers["connection"] == "close"
     assert SECURITY_HEADERS.items() <= headers.items()
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-length": "3"}])
-def test_streamed_body_is_cut_off_at_the_limit(headers: dict[str, str]) -> None:
-    status, _, _, heard, taken = talk([b"12345"] * 100, headers, max_body_bytes=12)
-    assert (status, heard, taken) == (413, [], 3)
+@pytest.mark.parametrize("headers", [{}, {"content-length": "3"}, {"content-length": "100"}])
+def test_body_over_the_limit_is_read_to_its_end_so_that_its_sender_hears_why(
+    headers: dict[str, str],
+) -> None:
+    status, _, _, heard, taken = talk([b"12345"] * 20, headers, max_body_bytes=12)
+    assert (status, heard, taken) == (413, [], 20)
+
+
+def test_body_without_end_is_cut_off() -> None:
+    status, _, _, heard, taken = talk([b"x" * 10] * 100, max_body_bytes=10)
+    assert (status, heard, taken) == (413, [], DISCARD_FACTOR + 1)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "", "\u00b2", "0x10"])
@@ -75,7 +83,7 @@ def test_length_that_is_no_number_is_refused(length: str) -> None:
 
 
 def test_enormous_length_is_refused() -> None:
-    assert talk([b"x"], {"content-length": "9" * 5000})[0] == 413
+    assert talk([b"x"], {"content-length": "9" * 5000, "expect": "100-continue"})[0] == 413
 
 
 def test_slow_body_is_cut_off() -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,13 +19,16 @@ import torch
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
 from optlab.web import inference, schemas, summary
+from optlab.web.api_docs import swagger_files, swagger_page
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
 from optlab.web.prediction import UnsupportedType, answer_question
+from optlab.web.qr_code import qr_svg
 from optlab.web.run_index import RunIndex
 from optlab.web.selection import NotFound, short, study_of
 
@@ -41,9 +45,11 @@ T = TypeVar("T")
 
 
 def create_app(
-    outputs: Path,
+    outputs: Path = Path("outputs"),
     *,
     allowed_hosts: Collection[str] | None = None,
+    address: str | None = None,
+    train_command: str | None = None,
     is_training: Callable[[], bool] = lambda: False,
     num_threads: int | None = None,
     networks: inference.Networks | None = None,
@@ -53,6 +59,8 @@ def create_app(
     Args:
         outputs: the folder of studies; may be missing or empty, and may fill up later.
         allowed_hosts: Host names to answer to, None for any.
+        address: where other computers find the page; it is shown as a QR code.
+        train_command: what the page without a model offers to copy; None offers nothing.
         is_training: whether models are being trained on this server's behalf right now.
         num_threads: how many requests are worked on at once; None for one per core, at most 4.
         networks: where loaded networks are kept; None for a fresh store.
@@ -80,7 +88,7 @@ def create_app(
         version=__version__,
         description="Ask every optimizer's model what a picture shows.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # these pages load their scripts from elsewhere
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -103,7 +111,16 @@ def create_app(
     async def models() -> schemas.Models:
         """Every study and every finished run; a run trained in the meantime is in it."""
         table = await in_thread(run_index.table)
-        return await in_thread(summary.describe, table, store, is_training())
+        return await in_thread(
+            partial(
+                summary.describe,
+                table,
+                store,
+                training=is_training(),
+                train_command=train_command,
+                address=address,
+            )
+        )
 
     @app.get("/api/models/{model_id}", tags=["models"], responses=_missing("model"))
     async def model(model_id: str) -> schemas.ModelDetail:
@@ -140,6 +157,13 @@ def create_app(
             headers={"content-security-policy": REPORT_POLICY},
         )
 
+    if address is not None:
+
+        @app.get("/api/qr.svg", tags=["server"], response_class=Response)
+        async def qr_code() -> Response:
+            """The address of the page as a QR code."""
+            return Response(qr_svg(address), media_type="image/svg+xml")
+
     @app.post(
         "/api/predict",
         tags=["models"],
@@ -159,10 +183,18 @@ def create_app(
     ) -> schemas.Prediction:
         """What the models see in a picture.
 
-        Send numbers as JSON, or the bytes of an image. Preprocessing happens here.
+        Send numbers as JSON, the bytes of an image, or a form with an image as its field `file`.
+        Preprocessing happens here.
         """
-        content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        body = await request.body()
+        content_type = _media_type(request.headers.get("content-type"))
+        if content_type == "multipart/form-data":
+            async with request.form(max_files=1, max_fields=0) as form:
+                file = form.get("file")
+                if not isinstance(file, UploadFile):
+                    raise UnreadablePicture("The form has no file called `file`.")
+                content_type, body = _media_type(file.content_type), await file.read()
+        else:
+            body = await request.body()
         return await in_thread(answer_question, run_index, store, question, content_type, body)
 
     return app
@@ -173,8 +205,19 @@ _PICTURE_BODY = {
     "content": {
         "application/json": {"schema": Drawing.model_json_schema()},
         **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary"}},
+                "required": ["file"],
+            }
+        },
     },
 }
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").split(";")[0].strip().lower()
 
 
 def _missing(what: str) -> dict[int | str, dict[str, Any]]:
@@ -226,7 +269,8 @@ def _explain_errors(app: FastAPI) -> None:
 
 def _serve_static(app: FastAPI) -> None:
     """The page's own files, read once; a request can only name what is in the table."""
-    files = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.is_file()}
+    own = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.is_file()}
+    files = own | swagger_files()
     tags = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, body in files.items()}
 
     def serve(request: Request, name: str) -> Response:
@@ -241,6 +285,10 @@ def _serve_static(app: FastAPI) -> None:
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         return serve(request, "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return swagger_page(app)
 
     @app.api_route("/static/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def static(request: Request, name: str) -> Response:

@@ -1,6 +1,6 @@
 """What every request meets first: host, body size and time, and security headers on the answer.
 
-Plain ASGI, so a body is refused while it arrives, before any handler sees a byte of it.
+Plain ASGI, so a body is refused before any handler sees a byte of it.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_BODY_SECONDS = 20.0  # a sender slower than this is cut off
+DISCARD_FACTOR = 16  # so many times the limit are read and thrown away, then the client is cut off
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -39,7 +40,7 @@ class SecurityMiddleware:
         allowed_hosts: names that the Host header may carry (without port), None for any. On a
             loopback server this keeps other sites' pages out, which could otherwise point a name
             of their own at 127.0.0.1.
-        max_body_bytes: larger bodies are refused, by their Content-Length where they have one.
+        max_body_bytes: larger bodies are refused.
         max_body_seconds: time within which a body has to arrive.
     """
 
@@ -79,7 +80,9 @@ class SecurityMiddleware:
         if not length.isdigit():
             await _refuse(send_guarded, 400, "Content-Length is not a number.")
             return
-        if int(length[:20]) > self.max_body_bytes:
+        # A client that waits for leave to send needs none to be told that the body is too large
+        waits = headers.get(b"expect", b"").lower() == b"100-continue"
+        if waits and int(length[:20]) > self.max_body_bytes:
             await _refuse(send_guarded, 413, self._too_large())
             return
         try:
@@ -104,17 +107,27 @@ class SecurityMiddleware:
         await self.app(scope, receive_again, send_guarded)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, None as soon as it grows beyond the limit."""
+        """The whole body; None where it is larger than the limit.
+
+        What is beyond the limit is read and thrown away, because a client that is still sending
+        when the connection closes never reads the answer.
+        """
         body = bytearray()
+        num_bytes = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":  # the client went away
                 return bytes(body)
-            body += message.get("body", b"")
-            if len(body) > self.max_body_bytes:
+            chunk = message.get("body", b"")
+            num_bytes += len(chunk)
+            if num_bytes <= self.max_body_bytes:
+                body += chunk
+            else:
+                body.clear()
+            if num_bytes > DISCARD_FACTOR * self.max_body_bytes:
                 return None
             if not message.get("more_body", False):
-                return bytes(body)
+                return bytes(body) if num_bytes <= self.max_body_bytes else None
 
     def _too_large(self) -> str:
         return f"The body is larger than {self.max_body_bytes:,} bytes."

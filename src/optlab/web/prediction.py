@@ -8,7 +8,7 @@ import numpy as np
 from optlab.web import inference, schemas
 from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
 from optlab.web.preprocessing import Prepared, prepare
-from optlab.web.run_index import RunIndex, Study
+from optlab.web.run_index import Model, RunIndex, Study
 from optlab.web.selection import NotFound, at_most, choose
 
 MAX_MODELS_PER_QUESTION = 32
@@ -47,11 +47,21 @@ def answer_question(
     answer = None
     if not prepared.blank:
         answer = inference.ask(store, asked, prepared, with_saliency=question.saliency)
-        if answer is None:
-            raise NotFound("None of the chosen models can answer; see /api/models.")
+    answered = [each.model for said in answer.optimizers for each in said.models] if answer else []
+    unanswered = {
+        model: store.problem(model) or "its answer is not finite"
+        for members in asked.values()
+        for model in members
+        if not prepared.blank and model not in answered
+    }
+    if unanswered and not answered:
+        model, problem = next(iter(unanswered.items()))
+        others = f", and {len(unanswered) - 1} more" if len(unanswered) > 1 else ""
+        name = model.run.folder.name
+        raise NotFound(f"None of the chosen models can answer: {name} ({problem}){others}.")
     num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
     elapsed_ms = 1000 * (time.perf_counter() - start_s)
-    return _prediction(study, prepared, answer, num_left_out, elapsed_ms)
+    return _prediction(study, prepared, answer, unanswered, num_left_out, elapsed_ms)
 
 
 def _picture(content_type: str, body: bytes) -> np.ndarray:
@@ -66,6 +76,7 @@ def _prediction(
     study: Study,
     prepared: Prepared,
     answer: inference.Answer | None,
+    unanswered: dict[Model, str],
     num_left_out: int,
     elapsed_ms: float,
 ) -> schemas.Prediction:
@@ -105,6 +116,10 @@ def _prediction(
         ensemble=ensemble,
         optimizers=optimizers,
         num_left_out=num_left_out,
+        unanswered=[
+            schemas.Unanswered(id=model.id, problem=problem)
+            for model, problem in unanswered.items()
+        ],
         elapsed_ms=elapsed_ms,
     )
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -138,12 +138,22 @@ class Study:
         return files if REPORT in files else {}
 
 
+class Unfinished(NamedTuple):
+    """A run that has begun and has no record yet."""
+
+    study: str  # name of its folder
+    run: str  # likewise
+    num_epochs: int
+    is_training: bool  # else it was interrupted
+
+
 @dataclass(frozen=True)
 class Table:
     """One state of the outputs folder; replaced as a whole, never changed."""
 
     studies: MappingProxyType[str, Study] = field(default_factory=lambda: MappingProxyType({}))
     unusable: tuple[tuple[str, str, str], ...] = ()  # study, folder, why
+    unfinished: tuple[Unfinished, ...] = ()
 
     @cached_property
     def models(self) -> dict[str, tuple[Model, Study]]:
@@ -181,7 +191,8 @@ class RunIndex:
     def table(self) -> Table:
         """The current table; looks at the folder again when the last look is old.
 
-        Costs one stat for each run and study. While one thread looks, the others use what is known.
+        Costs a few stats for each run and study. While one thread looks, the others use what is
+        known.
         """
         if time.monotonic() - self._looked_at < self.interval_s:
             return self._table
@@ -196,21 +207,29 @@ class RunIndex:
 
     def _look(self) -> Table:
         seen: dict[Path, _Seen] = {}
+        unfinished: list[Unfinished] = []
         for folder in _folders_in(self.outputs):
-            runs = [RunFolder(run).record for run in _folders_in(folder)]
-            times = [(file, modified_ns(file)) for file in (*runs, study_path(folder))]
+            runs = [RunFolder(run) for run in _folders_in(folder)]
+            files = (*(run.record for run in runs), study_path(folder))
+            times = [(file, modified_ns(file)) for file in files]
+            unfinished += [
+                Unfinished(folder.name, run.path.name, run.num_epochs_done, run.is_locked)
+                for run, (_, ns) in zip(runs, times, strict=False)
+                if ns is None and run.has_begun
+            ]
             modified = tuple((file, ns) for file, ns in times if ns is not None)
             old = self._seen.get(folder)
             if old is not None and old.modified_ns == modified:
                 seen[folder] = old
             elif any(file.parent != folder for file, _ in modified):
                 seen[folder] = _read(folder, modified)
-        if seen == self._seen:
+        if seen == self._seen and tuple(unfinished) == self._table.unfinished:
             return self._table
         self._seen = seen
         return Table(
             MappingProxyType({one.name: one for each in seen.values() for one in each.studies}),
             tuple(problem for each in seen.values() for problem in each.unusable),
+            tuple(unfinished),
         )
 
 

@@ -49,8 +49,16 @@ class Unusable(_Reply):
     problem: str
 
 
+class UnfinishedRun(_Reply):
+    study: str
+    run: str
+    num_epochs: int = Field(description="epochs that are done")
+    training: bool = Field(description="a process trains it right now; else it was interrupted")
+
+
 class StudyEntry(_Reply):
     name: str
+    folder: str = Field(description="name of its folder, by which runs without a model name it")
     title: str
     dataset: str
     reads: Literal["drawing", "picture"]
@@ -60,7 +68,7 @@ class StudyEntry(_Reply):
     pen_width: int | None = Field(
         description="of a 280 pixel canvas: strokes as the models know them; null for pictures"
     )
-    optimizers: list[str] = Field(description="those that have a finished run")
+    optimizers: list[str] = Field(description="those that have a finished run; none if all failed")
     report_url: str | None
 
 
@@ -77,8 +85,13 @@ class Models(_Reply):
     studies: list[StudyEntry]
     models: list[Model]
     unusable: list[Unusable] = Field(description="run folders that cannot be asked, and why")
+    unfinished: list[UnfinishedRun] = Field(description="run folders without a result yet")
     styles: dict[str, Style] = Field(description="by optimizer, as in every figure")
     training: bool = Field(description="models are being trained by this server right now")
+    train_command: str | None = Field(
+        description="trains five optimizers; null for clients on other computers"
+    )
+    address: str | None = Field(description="where other computers find the page, if they may")
 
 
 class Curve(_Reply):
@@ -122,6 +135,9 @@ class StudyRow(_Reply):
 
 class StudyDetail(StudyEntry):
     rows: list[StudyRow]
+    judged_weights: list[str] = Field(
+        description="last or best, whose accuracies the rows are; models answer with the best"
+    )
 
 
 class Question(BaseModel):
@@ -167,6 +183,11 @@ class Seen(_Reply):
     pixels: list[list[list[int]]] = Field(description="0 to 255, (channels, side, side)")
 
 
+class Unanswered(_Reply):
+    id: str
+    problem: str = Field(description="why this model cannot answer")
+
+
 class Prediction(_Reply):
     study: str
     class_names: list[str]
@@ -177,4 +198,5 @@ class Prediction(_Reply):
     )
     optimizers: list[OptimizerChoice]
     num_left_out: int = Field(description="chosen models beyond what one request may ask")
+    unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
     elapsed_ms: float = Field(description="preparing and asking, without the way here")

@@ -16,7 +16,14 @@ from optlab.web.preprocessing import IN_WORDS, PEN_WIDTHS
 from optlab.web.run_index import REPORT, Model, Study, Table, reason_of
 
 
-def describe(table: Table, networks: Networks, training: bool) -> schemas.Models:
+def describe(
+    table: Table,
+    networks: Networks,
+    *,
+    training: bool,
+    train_command: str | None,
+    address: str | None,
+) -> schemas.Models:
     """Everything that can be asked, studies with the newest first."""
     default = table.default_study()
     studies = sorted(table.studies.values(), key=lambda study: -study.modified_ns)
@@ -28,8 +35,19 @@ def describe(table: Table, networks: Networks, training: bool) -> schemas.Models
             schemas.Unusable(study=study, run=run, problem=problem)
             for study, run, problem in table.unusable
         ],
+        unfinished=[
+            schemas.UnfinishedRun(
+                study=run.study,
+                run=run.run,
+                num_epochs=run.num_epochs,
+                training=run.is_training,
+            )
+            for run in table.unfinished
+        ],
         styles={name: _style(name) for study in studies for name in study.optimizers},
         training=training,
+        train_command=train_command,
+        address=address,
     )
 
 
@@ -45,7 +63,9 @@ def describe_model(model: Model, study: Study, networks: Networks) -> schemas.Mo
 def describe_study(study: Study) -> schemas.StudyDetail:
     """A row for each optimizer that was run, in the order of the report's ranking."""
     rows = [_row(study, optimizer) for optimizer in study.optimizers]
-    return schemas.StudyDetail(**_entry(study).model_dump(), rows=rows)
+    finished = [run for row in study.rows for run in row.configuration.finished]
+    judged = sorted({run.judged_weights for run in finished})
+    return schemas.StudyDetail(**_entry(study).model_dump(), rows=rows, judged_weights=judged)
 
 
 def _entry(study: Study) -> schemas.StudyEntry:
@@ -53,6 +73,7 @@ def _entry(study: Study) -> schemas.StudyEntry:
     address = f"/api/studies/{quote(study.name, safe='')}/report/{REPORT}"
     return schemas.StudyEntry(
         name=study.name,
+        folder=study.folder.name,
         title=study.title,
         dataset=read.title,
         reads="drawing" if study.reads_drawings else "picture",

@@ -7,6 +7,13 @@ const $ = (id) => document.getElementById(id);
 export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(digits)} %`;
 const sure = (p) => (p > 0.9995 ? "> 99.9 %" : percent(p));
 
+/** A probability without decimals; only certainty is 100 %, and 0 % is below one in a thousand. */
+export function rounded(p) {
+  if (p >= 0.995 && p < 1) return "> 99 %";
+  if (p < 0.005 && p >= 0.001) return "< 1 %";
+  return percent(p, 0);
+}
+
 export function make(tag, className, ...children) {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -25,7 +32,7 @@ function shownClasses(names, probabilities) {
   return all.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, SHOWN_CLASSES);
 }
 
-/** Ten bars; `label` is written under (or beside) each. */
+/** Ten bars; `label` is written under or next to each. */
 function makeBars(container, classes, names, kind) {
   container.replaceChildren(
     ...classes.map((index) => {
@@ -51,12 +58,13 @@ function fillBars(container, probabilities, names) {
  */
 export class Answers {
   constructor() {
-    this.built = "";
+    this.built = []; // what the cards were built from
   }
 
-  /** Nothing to answer: says so, shows who would, and takes the numbers away. */
-  rest(sentence, names, voices, details) {
+  /** No answer: says why, shows who would answer, and takes the numbers away. */
+  rest(title, sentence, names, voices, details) {
     this.#prepare(shownClasses(names, names.map(() => 0)), names, voices, details);
+    $("ensemble-title").textContent = title;
     $("ensemble").classList.add("resting");
     $("voices").classList.add("resting");
     $("big-name").textContent = "?";
@@ -67,7 +75,13 @@ export class Answers {
     $("sentence").textContent = sentence;
     for (const dots of document.querySelectorAll(".dots")) dots.replaceChildren();
     for (const top of document.querySelectorAll(".voice-top")) top.textContent = "–";
-    for (const text of document.querySelectorAll(".voice .sure, .confusion p")) text.textContent = "";
+    for (const text of document.querySelectorAll(".voice .sure, .confusion p, .vote small")) text.textContent = "";
+    for (const bar of document.querySelectorAll(".vote, .bar")) {
+      bar.style.setProperty("--p", 0);
+      bar.title = "";
+    }
+    for (const bars of document.querySelectorAll(".bars")) bars.setAttribute("aria-label", "No answer");
+    for (const why of document.querySelectorAll(".why")) why.hidden = true;
     for (const node of document.querySelectorAll(".differs, .is-top")) {
       node.classList.remove("differs", "is-top");
     }
@@ -92,11 +106,11 @@ export class Answers {
   }
 
   #prepare(classes, names, voices, details) {
-    const known = voices.map((voice) => details.has(voice.model?.id));
-    const key = JSON.stringify([classes, names, voices.map((voice) => [voice.key, voice.title]), known]);
-    if (key === this.built) return;
+    const shown = voices.flatMap((voice) => [voice.key, voice.title, voice.runs, voice.model, details.get(voice.model?.id)]);
+    const parts = [String(classes), String(names), ...shown];
+    if (parts.length === this.built.length && parts.every((part, i) => part === this.built[i])) return;
     this.#build(classes, names, voices, details);
-    this.built = key;
+    this.built = parts;
   }
 
   #build(classes, names, voices, details) {
@@ -125,12 +139,12 @@ export class Answers {
     if (model) {
       const fact = (term, value) => make("div", "", make("dt", "", term), make("dd", "", value));
       const facts = make("dl", "facts",
-        fact(voice.runs > 1 ? "test accuracy, best run" : "test accuracy", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
+        fact(voice.runs > 1 ? "test accuracy, best epoch of best run" : "test accuracy, best epoch", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
         fact("learning rate", model.lr === null ? "–" : String(+model.lr.toPrecision(3))));
       const detail = details.get(model.id);
       if (detail) {
         const losses = detail.curve.train_loss;
-        facts.append(make("div", "", make("dt", "", "loss"),
+        facts.append(make("div", "loss", make("dt", "", "training loss"),
           make("dd", "", sparkline(losses, voice.colour, `Training loss over ${losses.length} epochs`))));
       }
       const cells = make("div", "cells", ...names.map(() => make("i")));
@@ -148,7 +162,7 @@ export class Answers {
     for (const vote of $("votes").children) {
       const index = Number(vote.dataset.index);
       vote.classList.toggle("is-top", index === ensemble.top);
-      vote.querySelector("small").textContent = `${Math.round(100 * ensemble.probabilities[index])} %`;
+      vote.querySelector("small").textContent = rounded(ensemble.probabilities[index]);
       vote.querySelector(".dots").replaceChildren(
         ...voices.filter((voice) => voice.top === index).map((voice) => {
           const dot = make("i");
@@ -190,10 +204,10 @@ export class Answers {
   #showVoice(card, voice, ensemble, names, details) {
     card.classList.toggle("differs", voice.top !== ensemble.top);
     card.querySelector(".voice-top").textContent = voice.name;
-    card.querySelector(".sure").textContent = sure(voice.probabilities[voice.top]) + (voice.runs > 1 ? ` · ${voice.runs} runs` : "");
+    card.querySelector(".sure").textContent = sure(voice.probabilities[voice.top]) + (voice.runs > 1 ? ` · ${voice.answered < voice.runs ? `${voice.answered} of ` : ""}${voice.runs} runs` : "");
     const bars = card.querySelector(".bars");
     fillBars(bars, voice.probabilities, names);
-    bars.setAttribute("aria-label", `${voice.title}: ${names.map((name, i) => `${name} ${percent(voice.probabilities[i], 0)}`).join(", ")}`);
+    bars.setAttribute("aria-label", `${voice.title}: ${names.map((name, i) => `${name} ${rounded(voice.probabilities[i])}`).join(", ")}`);
     for (const bar of bars.children) bar.classList.toggle("is-top", Number(bar.dataset.index) === voice.top);
     const row = details.get(voice.model?.id)?.confusion_matrix?.[voice.top];
     if (!row || !card.querySelector(".confusion")) return;

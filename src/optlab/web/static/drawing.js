@@ -1,4 +1,4 @@
-// The canvas: strokes with mouse, finger, pen or keys, undo, and a picture underneath.
+// The canvas: strokes with mouse, finger, pen or keys, on paper or on a picture, and undo.
 // Strokes are kept as points in a 280 x 280 square, so they stay sharp at any size and theme.
 
 import { exampleStrokes } from "./examples.js";
@@ -7,7 +7,8 @@ const SIDE = 280;
 const LIMIT = 4 * 1024 * 1024; // bytes and pixels of a file that the server reads
 const LONGEST_SIDE = 4096; // likewise
 const FORMATS = ["png", "jpeg", "webp", "gif", "bmp"].map((name) => `image/${name}`);
-const LONGEST_SIDE_SENT = 512; // of a picture above the limit
+const LONGEST_SIDE_SENT = 512; // of a picture above the limit, or with strokes on it
+const MAX_UNDO = 100;
 
 export class Pad {
   /** @param {HTMLCanvasElement} canvas  @param {() => void} onChange called after every change */
@@ -16,7 +17,9 @@ export class Pad {
     this.onChange = onChange;
     this.penWidth = 22;
     this.readOnly = false; // pictures only, nothing to draw
-    this.marks = []; // strokes {points, width} and pictures {bitmap}, in order
+    this.marks = []; // a picture {bitmap, file, ink} or none, then strokes {points, width}
+    this.history = []; // the marks before each change, the oldest first
+    this.otherSheet = { marks: [], history: [] }; // of studies that read the other kind
     this.stroke = null;
     this.pen = { x: SIDE / 2, y: SIDE / 4, visible: false }; // of the keyboard
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
@@ -37,40 +40,44 @@ export class Pad {
     return this.marks.length === 0;
   }
 
+  get canUndo() {
+    return this.history.length > 0 && !this.stroke;
+  }
+
   undo() {
-    if (this.stroke || this.isEmpty) return;
-    this.marks.pop();
+    if (!this.canUndo) return;
+    this.marks = this.history.pop();
     this.#changed();
   }
 
   clear() {
-    this.stroke = null;
-    this.marks = [];
-    this.#changed();
+    if (!this.isEmpty) this.#replace([]);
   }
 
   example(digit) {
-    this.stroke = null;
-    this.marks = exampleStrokes(digit).map((points) => ({
-      width: this.penWidth,
-      points: points.map(([x, y]) => [x * SIDE, y * SIDE]),
-    }));
-    this.#changed();
+    const strokes = exampleStrokes(digit).map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
+    this.#replace(strokes.map((points) => ({ width: this.penWidth, points })));
   }
 
   show(bitmap, file) {
-    this.stroke = null;
-    this.marks = [{ bitmap, file }];
+    this.#replace([{ bitmap, file, ink: inkOn(bitmap) }]);
+  }
+
+  /** Switch between drawings and pictures; each keeps what was on its sheet. */
+  setReadOnly(readOnly) {
+    if (readOnly === this.readOnly) return;
+    const { marks, history } = this;
+    Object.assign(this, this.otherSheet, { readOnly, stroke: null, otherSheet: { marks, history } });
     this.#changed();
   }
 
   /** What is sent: a file as it is, or black ink on white paper, whatever the theme shows. */
   async toBlob() {
     const canvas = document.createElement("canvas");
-    const { bitmap, file } = this.marks.find((mark) => mark.bitmap) ?? {};
+    const [{ bitmap, file, ink } = {}, ...strokes] = this.marks;
     const { width, height } = bitmap ?? {};
     const fits = file?.size <= LIMIT && width * height <= LIMIT && Math.max(width, height) <= LONGEST_SIDE;
-    if (fits && FORMATS.includes(file.type)) return file;
+    if (fits && !strokes.length && FORMATS.includes(file.type)) return file;
     if (bitmap) {
       const scale = Math.min(1, LONGEST_SIDE_SENT / Math.max(bitmap.width, bitmap.height));
       canvas.width = Math.max(1, Math.round(bitmap.width * scale));
@@ -78,6 +85,11 @@ export class Pad {
       const context = canvas.getContext("2d");
       context.imageSmoothingQuality = "high";
       context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+      const toPicture = Math.max(canvas.width, canvas.height) / SIDE;
+      context.translate(canvas.width / 2, canvas.height / 2);
+      context.scale(toPicture, toPicture);
+      context.translate(-SIDE / 2, -SIDE / 2);
+      for (const stroke of strokes) drawStroke(context, stroke, ink);
     } else {
       canvas.width = canvas.height = SIDE;
       const context = canvas.getContext("2d");
@@ -93,11 +105,11 @@ export class Pad {
     const scale = this.canvas.width / SIDE;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, SIDE, SIDE);
-    const ink = getComputedStyle(this.canvas).getPropertyValue("--pen");
-    this.#draw(context, ink);
+    const style = getComputedStyle(this.canvas); // its colors follow theme and high contrast
+    this.#draw(context, style.color);
     if (!this.pen.visible) return;
     context.lineWidth = 1.5;
-    context.strokeStyle = getComputedStyle(this.canvas).getPropertyValue("--accent");
+    context.strokeStyle = style.outlineColor;
     context.beginPath();
     context.arc(this.pen.x, this.pen.y, this.penWidth / 2 + 3, 0, 7);
     context.moveTo(this.pen.x - 5, this.pen.y);
@@ -108,10 +120,11 @@ export class Pad {
   }
 
   #draw(context, ink) {
-    for (const mark of this.marks) {
-      if (mark.bitmap) drawFitted(context, mark.bitmap);
-      else drawStroke(context, mark, ink);
-    }
+    const picture = this.marks.find((mark) => mark.bitmap);
+    context.save();
+    if (picture) drawFitted(context, picture.bitmap); // what is drawn over its edge is cut off
+    for (const mark of this.marks) if (mark !== picture) drawStroke(context, mark, picture?.ink ?? ink);
+    context.restore();
   }
 
   #resize() {
@@ -119,6 +132,14 @@ export class Pad {
     if (!side || side === this.canvas.width) return;
     this.canvas.width = this.canvas.height = side;
     this.paint();
+  }
+
+  /** Every change goes this way, so every change can be undone. */
+  #replace(marks) {
+    this.stroke = null;
+    this.history = [...this.history, this.marks].slice(-MAX_UNDO);
+    this.marks = marks;
+    this.#changed();
   }
 
   #changed() {
@@ -141,12 +162,10 @@ export class Pad {
     this.#begin({ width: this.penWidth, points: [this.#point(event)], pointer: event.pointerId });
   }
 
-  /** Starts a stroke; drawing on top of a picture starts afresh instead. */
   #begin(stroke) {
-    this.marks = this.marks.filter((mark) => !mark.bitmap);
+    this.#replace([...this.marks, stroke]);
     this.stroke = stroke;
-    this.marks.push(stroke);
-    this.#changed();
+    this.onChange();
   }
 
   #move(event) {
@@ -215,9 +234,31 @@ function drawStroke(context, { points, width }, ink) {
   context.stroke();
 }
 
+/** The whole picture in the middle of the square; nothing is drawn outside of it from then on. */
 function drawFitted(context, bitmap) {
   const scale = SIDE / Math.max(bitmap.width, bitmap.height);
   const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  const box = [(SIDE - width) / 2, (SIDE - height) / 2, width, height];
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+  context.drawImage(bitmap, ...box);
+  context.beginPath();
+  context.rect(...box);
+  context.clip();
+}
+
+/** Black or white, whichever can be told from a picture's border, which the server takes as paper. */
+function inkOn(bitmap) {
+  const canvas = new OffscreenCanvas(8, 8);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff"; // as the server lays transparent pictures on white
+  context.fillRect(0, 0, 8, 8);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, 8, 8);
+  const { data } = context.getImageData(0, 0, 8, 8);
+  let sum = 0;
+  for (let i = 0; i < 64; i++) {
+    const isBorder = i % 8 === 0 || i % 8 === 7 || i < 8 || i >= 56;
+    if (isBorder) sum += data[4 * i] + data[4 * i + 1] + data[4 * i + 2];
+  }
+  return sum / (3 * 28) > 127 ? "#000" : "#fff";
 }

@@ -2,9 +2,10 @@
 // whatever was drawn in the meantime is asked next, so answers never queue up.
 
 import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
-import { Answers, make, paintSeen, percent } from "./answers.js";
-import { lineChart } from "./charts.js";
+import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
+import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
+import { showChart, showMissing, showStudy } from "./study.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 5_000;
@@ -14,10 +15,9 @@ const state = {
   models: null, // what /api/models said last
   study: null, // its entry
   optimizer: null, // null: all of them
-  model: null, // one run alone
+  model: null, // a single run
   details: new Map(), // of models, by id
   detail: null, // of the study
-  last: null, // the newest prediction
 };
 const answers = new Answers();
 const pad = new Pad($("pad"), drawn);
@@ -26,41 +26,44 @@ const pad = new Pad($("pad"), drawn);
 
 let asking = false;
 let askAgain = false;
+let last = null; // the newest prediction, while it answers what is drawn
+let showAgain = () => {}; // with details that have arrived since
 let speakTimer = 0;
 
 async function ask() {
-  if (!state.study) return;
+  if (!state.study?.optimizers.length) return; // nobody to ask
   if (asking) {
     askAgain = true;
     return;
   }
   asking = true;
+  const chosen = { study: state.study.name, optimizer: state.optimizer, model: state.model };
+  const isStillChosen = () => chosen.study === state.study?.name && chosen.optimizer === state.optimizer && chosen.model === state.model;
   try {
-    do {
-      askAgain = false;
-      const chosen = { study: state.study.name, optimizer: state.optimizer, model: state.model };
-      const picture = await pad.toBlob();
-      const prediction = await predict(picture, { ...chosen, saliency: $("saliency").checked });
-      const stillChosen = chosen.study === state.study?.name && chosen.optimizer === state.optimizer && chosen.model === state.model;
-      if (stillChosen) show(prediction);
-      toast("");
-    } while (askAgain);
+    const prediction = await predict(await pad.toBlob(), { ...chosen, saliency: $("saliency").checked });
+    if (isStillChosen()) show(prediction);
+    toast("");
   } catch (error) {
     toast(error.message);
+    if (isStillChosen()) showNoAnswer("No answer", error.message);
   } finally {
     asking = false;
   }
-  if (askAgain) ask(); // drawn on while the question failed
+  if (askAgain) {
+    askAgain = false;
+    ask();
+  }
 }
 
 function drawn() {
   $("pad-hint").hidden = !pad.isEmpty;
-  $("undo").disabled = $("clear").disabled = pad.isEmpty;
+  $("undo").disabled = !pad.canUndo;
+  $("clear").disabled = pad.isEmpty;
   ask();
 }
 
-/** Those who would answer, before there is anything to say. */
-function silentOptimizers() {
+/** The chosen runs by optimizer: those who would answer. */
+function chosenOptimizers() {
   const models = state.models.models.filter((model) => model.study_name === state.study.name);
   return state.study.optimizers
     .filter((name) => !state.optimizer || name === state.optimizer)
@@ -77,10 +80,12 @@ function voicesOf(optimizers) {
   const byId = new Map(state.models.models.map((model) => [model.id, model]));
   const describe = (model) => (model ? `${model.run_name}, ${model.network}, seed ${model.seed}` : "");
   if (!state.optimizer) {
+    const chosen = new Map(chosenOptimizers().map(({ optimizer, models }) => [optimizer, models.length]));
     return optimizers.map((said) => {
       const best = said.models.map(({ id }) => byId.get(id)).filter(Boolean)
         .sort((a, b) => (b.val_accuracy ?? 0) - (a.val_accuracy ?? 0))[0];
-      return { ...said, key: said.optimizer, title: title(said.optimizer), runs: said.models.length, colour: colour(said.optimizer), model: best, subtitle: describe(best) };
+      const runs = Math.max(said.models.length, chosen.get(said.optimizer) ?? 0);
+      return { ...said, key: said.optimizer, title: title(said.optimizer), answered: said.models.length, runs, colour: colour(said.optimizer), model: best, subtitle: describe(best) };
     });
   }
   return optimizers.flatMap((said) =>
@@ -92,31 +97,48 @@ function voicesOf(optimizers) {
 }
 
 function show(prediction) {
-  state.last = prediction;
   $("voices-section").hidden = false;
   $("voices-title").textContent = state.optimizer ? "Run by run" : "Optimizer by optimizer";
-  $("seen").setAttribute("aria-label", prediction.blank ? "Nothing yet" : `The picture as ${prediction.seen.side} by ${prediction.seen.side} pixels`);
+  $("left-out").hidden = true;
   if (prediction.blank) {
+    showNoAnswer("Nothing to answer", pad.isEmpty ? "Blank canvas: nothing to answer yet." : "Still blank: too little ink to be a drawing.");
     paintSeen($("seen"), prediction.seen, null);
-    for (const why of document.querySelectorAll(".why")) why.hidden = true;
-    const sentence = pad.isEmpty ? "Blank canvas: nothing to answer yet." : "Still blank: too little ink to be a drawing.";
-    answers.rest(sentence, prediction.class_names, voicesOf(silentOptimizers()), state.details);
-    speak(sentence);
     return;
   }
+  last = prediction;
+  showAgain = () => show(prediction);
   const voices = voicesOf(prediction.optimizers);
   const who = state.model ? "One model’s answer" : state.optimizer ? `The answer of ${state.models.styles[state.optimizer]?.title ?? state.optimizer}` : "The ensemble’s answer";
   const sentence = answers.show(prediction, voices, state.details, who);
   paintSeen($("seen"), prediction.seen, prediction.ensemble.saliency);
+  $("seen").setAttribute("aria-label", `The picture as ${prediction.seen.side} by ${prediction.seen.side} pixels`);
   voices.forEach((voice, i) => {
     const why = $("voices").children[i].querySelector(".why");
     why.hidden = !voice.saliency;
     if (voice.saliency) paintSeen(why, prediction.seen, voice.saliency);
   });
-  $("left-out").hidden = !prediction.num_left_out;
-  $("left-out").textContent = `${prediction.num_left_out} more runs were not asked; choose one by its name.`;
+  const leftOut = prediction.num_left_out ? [`${prediction.num_left_out} more runs were not asked; choose one by its name.`] : [];
+  const names = new Map(state.models.models.map((model) => [model.id, model.run_name]));
+  leftOut.push(...prediction.unanswered.map(({ id, problem }) => `${names.get(id) ?? id} cannot answer: ${problem}.`));
+  $("left-out").hidden = !leftOut.length;
+  $("left-out").textContent = leftOut.join(" ");
+  $("answers-csv").disabled = false;
   const top = prediction.ensemble;
-  speak(`${who}: ${top.name}, ${percent(top.probabilities[top.top], 0)} sure. ${sentence}`);
+  speak(`${who}: ${top.name}, ${rounded(top.probabilities[top.top])} sure. ${sentence}`);
+  readDetails(voices);
+}
+
+/** Take the old answer away and say why there is no new one. */
+function showNoAnswer(title, sentence) {
+  last = null;
+  showAgain = () => showNoAnswer(title, sentence);
+  const voices = voicesOf(chosenOptimizers());
+  answers.rest(title, sentence, state.study.class_names, voices, state.details);
+  $("seen").getContext("2d").clearRect(0, 0, $("seen").width, $("seen").height);
+  $("seen").setAttribute("aria-label", "Nothing yet");
+  $("answers-csv").disabled = true;
+  speak(sentence);
+  readDetails(voices);
 }
 
 function speak(sentence) {
@@ -133,24 +155,35 @@ function toast(sentence) {
 
 // ------------------------------------------------------------------ choosing
 
-function chooseStudy(name) {
-  state.study = state.models.studies.find((study) => study.name === name) ?? null;
-  state.optimizer = state.model = null;
-  const pictures = state.study?.reads === "picture";
+function chooseStudy(study, { optimizer = null, model = null } = {}) {
+  Object.assign(state, { study, detail: null });
+  choose(optimizer, model);
+  showAgain = () => {};
+  const pictures = study.reads === "picture";
   document.body.classList.toggle("picture-mode", pictures);
-  if (pad.readOnly !== pictures) {
-    pad.readOnly = pictures;
-    pad.clear();
-  }
+  pad.setReadOnly(pictures);
   $("pad-hint").replaceChildren(
     make("b", "", pictures ? "Drop a picture here" : "Draw a digit here"),
     make("span", "", pictures ? "or paste or open one" : "mouse, finger or pen"),
   );
-  $("sees-text").textContent = state.study?.preparation ?? "";
+  $("sees-text").textContent = study.preparation;
   $("tagline").textContent = pictures ? "Drop a picture. Every optimizer’s model answers." : "Draw a digit. Every optimizer’s model answers.";
-  if (!penChosen && state.study?.pen_width) setPen(state.study.pen_width);
+  if (!penChosen && study.pen_width) setPen(study.pen_width);
+  showChosenStudy();
+}
+
+/** One optimizer, or all; one of its runs, or its best configuration. Names that are not there count as none. */
+function choose(optimizer, model) {
+  state.optimizer = state.study.optimizers.includes(optimizer) ? optimizer : null;
+  const isRun = (each) => each.id === model && each.study_name === state.study.name && each.optimizer === state.optimizer;
+  state.model = state.models.models.some(isRun) ? model : null;
+  writeUrl({ study: state.study.name, optimizer: state.optimizer, run: state.model });
+}
+
+function showChosenStudy() {
+  showEmpty(state.study.optimizers.length === 0);
   showOptimizers();
-  readDetails();
+  readStudyDetail();
   ask();
 }
 
@@ -176,72 +209,34 @@ function showRuns() {
   $("run-choice").hidden = runs.length < 2;
   $("run").replaceChildren(
     new Option("its best configuration", ""),
-    ...runs.map((run) => new Option(`${run.run_name} · ${run.network} · rate ${run.lr ?? "–"} · test ${run.test_accuracy === null ? "–" : percent(run.test_accuracy)}`, run.id)),
+    ...runs.map((run) => new Option(`${run.run_name} · ${run.network} · learning rate ${run.lr ?? "–"} · test ${run.test_accuracy === null ? "–" : percent(run.test_accuracy)}`, run.id)),
   );
   $("run").value = state.model ?? "";
 }
 
 // ------------------------------------------------------------------ the study
 
-async function readDetails() {
-  const study = state.study;
+async function readStudyDetail() {
+  const { study } = state;
   try {
     const detail = await readStudy(study.name);
     if (study !== state.study) return;
     state.detail = detail;
-    showStudy();
-    const ids = state.models.models
-      .filter((model) => model.study_name === study.name && (model.answers_by_default || model.id === state.model) && !state.details.has(model.id))
-      .map((model) => model.id)
-      .slice(0, 40);
-    await Promise.all(ids.map(async (id) => state.details.set(id, await readModel(id))));
-    if (study === state.study && state.last?.study === study.name) ask();
+    showStudy(detail, state.models.styles);
   } catch (error) {
     toast(error.message);
   }
 }
 
-function showStudy() {
-  const { detail, models } = state;
-  $("glance").hidden = false;
-  $("glance-title").textContent = detail.title;
-  $("glance-text").textContent = `${detail.dataset}. Ranked by validation accuracy; means over the runs of each optimizer’s best configuration.`;
-  $("report").hidden = !detail.report_url;
-  if (detail.report_url) $("report").href = detail.report_url;
-  showChart();
-  $("table").tBodies[0].replaceChildren(
-    ...detail.rows.map((row, rank) => {
-      const style = models.styles[row.optimizer];
-      const dot = make("i");
-      dot.style.setProperty("--voice", style.colour);
-      const name = make("th", "", dot, style.title);
-      name.scope = "row";
-      const number = (value, text) => make("td", "", value === null ? "–" : text(value));
-      const chosenBy = number(row.val_accuracy, (value) => percent(value, 2));
-      if (rank === 0 && row.num_runs) chosenBy.classList.add("best");
-      const accuracy = number(row.test_accuracy, (value) => percent(value, 2));
-      if (row.num_runs > 1) accuracy.append(make("small", "", `${percent(row.test_accuracy_min, 2)} to ${percent(row.test_accuracy_max, 2)}`));
-      const runs = make("td", "", String(row.num_runs));
-      if (row.num_diverged) runs.append(make("small", "bad", `${row.num_diverged} diverged`));
-      if (row.num_failed) runs.append(Object.assign(make("small", "bad", `${row.num_failed} failed`), { title: row.reasons.join("\n") }));
-      if (row.num_other_runs) runs.append(make("small", "", `${row.num_other_runs} other`));
-      return make("tr", "", name, chosenBy, accuracy,
-        number(row.lr, (value) => String(+value.toPrecision(3))),
-        number(row.train_time_s, (value) => `${value.toPrecision(3)} s`), runs);
-    }),
-  );
-}
-
-function showChart() {
-  const metric = document.querySelector("input[name=metric]:checked").value;
-  const labels = { train_loss: "training loss (cross-entropy)", val_loss: "validation loss (cross-entropy)", val_accuracy: "validation accuracy" };
-  const lines = state.detail.rows.filter((row) => row.curve).map((row) => {
-    const style = state.models.styles[row.optimizer];
-    return { name: style.title, colour: style.colour, dashes: style.dashes, xs: row.curve.epochs, ys: row.curve[metric] };
-  });
-  $("chart").replaceChildren(
-    lineChart(lines, { title: `${labels[metric]} of ${lines.map((line) => line.name).join(", ")}`, yLabel: labels[metric], percent: metric === "val_accuracy", width: Math.min(640, Math.max(300, $("chart").clientWidth)) }),
-  );
+/** Read curve and confusion matrix of each voice's run once, and show them when they are there. */
+async function readDetails(voices) {
+  const missing = voices.map((voice) => voice.model?.id).filter((id) => id && !state.details.has(id));
+  if (!missing.length) return;
+  const { details } = state;
+  for (const id of missing) details.set(id, null); // under way
+  const found = await Promise.allSettled(missing.map(readModel));
+  found.forEach(({ value }, i) => value && details.set(missing[i], value));
+  showAgain();
 }
 
 // ------------------------------------------------------------------ what there is
@@ -256,45 +251,66 @@ async function refresh() {
     toast(error.message);
     return;
   }
-  if ($("toast").textContent === NO_ANSWER) toast("");
+  const isBack = $("toast").textContent === NO_ANSWER;
+  if (isBack) toast("");
   const now = JSON.stringify(models);
-  if (now === known) return;
-  known = now;
-  state.models = models;
-  const ready = models.studies.filter((study) => study.optimizers.length);
-  showEmpty(ready.length === 0, models.training);
-  if (!ready.length) {
-    state.study = null;
+  if (now === known) {
+    if (isBack) ask(); // what could not be asked in the meantime
     return;
   }
-  $("study-choice").hidden = ready.length < 2;
-  $("study").replaceChildren(...ready.map((study) => new Option(study.title, study.name)));
-  const same = ready.find((study) => study.name === state.study?.name);
-  if (!same) chooseStudy(models.default_study);
-  else {
+  known = now;
+  $("join").hidden = !models.address;
+  const before = state.models;
+  state.models = models;
+  showMissing($("missing"), models, state.study?.folder);
+  if (!models.studies.length) {
+    state.study = null;
+    showEmpty(true);
+    return;
+  }
+  $("study-choice").hidden = models.studies.length < 2;
+  $("study").replaceChildren(
+    ...models.studies.map((study) => new Option(study.optimizers.length ? study.title : `${study.title} (no model)`, study.name)),
+  );
+  const named = (name) => models.studies.find((study) => study.name === name);
+  const same = named(state.study?.name);
+  if (same) {
+    const unchanged = new Set(before.models.map((model) => JSON.stringify(model)));
+    for (const model of models.models) if (!unchanged.has(JSON.stringify(model))) state.details.delete(model.id);
     state.study = same; // newly trained models join in
-    if (state.optimizer && !same.optimizers.includes(state.optimizer)) state.optimizer = state.model = null;
-    if (!models.models.some((model) => model.id === state.model && model.study_name === same.name)) state.model = null;
-    state.details.clear();
-    showOptimizers();
-    readDetails();
-    ask();
+    choose(state.optimizer, state.model);
+    showChosenStudy();
+  } else {
+    const wanted = new URLSearchParams(location.search);
+    const study = named(wanted.get("study"));
+    chooseStudy(study ?? named(models.default_study) ?? models.studies[0], study && { optimizer: wanted.get("optimizer"), model: wanted.get("run") });
+    if (!study && wanted.has("study")) toast(`There is no study called ${wanted.get("study")} here.`);
   }
   $("study").value = state.study.name;
 }
 
-function showEmpty(none, training) {
-  document.querySelector(".stage").classList.toggle("no-models", none);
-  $("empty").hidden = !none;
+/** Without a model to ask: say what is the matter and what to do. */
+function showEmpty(isEmpty) {
+  const { training, train_command: command } = state.models;
+  document.querySelector(".stage").classList.toggle("no-models", isEmpty);
+  $("empty").hidden = !isEmpty;
+  for (const each of [$("ensemble"), $("optimizers"), document.querySelector(".sees")]) each.hidden = isEmpty;
+  if (isEmpty) $("voices-section").hidden = true;
+  showMissing($("missing"), state.models, state.study?.folder);
+  if (!state.study) $("glance").hidden = $("study-choice").hidden = true;
+  if (!isEmpty) return;
   $("empty").classList.toggle("training", training);
-  $("empty-title").textContent = training ? "Training five optimizers on the embedded digits" : "No trained model yet";
+  $("empty-title").textContent = training ? "Training five optimizers on the embedded digits" : state.study ? "No model of this study can answer" : "No trained model yet";
   $("empty-text").textContent = training
     ? "About a minute. Each model appears here as soon as it is ready; the canvas already works."
-    : "Train five optimizers, for example. Models appear here by themselves, one by one:";
-  document.querySelector(".command").hidden = $("empty-try").hidden = training;
-  for (const id of ["ensemble", "optimizers"]) $(id).hidden = none;
-  document.querySelector(".sees").hidden = none;
-  if (none) for (const id of ["voices-section", "glance", "study-choice"]) $(id).hidden = true;
+    : state.study
+      ? "All of its runs diverged or failed; the table below counts them. Choose another study, or train again with a lower learning rate."
+      : command
+        ? "Train five optimizers, for example. Models appear here by themselves, one by one:"
+        : "Models appear here by themselves, as soon as they are trained on the computer that serves this page.";
+  const offers = Boolean(command) && !training && !state.study;
+  document.querySelector(".command").hidden = $("empty-try").hidden = !offers;
+  $("command").textContent = command ?? "";
 }
 
 // ------------------------------------------------------------------ pictures
@@ -363,31 +379,41 @@ $("saliency").addEventListener("change", () => {
   $("sees-text").hidden = $("saliency").checked;
   ask();
 });
-$("study").addEventListener("change", () => chooseStudy($("study").value));
+$("study").addEventListener("change", () => chooseStudy(state.models.studies.find((study) => study.name === $("study").value)));
 $("optimizer-chips").addEventListener("change", (event) => {
-  state.optimizer = event.target.value || null;
-  state.model = null;
+  choose(event.target.value, null);
   showRuns();
   ask();
 });
-$("run").addEventListener("change", async () => {
-  state.model = $("run").value || null;
+$("run").addEventListener("change", () => {
+  choose(state.optimizer, $("run").value);
   ask();
-  if (state.model) await readDetails();
 });
-$("metrics").addEventListener("change", showChart);
+const redrawChart = () => state.detail && showChart(state.detail, state.models.styles);
+$("metrics").addEventListener("change", redrawChart);
 let chartWidth = 0;
 new ResizeObserver(([{ contentRect }]) => {
-  if (state.detail && Math.abs(contentRect.width - chartWidth) > 8) {
+  if (Math.abs(contentRect.width - chartWidth) > 8) {
     chartWidth = contentRect.width;
-    showChart();
+    redrawChart();
   }
 }).observe($("chart"));
-$("copy").addEventListener("click", async () => {
-  await navigator.clipboard?.writeText($("command").textContent);
-  $("copy").textContent = "Copied";
-  setTimeout(() => ($("copy").textContent = "Copy"), 1500);
+$("copy").addEventListener("click", () => copy($("command"), $("copy"), toast));
+$("drawing-png").addEventListener("click", async () => save("drawing.png", await pad.toBlob()));
+$("answers-csv").addEventListener("click", () => save("answers.csv", answersAsCsv(last)));
+
+$("join").addEventListener("click", () => {
+  $("join-address").textContent = state.models.address;
+  $("join-code").src = "/api/qr.svg";
+  $("join-dialog").showModal();
 });
+function setProjector(isOn) {
+  document.body.classList.toggle("projector", isOn);
+  $("projector").setAttribute("aria-pressed", String(isOn));
+  writeUrl({ projector: isOn && "1" });
+}
+$("projector").addEventListener("click", () => setProjector(!document.body.classList.contains("projector")));
+setProjector(new URLSearchParams(location.search).has("projector"));
 
 const darkByDefault = matchMedia("(prefers-color-scheme: dark)");
 function setTheme(theme) {
