@@ -5,7 +5,7 @@ resolvers that conf/ uses are registered here.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import hydra._internal.hydra as hydra_app
 from hydra.core.global_hydra import GlobalHydra
@@ -93,9 +93,14 @@ class FairSweeper(Sweeper):
     def __init__(
         self,
         trials: int,
+        extra_trials: int,
+        finalists: int,
+        finalist_seeds: int,
         seeds: int,
         tuning_seed: int,
+        tune: Literal["once", "each_seed"],
         space: Literal["auto", "lr", "all"],
+        schedule: Literal["full", "halving"],
         params: dict[str, str] | None = None,
         rows: dict[str, list[str]] | None = None,
     ) -> None:
@@ -109,10 +114,17 @@ class FairSweeper(Sweeper):
         self.params = {
             option: values for option, values in (params or {}).items() if option != "seed"
         }
-        self.trials = trials
-        self.seeds = seeds
-        self.tuning_seed = tuning_seed
-        self.space = space
+        self.options: dict[str, Any] = {
+            "trials": trials,
+            "extra_trials": extra_trials,
+            "finalists": finalists,
+            "finalist_seeds": finalist_seeds,
+            "seeds": seeds,
+            "tuning_seed": tuning_seed,
+            "tune": tune,
+            "space": space,
+            "schedule": schedule,
+        }
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -125,6 +137,7 @@ class FairSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         from optlab.studies.fair_sweeper import sweep
+        from optlab.studies.searches import FairOptions
 
         assert self.launcher and self.hydra_context and self.config is not None
         return sweep(
@@ -132,8 +145,5 @@ class FairSweeper(Sweeper):
             launcher=self.launcher,
             hydra_context=self.hydra_context,
             config=self.config,
-            trials=self.trials,
-            seeds=self.seeds,
-            tuning_seed=self.tuning_seed,
-            space=self.space,
+            options=FairOptions(**self.options),
         )

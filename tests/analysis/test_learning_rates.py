@@ -67,7 +67,7 @@ def test_one_optimizer_with_two_learning_rates_is_enough_and_zero_has_no_place(n
 def trial(optimizer, params, accuracy, status="finished"):
     return {
         "optimizer": optimizer, "params": params, "val_accuracy": accuracy, "status": status,
-        "tuning_seed": 7, "hash": f"{len(params)}{optimizer}{accuracy}", "contestant": optimizer,
+        "tuning_seed": 7, "hash": f"{len(params)}{optimizer}{accuracy}", "configuration": optimizer,
     }  # fmt: skip
 
 

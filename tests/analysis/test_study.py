@@ -65,7 +65,7 @@ def test_tuning_trials_do_not_count(new_study):
     trial = writer.run("adam", 0, config={"optimizer.lr": 0.01})
     fresh = [writer.run("adam", seed, config={"optimizer.lr": 0.01}) for seed in (1, 2)]
     trial_hash = json.loads((trial / "record.json").read_text())["hash"]
-    row = {"optimizer": "adam", "contestant": "a", "hash": trial_hash, "params": {"lr": 0.01}}
+    row = {"optimizer": "adam", "configuration": "a", "hash": trial_hash, "params": {"lr": 0.01}}
     row |= {"val_accuracy": 0.97, "status": "finished"}
     writer.meta(tuning={"trials": 1, "tuning_seed": 0, "seeds": [1, 2], "rows": [row]})
     study = read_study(writer.folder)
@@ -80,7 +80,7 @@ def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_s
     trial_hash = json.loads((trial / "record.json").read_text())["hash"]
     row = {
         "optimizer": "adam",
-        "contestant": "a",
+        "configuration": "a",
         "hash": trial_hash,
         "params": {"lr": 0.01},
         "tuning_seed": 0,
@@ -99,7 +99,7 @@ def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_s
 def test_run_on_the_tuning_seed_that_is_no_trial_counts(new_study):
     writer = new_study()
     writer.run("adam", 0)
-    row = {"optimizer": "adam", "contestant": "a", "hash": "0123456789abcdef"}
+    row = {"optimizer": "adam", "configuration": "a", "hash": "0123456789abcdef"}
     row |= {"params": {"lr": 0.1}, "status": "finished"}
     writer.meta(tuning={"trials": 1, "tuning_seed": 0, "seeds": [1], "rows": [row]})
     assert len(read_study(writer.folder).counted_runs) == 1

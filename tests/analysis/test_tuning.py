@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 def row(optimizer="adam", lr=0.01, accuracy=0.97, **values):
     """One trial."""
-    found = {"optimizer": optimizer, "contestant": optimizer, "params": {"lr": lr}}
+    found = {"optimizer": optimizer, "configuration": optimizer, "params": {"lr": lr}}
     found["hash"] = f"{optimizer}-{lr}-{values}"
     status = "diverged" if accuracy is None else "finished"
     return {**found, "tuning_seed": 0, "val_accuracy": accuracy, "status": status, **values}
@@ -23,7 +23,7 @@ def row(optimizer="adam", lr=0.01, accuracy=0.97, **values):
 
 def batch(size, lr, accuracy, **values):
     typed = ["optimizer=adam", f"data.batch_size={size}"]
-    return row("adam", lr, accuracy, contestant=f"batch-{size}", typed=typed, **values)
+    return row("adam", lr, accuracy, configuration=f"batch-{size}", typed=typed, **values)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def two_batch_sizes():
         batch(32, 0.01, None),
         batch(128, 0.001, 0.80),
         batch(128, 0.01, 0.98),
-        row("sgd", 0.01, 0.96, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
-        row("sgd", 0.1, 0.97, contestant="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
+        row("sgd", 0.01, 0.96, configuration="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
+        row("sgd", 0.1, 0.97, configuration="sgd", typed=["optimizer=sgd", "data.batch_size=32"]),
     ]
     return Tuning.from_file(tuned_file(rows, [rows[0], rows[3], rows[5]]))
 
@@ -62,7 +62,7 @@ def test_winners_count_the_trials_of_each_configuration(two_batch_sizes):
 
 
 def test_equal_words_for_different_configs_do_not_give_one_label():
-    rows = [row(contestant=name, typed=["optimizer=adam"]) for name in ("before", "after")]
+    rows = [row(configuration=name, typed=["optimizer=adam"]) for name in ("before", "after")]
     tuning = Tuning.from_file(tuned_file(rows))
     assert [tuning.label(r) for r in tuning.rows] == ["adam", "adam · #2"]
 
@@ -86,7 +86,7 @@ def tuned(new_study):
         for lr in (best, 10 * best):
             accuracy = 0.99 if lr == best else 0.9
             trials.append(writer.run(name, 0, config={"optimizer.lr": lr}, accuracy=accuracy))
-            rows.append(row(name, lr, accuracy, hash=hash_of(trials[-1]), contestant=name))
+            rows.append(row(name, lr, accuracy, hash=hash_of(trials[-1]), configuration=name))
         again = [writer.run(name, seed, config={"optimizer.lr": best}) for seed in (1, 2)]
         fresh += again
         runs = {"seeds": [1, 2], "runs": [hash_of(folder) for folder in again]}
@@ -136,7 +136,7 @@ def test_problem_that_was_not_tuned_counts_as_ever(tuned):
 def test_trial_on_an_earlier_tuning_seed_is_none_of_the_fresh_runs(tuned):
     writer, _, trials, fresh = tuned
     meta = json.loads((writer.folder / "study.json").read_text())
-    earlier = row("adam", 0.003, hash=hash_of(fresh[0]), contestant="adam", tuning_seed=1)
+    earlier = row("adam", 0.003, hash=hash_of(fresh[0]), configuration="adam", tuning_seed=1)
     meta["tuning"]["rows"].append(earlier)
     writer.meta(tuning=meta["tuning"])
     study = read_study(writer.folder)

@@ -239,7 +239,7 @@ def tuned_study(writer):
                     "params": {"lr": lr},
                     "val_accuracy": None if diverged else record["validation"]["last"]["accuracy"],
                     "status": record["status"],
-                    "contestant": optimizer,
+                    "configuration": optimizer,
                     "tuning_seed": 0,
                 }
             )

@@ -14,7 +14,7 @@ from optlab.runs.study_file import (
     write_study_file,
 )
 
-TRIAL = {"optimizer": "adam", "contestant": "9f", "hash": "1a", "status": "finished"}
+TRIAL = {"optimizer": "adam", "configuration": "9f", "hash": "1a", "status": "finished"}
 
 
 def test_study_file_reads_back_as_it_was_written(tmp_path):

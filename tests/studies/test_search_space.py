@@ -44,12 +44,25 @@ def test_choice_has_no_edge():
     assert not any(NESTEROV.at_edge(value) for value in NESTEROV.values)
 
 
-def test_grid_of_rates_has_both_ends_and_equal_ratios():
-    assert [trial["lr"] for trial in grid(RATE, 4)] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1])
+@pytest.mark.parametrize(
+    ("default", "others"),
+    [
+        (2e-3, [1e-4, 1e-2, 1e-1]),  # near 1e-3, which gives way
+        (1e-3, [1e-4, 1e-2, 1e-1]),
+        (1e-4, [1e-3, 1e-2, 1e-1]),  # an end itself
+        (2e-4, [1e-4, 1e-2, 1e-1]),  # near an end, which stays
+        (1.0, [1e-4, 1e-3, 1e-2]),  # beyond the range
+        (None, [1e-4, 1e-3, 1e-1]),  # one of those in the middle
+    ],
+)
+def test_grid_has_the_default_in_place_of_its_nearest_point(default, others):
+    rates = [values["lr"] for values in grid(RATE, 4, default)]
+    assert rates[0] == default
+    assert rates[1:] == pytest.approx(others)
 
 
 def test_random_trials_are_scipys_halton_points_of_that_seed():
-    trials = quasi_random([RATE, MOMENTUM], 16, seed=3)
+    trials = quasi_random([RATE, MOMENTUM], 16, [3], [])
     points = qmc.Halton(2, rng=np.random.default_rng(3)).random(16)
     assert [trial["lr"] for trial in trials] == pytest.approx(
         list(1e-4 * 1e3 ** points[:, 0]), rel=1e-5
@@ -57,8 +70,68 @@ def test_random_trials_are_scipys_halton_points_of_that_seed():
     assert [trial["momentum"] for trial in trials] == pytest.approx(
         list(0.5 + 0.4 * points[:, 1]), rel=1e-5
     )
-    assert trials == quasi_random([RATE, MOMENTUM], 16, seed=3)
-    assert trials != quasi_random([RATE, MOMENTUM], 16, seed=4)
+    assert trials == quasi_random([RATE, MOMENTUM], 16, [3], [])
+    assert trials != quasi_random([RATE, MOMENTUM], 16, [4], [])
+    assert quasi_random([RATE, MOMENTUM], 15, [3], trials[:1]) == trials[1:]
+
+
+def test_point_is_drawn_once_and_a_space_without_enough_points_is_refused():
+    tried = [{"nesterov": True}]
+    found = quasi_random([NESTEROV], 2, [0], tried)
+    assert sorted(map(str, found)) == ["{'nesterov': 'maybe'}", "{'nesterov': False}"]
+    with pytest.raises(ValueError, match=r"nesterov has only 3 points.*\n\nhint: lower"):
+        quasi_random([NESTEROV], 3, [0], tried)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "value", "low", "high"),
+    [  # a quarter of three decades is a factor of 1000 ** 0.25 = 5.62
+        (RATE, 1e-1, 0.1, 0.562341),
+        (RATE, 1e-4, 1.77828e-5, 1e-4),
+        (RATE, 10**-2.5, 0.00133352, 0.00749894),  # an eighth to either side of the middle
+        (RATE, 0.05, 0.0177828, 0.1),  # not at the edge: inside of the range
+        (BETA, 0.99, 0.99, 1 - 0.01 / 50**0.25),
+        (BETA, 0.5, 1 - 0.5, 1 - 0.5 / 50**0.25),  # beyond would be below 0, which it cannot be
+        (MOMENTUM, 0.9, 0.8, 0.9),  # beyond would be 1, which it cannot be
+    ],
+)
+def test_second_round_is_near_a_value_or_beyond_an_edge(tuned, value, low, high):
+    nearby = tuned.nearby(value)
+    ends = sorted([nearby.at(0.0), nearby.at(1.0)])
+    assert ends == pytest.approx([low, high], rel=1e-4)
+
+
+def test_value_without_a_place_in_the_range_stays_in_the_second_round():
+    decay = Hyperparameter("weight_decay", "log", (1e-6, 1e-2))
+    assert decay.nearby(0.0).values == (0.0,)
+    assert not decay.at_edge(0.0)
+    assert NESTEROV.nearby(True) is NESTEROV
+
+
+def test_range_that_was_extended_has_its_edge_there():
+    assert RATE.extended_to(1.0).at_edge(1.0)
+    assert not RATE.extended_to(1.0).at_edge(0.1)
+    assert RATE.extended_to(0.01) is RATE
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("lr", "optimizer.lr"),
+        ("betas.0", "optimizer.betas.0"),
+        ("scheduler", "scheduler"),
+        ("scheduler.final_factor", "scheduler.final_factor"),
+        ("data.batch_size", "data.batch_size"),
+    ],
+)
+def test_name_is_an_optimizers_option_unless_it_names_a_group(name, option):
+    assert Hyperparameter(name, "linear", (0, 1)).option == option
+
+
+@pytest.mark.parametrize("name", ["seed", "data", "optimizer"])
+def test_what_a_comparison_keeps_the_same_is_not_tuned(name):
+    with pytest.raises(ValueError, match=rf"mine\.yaml: {name} cannot be tuned"):
+        read_space("mine", {name: {"choice": [1, 2]}})
 
 
 @pytest.mark.parametrize(

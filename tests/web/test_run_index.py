@@ -184,7 +184,7 @@ def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(
     change(make_run(lr=0.03, accuracy=0.99), hash="a" * 16)  # at a rate that nobody chose for it
     change(make_run(lr=0.01, seed=1, accuracy=0.9), hash="b" * 16)
     winner = {"optimizer": "adam", "hash": "c" * 16, "params": {"lr": 0.01}, "seeds": [1]}
-    winner |= {"contestant": "a", "status": "finished"}
+    winner |= {"configuration": "a", "status": "finished"}
     tuning = {"rows": [winner], "winners": [winner | {"runs": ["b" * 16]}]}
     (tmp_path / "digits-mlp" / "study.json").write_text(json.dumps({"tuning": tuning}))
     (study,) = RunIndex(tmp_path).table().studies.values()
@@ -243,7 +243,7 @@ def test_finished_run_needs_more_of_its_dataset_than_the_name(
 
 def note_trials(study: Path, *hashes: str) -> None:
     """study.json as the fair sweeper leaves it after tuning on seed 0."""
-    trial = {"optimizer": "adam", "contestant": "a", "status": "finished", "params": {"lr": 0.1}}
+    trial = {"optimizer": "adam", "configuration": "a", "status": "finished", "params": {"lr": 0.1}}
     tuning = {"rows": [trial | {"hash": each} for each in hashes]}
     (study / "study.json").write_text(json.dumps({"title": "Tuned", "tuning": tuning}))
 

@@ -62,7 +62,9 @@ def label_configurations(
             return [index for index, config in enumerate(configs) if config.get(switch) == "on"]
         if key == "optimizer.name":
             return [*range(len(configs))]
-        if section == "optimizer" or any(key == k or key.endswith(f".{k}") for k in nuisance):
+        if section == "optimizer" or any(
+            key == k or key.endswith(f".{k}") or key.startswith(f"{k}.") for k in nuisance
+        ):
             section = "optimizer"
         elif section not in sections or key == f"{section}.name":
             return [*range(len(configs))]

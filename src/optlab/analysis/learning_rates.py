@@ -48,8 +48,11 @@ def lr_points_of_tuning(tuning: Tuning) -> tuple[list[LRPoint], str, bool]:
     option = next((name for name in ("lr", "lr_multiplier") if name in by_name), None)
     if option is None:
         return [], "lr", True
+    shortest = min((row.num_epochs for row in tuning.rows if row.num_epochs), default=None)
     points = []
     for row in tuning.rows:
+        if row.num_epochs != shortest:  # of a halving, the only rung that all of them are on
+            continue
         learning_rate = row.params.get(by_name[option])
         if isinstance(learning_rate, int | float) and learning_rate > 0:
             points.append(

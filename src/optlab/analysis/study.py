@@ -96,14 +96,16 @@ class Study:
     @cached_property
     def workloads(self) -> list[Workload]:
         """The counted runs as comparisons, one for each dataset and network."""
-        nuisance = self.tuning.options if self.tuning else ()
+        nuisance, winners = (
+            (self.tuning.options, self.tuning.winner_of_run) if self.tuning else ((), {})
+        )
         return [
             replace(
                 workload,
                 configurations=tuple(map(self._with_looks, workload.configurations)),
                 left_out=(*workload.left_out, *self._outside(workload)),
             )
-            for workload in group_runs(self.counted_runs, nuisance=nuisance)
+            for workload in group_runs(self.counted_runs, nuisance, winners)
         ]
 
     def _with_looks(self, configuration: Configuration) -> Configuration:

@@ -1,19 +1,22 @@
-"""The fair sweeper's part of study.json: trials on one seed, and the winners it re-ran.
+"""The fair sweeper's part of study.json: trials on tuning seeds, and the winners it re-ran.
 
 A row is written before its trial starts, with the status `unfinished`, and again with its outcome
 when all trials have ended. A sweep that was stopped in between leaves it as it was.
 
-What is tuned is one optimizer with whatever else was typed for it; `contestant` is the hash of that
-config before tuning.
+What is tuned is one optimizer with whatever else was typed for it; `configuration` is the hash of
+that config before tuning. It has one winner, or with `tune=each_seed` one for each fresh seed.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from optlab.analysis.formatting import joined
 from optlab.runs.study_file import StudyFile, TrialRow, WinnerRow
+
+RowT = TypeVar("RowT", bound=TrialRow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,16 @@ class Tuning:
 
     def is_trial(self, run_hash: str) -> bool:
         """Whether a run only chose hyperparameters. Its hash holds the seed, so this is final."""
-        return any(run_hash == row.hash for row in (*self.rows, *self.unfinished))
+        return run_hash in self._trials
+
+    @cached_property
+    def _trials(self) -> set[str]:
+        return {row.hash for row in (*self.rows, *self.unfinished)}
+
+    @cached_property
+    def winner_of_run(self) -> dict[str, WinnerRow]:
+        """The winners by the hashes of their runs on fresh seeds."""
+        return {run: winner for winner in self.winners for run in winner.runs}
 
     @property
     def knows_fresh_runs(self) -> bool:
@@ -63,16 +75,15 @@ class Tuning:
 
     def is_fresh(self, run_hash: str) -> bool:
         """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
-        is_winners = any(run_hash in winner.runs for winner in self.winners)
-        return is_winners and not self.is_trial(run_hash)
+        return run_hash in self.winner_of_run and not self.is_trial(run_hash)
 
     def label(self, row: TrialRow) -> str:
         """What was tuned: the optimizer, and the words that no other of that optimizer shares."""
-        return self._labels[row.contestant]
+        return self._labels[row.configuration]
 
     @cached_property
     def _labels(self) -> dict[str, str]:
-        every = {row.contestant: row for row in (*self.rows, *self.unfinished, *self.winners)}
+        every = {row.configuration: row for row in (*self.rows, *self.unfinished, *self.winners)}
         labels: dict[str, str] = {}
         for key, row in every.items():
             alike = [set(each.typed) for each in every.values() if each.optimizer == row.optimizer]
@@ -83,28 +94,44 @@ class Tuning:
             labels[key] = label if number == 1 else f"{label} · #{number}"
         return labels
 
+    def _by_label(self, rows: Iterable[RowT]) -> dict[str, list[RowT]]:
+        found: dict[str, list[RowT]] = {}
+        for row in rows:
+            found.setdefault(self.label(row), []).append(row)
+        return found
+
     def cautions(self) -> list[str]:
         """What to be careful about: edges of spaces, trials without a result, budgets."""
-        cautions = [
-            f"{self.label(winner)}: the winner's {', '.join(winner.edge)} is at the "
-            "edge of its search space; a better value may lie outside"
-            for winner in self.winners
-            if winner.edge
-        ]
+        cautions = []
+        for label, winners in self._by_label(self.winners).items():
+            edges = Counter(name for winner in winners for name in winner.edge)
+            if edges:
+                one = len(winners) == 1
+                names = [
+                    name if one else f"{name} ({n} of {len(winners)})" for name, n in edges.items()
+                ]
+                cautions.append(
+                    f"{label}: the winner's {joined(names)} is at the edge of its search space; a "
+                    "better value may be outside"
+                )
         unfinished = Counter(self.label(row) for row in self.unfinished)
         cautions += [
             f"{label}: {number} trial{'s' * (number != 1)} without an outcome, because the sweep "
             "did not finish; the same command resumes it"
             for label, number in unfinished.items()
         ]
-        trials = Counter(self.label(row) for row in self.rows)
+        trials = {label: len(rows) for label, rows in self._by_label(self.rows).items()}
         results = {self.label(row) for row in self.rows if row.val_accuracy is not None}
         cautions += [
             f"{label}: none of {number} trials had a result"
             for label, number in trials.items()
             if label not in results
         ]
-        if len(set(trials.values())) > 1:
+        by_length = {
+            frozenset(Counter(row.num_epochs for row in rows).items())
+            for rows in self._by_label(self.rows).values()
+        }
+        if len(by_length) > 1:
             budgets = joined([f"{label} {number}" for label, number in sorted(trials.items())])
             cautions.append(f"the budgets differ, so the efforts were not equal; trials: {budgets}")
         return cautions
@@ -112,16 +139,19 @@ class Tuning:
     def winners_rows(self) -> list[dict[str, Any]]:
         """For each winner the values that won, and what to be careful about."""
         table = []
-        for winner in sorted(self.winners, key=self.label):
-            trials = [row for row in self.rows if self.label(row) == self.label(winner)]
-            scores = [row.val_accuracy for row in trials if row.hash == winner.hash]
+        by_label = self._by_label(self.rows)
+        for winner in sorted(self.winners, key=lambda row: (self.label(row), row.for_seed or 0)):
+            trials = by_label.get(self.label(winner), [])
+            trials = [row for row in trials if row.for_seed == winner.for_seed]
             params = sorted(winner.params.items())
             table.append(
                 {
                     "optimizer": winner.optimizer,
                     "label": self.label(winner),
                     "settings": ", ".join(f"{name}={_short(value)}" for name, value in params),
-                    "val_accuracy_of_trial": scores[0] if scores else None,
+                    "for_seed": winner.for_seed,
+                    "val_accuracy_of_trials": winner.val_accuracy,
+                    "num_tuning_seeds": len(winner.tuning_seeds) or 1,
                     "num_trials": len(trials),
                     "num_diverged": sum(row.status == "diverged" for row in trials),
                     "at_edge_of_space": ", ".join(winner.edge),

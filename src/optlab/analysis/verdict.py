@@ -38,7 +38,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
         return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
     remarks = [
         *_certainty(summary, best, is_tuned),
-        *_tuning(is_tuned),
+        *_shared_tuning(summary),
         *_other_weights(summary),
         *_missing_seeds(summary),
         *_edited_code(summary),
@@ -145,12 +145,18 @@ def _new_images(summary: WorkloadSummary) -> list[str]:
     ]
 
 
-def _tuning(is_tuned: bool) -> list[str]:
-    if not is_tuned:
+def _shared_tuning(summary: WorkloadSummary) -> list[str]:
+    """Say so where the claims are about the options that one tuning found."""
+    shared = [row for row in summary.finished if row.configuration.shared_tuning]
+    if not shared:
         return []
+    names = some([display_name(row.label) for row in shared])
+    those = "each optimizer" if len(shared) == len(summary.finished) else names
+    seeds = sorted({seed for row in shared for seed in row.configuration.shared_tuning})
     return [
-        "Each optimizer runs with the options that one tuning seed found. Another tuning seed can "
-        "find others; the claims do not count that."
+        f"The options of {those} were found on tuning seed{'s' * (len(seeds) > 1)} "
+        f"{joined([str(seed) for seed in seeds])}. Other seeds can find other options; these "
+        "claims do not count that, those of hydra.sweeper.tune=each_seed do."
     ]
 
 

@@ -1,17 +1,19 @@
 """Which runs belong together: repeats of one configuration, configurations of one workload.
 
-Runs whose configs differ only in seed and fold repeat one configuration. Configurations on the same
+Runs whose configs differ only in seed and fold repeat one configuration, and so do the winners of a
+configuration that was tuned for every seed. Configurations on the same
 dataset and network share a workload, and only they are compared. Every image folder is a dataset of
 its own.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from optlab.analysis.labels import key_of, label_configurations, natural_order
 from optlab.analysis.records import Run
+from optlab.runs.study_file import WinnerRow
 
 _NOT_IDENTITY = {"seed", "data.fold"}
 
@@ -20,18 +22,32 @@ WorkloadKey = tuple[tuple[str, str], str]  # dataset (its name, an image folder'
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """All runs of one configuration: its seeds and folds."""
+    """All runs of one configuration: its seeds and folds.
+
+    Attributes:
+        label: a short unique name.
+        optimizer: its name.
+        config: flat (dotted keys), without seed and fold, and without options that were tuned to
+            another value for each seed.
+        runs: by seed, then fold.
+        tuned_from: hash of the config before its tuning; empty if it was not tuned.
+        shared_tuning: the seeds of the tuning that chose the options of all runs; empty if they
+            were not tuned, or for each seed.
+        looks: numbers of seeds at which reports have compared it.
+    """
 
     label: str
     optimizer: str
-    config: dict[str, Any]  # flat (dotted keys), without seed and fold
-    runs: tuple[Run, ...]  # by seed, then fold
-    looks: frozenset[int] = frozenset()  # numbers of seeds at which reports have compared it
+    config: dict[str, Any]
+    runs: tuple[Run, ...]
+    tuned_from: str = ""
+    shared_tuning: tuple[int, ...] = ()
+    looks: frozenset[int] = frozenset()
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits that are equal for equal configurations, in any study."""
-        return hashlib.sha256(key_of(self.config).encode()).hexdigest()[:16]
+        return self.tuned_from or hashlib.sha256(key_of(self.config).encode()).hexdigest()[:16]
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -137,28 +153,35 @@ def workload_key(run: Run) -> WorkloadKey:
     return (dataset, str(root or "")), run.record.model.name
 
 
-def group_runs(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Workload]:
+def group_runs(
+    runs: Sequence[Run],
+    nuisance: Sequence[str] = (),
+    winners: Mapping[str, WinnerRow] | None = None,
+) -> list[Workload]:
     """Sort runs into workloads and configurations.
 
     Args:
         runs: runs of one study, without the trials of a tuning.
         nuisance: options that were tuned for each optimizer. Like the optimizer's own options they
             appear in a label only where they vary within one optimizer.
+        winners: of a tuning, by the hashes of their runs on fresh seeds.
     """
+    winners = winners or {}
     by_workload = _sorted_into(runs, workload_key)
     workloads = []
     for dataset in sorted({dataset for dataset, _ in by_workload}):
         models = sorted(model for data, model in by_workload if data == dataset)
         members = [by_workload[dataset, model] for model in models]
         # A study with one configuration for each network compares the networks: one workload
-        one_each = all(len({key_of(identity_of(run)) for run in some}) == 1 for some in members)
+        one_each = all(
+            len({_configuration_of(run, winners) for run in some}) == 1 for some in members
+        )
         if len(models) > 1 and one_each:
-            workloads.append(
-                _workload(dataset[0], models, [run for some in members for run in some], nuisance)
-            )
+            every = [run for some in members for run in some]
+            workloads.append(_workload(dataset[0], models, every, nuisance, winners))
         else:
             workloads += [
-                _workload(dataset[0], [model], some, nuisance)
+                _workload(dataset[0], [model], some, nuisance, winners)
                 for model, some in zip(models, members, strict=True)
             ]
     # Several image folders share a name, and may share a title
@@ -169,6 +192,12 @@ def group_runs(runs: Sequence[Run], nuisance: Sequence[str] = ()) -> list[Worklo
         for workload, name, title in zip(workloads, names, titles, strict=True)
     ]
     return sorted(workloads, key=lambda workload: workload.name)
+
+
+def _configuration_of(run: Run, winners: Mapping[str, WinnerRow]) -> str:
+    """Equal for the runs of one configuration: of a tuned one, that before its tuning."""
+    winner = winners.get(run.hash)
+    return key_of(identity_of(run)) if winner is None else f"tuned {winner.configuration}"
 
 
 def _sorted_into(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -186,14 +215,18 @@ def _numbered(words: list[str], mark: str) -> list[str]:
 
 
 def _workload(
-    dataset: str, models: list[str], runs: list[Run], nuisance: Sequence[str]
+    dataset: str,
+    models: list[str],
+    runs: list[Run],
+    nuisance: Sequence[str],
+    winners: Mapping[str, WinnerRow],
 ) -> Workload:
     kept, left_out = _comparable(runs)
     repeats = [
         sorted(same, key=lambda run: (run.seed, run.fold))
-        for same in _sorted_into(kept, lambda run: key_of(identity_of(run))).values()
+        for same in _sorted_into(kept, lambda run: _configuration_of(run, winners)).values()
     ]
-    configs = [identity_of(same[0]) for same in repeats]
+    configs = [_in_common([identity_of(run) for run in same]) for same in repeats]
     # Networks that are compared as a whole come with their own options: their names say enough
     only = ("model.name", "optimizer.name") if len(models) > 1 else None
     labels = _given_names(repeats) or label_configurations(configs, nuisance, only)
@@ -201,6 +234,7 @@ def _workload(
         Configuration(label, same[0].optimizer, config, tuple(same))
         for label, config, same in zip(labels, configs, repeats, strict=True)
     ]
+    configurations = [_tuned(one, winners) for one in configurations]
     titles = (run.record.dataset.title for run in kept)
     title = next(filter(None, titles), dataset)
     return Workload(
@@ -209,6 +243,25 @@ def _workload(
         configurations=tuple(sorted(configurations, key=lambda one: natural_order(one.label))),
         left_out=left_out,
     )
+
+
+def _tuned(one: Configuration, winners: Mapping[str, WinnerRow]) -> Configuration:
+    """A configuration with what its tuning says of it."""
+    winner = winners.get(one.runs[0].hash)
+    if winner is None:
+        return one
+    shared = () if winner.for_seed is not None else tuple(winner.tuning_seeds)
+    return replace(one, tuned_from=winner.configuration, shared_tuning=shared)
+
+
+def _in_common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The keys whose values all configs share."""
+    first, *others = configs
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
 
 
 def _given_names(repeats: Sequence[Sequence[Run]]) -> list[str] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from optlab.analysis.formatting import NOTHING, joined, percent, percent_estimate, points
+from optlab.analysis.formatting import NOTHING, joined, percent, percent_estimate, points, some
 from optlab.analysis.labels import display_name
 from optlab.analysis.learning_rates import lr_points_of_tuning, lr_table
 from optlab.analysis.published import published_rows, published_table
@@ -75,10 +75,13 @@ def _profile(summaries: list[WorkloadSummary], folder: ReportFolder) -> dict[str
 
 def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
     budgets = sorted(Counter(tuning.label(row) for row in tuning.rows).values()) or [0]
+    epochs = sorted({row.num_epochs for row in tuning.rows if row.num_epochs is not None})
     content: dict[str, Any] = {
         "num_trials": " to ".join(str(number) for number in sorted({budgets[0], budgets[-1]})),
-        "tuning_seeds": ", ".join(map(str, tuning.tuning_seeds)) or "unknown",
+        "tuning_seeds": some([str(seed) for seed in tuning.tuning_seeds]) or "unknown",
         "seeds": ", ".join(map(str, tuning.seeds)) or "none",
+        "for_each_seed": any(winner.for_seed is not None for winner in tuning.winners),
+        "short_epochs": ", ".join(map(str, epochs)),
         "cautions": tuning.cautions(),
     }
     lr_points, option, is_joined = lr_points_of_tuning(tuning)
@@ -90,19 +93,30 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
     if tuning.winners:
         winners = tuning.winners_rows()
         content["winners"] = Table(
-            columns=("optimizer", "winner", "validation %", "trials", "diverged", "at the edge"),
+            columns=(
+                "optimizer",
+                "for seed",
+                "winner",
+                "validation %",
+                "tuning seeds",
+                "trials",
+                "diverged",
+                "at the edge",
+            ),
             rows=[
                 (
                     row["label"],
+                    "all" if row["for_seed"] is None else str(row["for_seed"]),
                     row["settings"],
-                    percent(row["val_accuracy_of_trial"]),
+                    percent(row["val_accuracy_of_trials"]),
+                    str(row["num_tuning_seeds"]),
                     str(row["num_trials"]),
                     str(row["num_diverged"]),
                     row["at_edge_of_space"] or NOTHING,
                 )
                 for row in winners
             ],
-            left=(0, 1, 5),
+            left=(0, 2, 7),
             file=folder.csv("tuning_winners", pd.DataFrame(winners)),
             styles={row["label"]: style_of(row["optimizer"]) for row in winners},
         )

@@ -22,20 +22,23 @@ class TrialRow:
     """One trial of a fair sweep. It is noted before it starts, as `unfinished`."""
 
     optimizer: str
-    contestant: str  # hash of the config before tuning: what is tuned
+    configuration: str  # hash of the config before tuning: what is tuned
     hash: str  # of the trial's run
     status: TrialStatus
-    typed: list[str] = field(default_factory=list)  # overrides of the contestant
+    typed: list[str] = field(default_factory=list)  # overrides of the config before tuning
     tuning_seed: int | None = None
+    for_seed: int | None = None  # the fresh seed that it tunes for; None: for all of them
+    num_epochs: int | None = None  # of a shorter trial, in a halving; None: as the runs that count
     overrides: list[str] = field(default_factory=list)  # of the trial
     params: dict[str, Any] = field(default_factory=dict)  # the values that it tries
-    val_accuracy: float | None = None  # best epoch, a fraction; None without a result
+    val_accuracy: float | None = None  # at the judged weights, a fraction; None without a result
 
 
 @dataclass
 class WinnerRow(TrialRow):
-    """The trial that won, and its runs on fresh seeds."""
+    """The trial that won, and its runs on fresh seeds. `val_accuracy` is over all tuning seeds."""
 
+    tuning_seeds: list[int] = field(default_factory=list)  # that these values were tried on
     edge: list[str] = field(default_factory=list)  # options at the edge of the searched space
     seeds: list[int] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)  # their hashes

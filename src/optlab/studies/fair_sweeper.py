@@ -1,81 +1,115 @@
 """The fair sweeper: every optimizer gets the same number of trials, the winners get fresh seeds.
 
-Tuning on one seed and reporting others keeps a lucky seed from passing as a good optimizer; equal
-budgets keep a well-tuned favourite from beating a default. Works with every launcher: it hands over
-lists of overrides and reads the records that the runs left.
+Tuning on other seeds than those that are reported keeps a lucky seed from passing as a good
+optimizer; equal budgets keep a well-tuned favorite from beating a default. Works with every
+launcher: it hands over lists of overrides and reads the records that the runs left.
 
-The trials are in study.json before the first of them starts: a sweep that is killed leaves trials
-behind, and never a result.
+The rule that chooses is in `search`. Trials are in study.json (`tuning_rows`) before they start: a
+sweep that is killed leaves trials behind, and never a result. The same command takes it up again.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from optlab.runs.record import find_record
-from optlab.runs.study_file import (
-    StudyFile,
-    TrialRow,
-    TrialStatus,
-    TuningRows,
-    WinnerRow,
-    read_study_file,
-    study_path,
-    write_study_file,
-)
-from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read_space
+from optlab.runs.study_file import StudyFile, TrialRow, TrialStatus
+from optlab.studies.search import Search, Trial, rounds
+from optlab.studies.searches import Compose, FairOptions, overrides_of, search_of
+from optlab.studies.tuning_rows import note, read_files, restore
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
 
-WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
-Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
-
 
 @dataclass
-class Contestant:
-    """One optimizer on one problem: what was typed for it, its space, its trials."""
+class Runs:
+    """Runs the trials and the winners of a sweep, and keeps study.json."""
 
-    overrides: list[str]
-    hash: str  # of its config before tuning: what a later sweep knows it by
-    optimizer: str
-    study: Path
-    space: list[Hyperparameter]
-    settings: list[dict[str, Any]]
-    trials: dict[Path, TrialRow] = field(default_factory=dict)  # by the folders of their runs
-    fresh: dict[int, str] = field(default_factory=dict)  # the winner's runs: seed to hash
+    launcher: Launcher
+    compose: Compose
+    studies: Mapping[str, Path]  # folders of studies by the configurations' hashes
+    of_trials: list[str]  # overrides that all trials have
+    num_runs: int = 0
+    returned: list[Sequence[JobReturn]] = field(default_factory=list)
 
-    def look(self, without: TrialStatus) -> None:
-        """Take outcomes from the runs' records; `without` is the status where there is none."""
-        for folder, trial in self.trials.items():
-            record = find_record(folder)
-            trial.status = record.status if record else without
-            finished = record is not None and record.status == "finished"
-            trial.val_accuracy = record.objective if record and finished else None
+    def launch(self, jobs: list[list[str]]) -> None:
+        if jobs:
+            self.returned.append(self.launcher.launch(jobs, initial_job_idx=self.num_runs))
+            self.num_runs += len(jobs)
 
-    def winner(self) -> WinnerRow | None:
-        """Return the trial with the best validation accuracy; the first of equals."""
-        results = [each for each in self.trials.values() if each.val_accuracy is not None]
-        if not results:
-            return None
-        best = max(results, key=lambda trial: trial.val_accuracy or 0.0)
-        return WinnerRow(
-            **asdict(best),
-            edge=[each.name for each in self.space if each.at_edge(best.params[each.name])],
-            seeds=[*self.fresh],
-            runs=[*self.fresh.values()],
-        )
+    def job(self, trial: Trial, overrides: list[str]) -> list[str]:
+        """All overrides of a trial's run."""
+        shorter = [] if trial.num_epochs is None else [f"trainer.max_epochs={trial.num_epochs}"]
+        seed = f"seed={trial.seed}"
+        return [*trial.search.typed, *overrides, *shorter, seed, *self.of_trials]
+
+    def tune(self, trials: Sequence[Trial]) -> None:
+        """Note trials in study.json, run them and give their outcomes to their searches."""
+        if not trials:
+            return
+        rows: dict[Path, TrialRow] = {}
+        jobs = []
+        for trial in trials:
+            overrides, values = overrides_of(trial.search, trial.values, self.compose)
+            jobs.append(self.job(trial, overrides))
+            composed = self.compose(jobs[-1])
+            rows[run_dir(composed)] = row = TrialRow(
+                optimizer=trial.search.optimizer,
+                configuration=trial.search.configuration,
+                typed=trial.search.typed,
+                hash=run_hash(composed),
+                status="unfinished",
+                tuning_seed=trial.seed,
+                for_seed=trial.search.for_seed,
+                num_epochs=trial.num_epochs,
+                overrides=overrides,
+                params=values,
+            )
+            trial.search.trials.append(row)
+        before = read_files(self.studies.values())
+        take_outcomes(rows, without="unfinished")
+        self._note(rows.values())
+        try:
+            self.launch(jobs)
+        except ValueError:  # a config contradicts itself, so most likely none was started
+            if not any(folder.exists() for folder in rows):
+                restore(before)
+            raise
+        guessing = take_outcomes(rows, without="failed")
+        for trial in trials:
+            trial.search.guessing = max(guessing, trial.search.guessing)
+        self._note(rows.values())
+
+    def finish(self, searches: Sequence[Search]) -> None:
+        """Note the winners in study.json, and run them on their fresh seeds."""
+        winners: list[TrialRow] = []
+        jobs: list[list[str]] = []
+        for search in searches:
+            winner = search.winner()
+            if winner is None:
+                continue
+            chosen = [*search.typed, *winner.overrides]
+            jobs += [[*chosen, f"seed={seed}"] for seed in search.fresh_seeds]
+            # Composed once for all seeds, as replicas are
+            number = f"num_replicas={len(search.fresh_seeds)}"
+            together = self.compose([*chosen, f"seed={search.fresh_seeds[0]}", number])
+            winner.runs = [run_hash(run) for run in replicas(together)]
+            winners.append(winner)
+        self._note(winners)
+        _warn(read_files(self.studies.values()).values())
+        self.launch(jobs)
+
+    def _note(self, rows: Iterable[TrialRow]) -> None:
+        note((self.studies[row.configuration], row) for row in rows)
 
 
 def sweep(
@@ -84,12 +118,9 @@ def sweep(
     launcher: Launcher,
     hydra_context: HydraContext,
     config: DictConfig,
-    trials: int,
-    seeds: int,
-    tuning_seed: int,
-    space: str,
+    options: FairOptions,
 ) -> list[Sequence[JobReturn]]:
-    """Tunes every optimizer on the command line, then runs each winner on fresh seeds.
+    """Tune every optimizer on the command line, then run each winner on fresh seeds.
 
     Raises:
         ValueError: for options out of range, seeds on the command line, an optimizer without a
@@ -99,60 +130,55 @@ def sweep(
     compose = partial(loader.load_sweep_config, config)
     parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
     _check(parsed)
-    contestants = [
-        _contestant(overrides, compose, trials, tuning_seed, space)
-        for overrides in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
-    ]
-    no_effect = ["effect=null"] if config.effect else []  # it is for the winners' fresh seeds
-    tuning = [
-        [*one.overrides, *_as_overrides(params), f"seed={tuning_seed}", *no_effect]
-        for one in contestants
-        for params in one.settings
-    ]
-    print(
-        f"fair sweep: {len(contestants)} configurations x {trials} trials on seed {tuning_seed}, "
-        f"then each winner on {seeds} fresh seeds",
-        flush=True,
+    composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
+    untuned = [search_of(typed, one, compose, options) for typed, one in composed]
+    searches = [search for one in untuned for search in options.searches_of(one)]
+    runs = Runs(
+        launcher,
+        compose,
+        {
+            one.configuration: run_dir(each).parent
+            for one, (_, each) in zip(untuned, composed, strict=True)
+        },
+        of_trials=["effect=null"] if config.effect else [],  # it is for the fresh seeds
     )
+    tuning = rounds(searches, options.extra_trials, options.finalists)
+    print(options.words(len(untuned)), flush=True)
     if config.plan:
-        returned = [launcher.launch(tuning, initial_job_idx=0)]
-        print(f"then {len(contestants)} winners x {seeds} seeds, chosen by those trials")
+        first = next(tuning)
+        overrides = [overrides_of(trial.search, trial.values, compose)[0] for trial in first]
+        runs.launch(list(map(runs.job, first, overrides)))
+        print(f"then {options.num_later(searches)} runs, chosen by those trials")
         if config.effect:
-            untuned = [compose(one.overrides) for one in contestants]
-            plan = Plan.of([(each, run_dir(each), "") for each in untuned])
+            plan = Plan.of([(each, run_dir(each), "") for _, each in composed])
             plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")
-        return returned
-    for one in contestants:
-        one.trials = dict(_trial(one, params, compose, tuning_seed) for params in one.settings)
-        one.look(without="unfinished")
-    before = {
-        one.study: read_study_file(one.study) if study_path(one.study).exists() else None
-        for one in contestants
-    }
-    _write(contestants)
-    try:
-        returned = [launcher.launch(tuning, initial_job_idx=0)]
-    except ValueError:  # a config contradicts itself, so most likely none was started
-        if not any(folder.exists() for one in contestants for folder in one.trials):
-            _restore(before)
-        raise
-    for one in contestants:
-        one.look(without="failed")
-    fresh = [tuning_seed + 1 + index for index in range(seeds)]
-    final = []
-    for one in contestants:
-        winner = one.winner()
-        if winner is None:
-            continue
-        chosen = [*one.overrides, *winner.overrides]
-        final += [[*chosen, f"seed={seed}"] for seed in fresh]
-        # Composed once for all seeds, as replicas are
-        together = [*chosen, f"seed={fresh[0]}", f"num_replicas={seeds}"]
-        one.fresh = {run.seed: run_hash(run) for run in replicas(compose(together))}
-    _warn(_write(contestants))
-    if final:
-        returned.append(launcher.launch(final, initial_job_idx=len(tuning)))
-    return returned
+        return runs.returned
+    for trials in tuning:
+        runs.tune(trials)
+    runs.finish(searches)
+    return runs.returned
+
+
+def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
+    """The configurations of a command line: all combinations of the values of its sweeps."""
+    choices: dict[str, list[str]] = {}
+    for each in parsed:
+        key = each.get_key_element()
+        if not each.is_sweep_override():
+            choices[key] = [f"{key}={each.get_value_element_as_str()}"]
+        elif each.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
+        else:
+            raise ValueError(
+                f"{each.input_line} has no list of values.\n\n"
+                f"hint: write {key}=A,B; ranges that trials draw from are in conf/search_space"
+            )
+    found = [list(each) for each in product(*choices.values())]
+    if not found:
+        raise ValueError(
+            "the sweep has no runs.\n\nhint: a range or glob(...) on the command line is empty"
+        )
+    return found
 
 
 def _check(parsed: list[Override]) -> None:
@@ -171,112 +197,28 @@ def _check(parsed: list[Override]) -> None:
         )
 
 
-def _contestant(
-    overrides: list[str], compose: Compose, trials: int, tuning_seed: int, space: str
-) -> Contestant:
-    composed = compose(overrides)
-    if composed.num_replicas != 1:  # seeds beside the tuning seed, which no row would name
-        raise ValueError(
-            f"num_replicas is {composed.num_replicas}, but hydra/sweeper=fair chooses the seeds "
-            "itself.\n\nhint: leave it at 1; hydra.sweeper.seeds says how many seeds a winner gets"
-        )
-    optimizer = str((composed.optimizer or {}).get("name", "null"))
-    tuned = _space_of(optimizer, composed)
-    if space == "lr" or (space == "auto" and trials < WHOLE_SPACE_FROM):
-        tuned = tuned[:1]
-        settings = grid(tuned[0], trials)
-    else:
-        settings = quasi_random(tuned, trials, seed=tuning_seed)
-    typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    for each in tuned:
-        if f"optimizer.{each.name}" in typed:
-            raise ValueError(
-                f"optimizer.{each.name} is what hydra/sweeper=fair tunes.\n\n"
-                f"hint: leave it out; the values to try are in conf/search_space/{optimizer}.yaml"
-            )
-    study = run_dir(composed).parent
-    return Contestant(overrides, run_hash(composed), optimizer, study, tuned, settings)
+def take_outcomes(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
+    """Fill trials in from the records in their folders; return the accuracy of guessing.
+
+    Args:
+        rows: trials by the folders of their runs.
+        without: the status where there is no record.
+    """
+    guessing = 0.0
+    for folder, trial in rows.items():
+        record = find_record(folder)
+        trial.status = record.status if record else without
+        finished = record is not None and record.status == "finished"
+        trial.val_accuracy = record.objective if record and finished else None
+        if record and record.dataset.class_names:
+            guessing = 1 / len(record.dataset.class_names)
+    return guessing
 
 
-def _space_of(optimizer: str, config: DictConfig) -> list[Hyperparameter]:
-    for source in config.hydra.runtime.config_sources:
-        path = Path(source.path) / "search_space" / f"{optimizer}.yaml"
-        if source.schema == "file" and path.is_file():
-            return read_space(optimizer, OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
-    raise ValueError(
-        f"optimizer={optimizer} has no search space, conf/search_space/{optimizer}.yaml.\n\n"
-        "hint: copy conf/search_space/adam.yaml, which explains the format, and set its ranges"
-    )
-
-
-def _as_overrides(params: dict[str, Any]) -> list[str]:
-    # As JSON, which Hydra reads as it is meant: Python's None would be the text "None"
-    return [
-        f"optimizer.{name}={json.dumps(value, ensure_ascii=False)}"
-        for name, value in params.items()
-    ]
-
-
-def _trial(
-    one: Contestant, params: dict[str, Any], compose: Compose, tuning_seed: int
-) -> tuple[Path, TrialRow]:
-    settings = _as_overrides(params)
-    composed = compose([*one.overrides, *settings, f"seed={tuning_seed}"])
-    return run_dir(composed), TrialRow(
-        optimizer=one.optimizer,
-        contestant=one.hash,
-        typed=one.overrides,
-        hash=run_hash(composed),
-        status="unfinished",
-        tuning_seed=tuning_seed,
-        overrides=settings,
-        params=params,
-    )
-
-
-def _restore(before: dict[Path, StudyFile | None]) -> None:
-    for study, file in before.items():
-        if file is None:
-            study_path(study).unlink()
-        else:
-            write_study_file(study, file)
-
-
-def _write(contestants: Sequence[Contestant]) -> list[StudyFile]:
-    """Put trials and chosen winners into each study's study.json; return these files."""
-    files = []
-    by_study: dict[Path, list[Contestant]] = defaultdict(list)
-    for one in contestants:
-        by_study[one.study].append(one)
-    for study, group in by_study.items():
-        rows = [trial for one in group for trial in one.trials.values()]
-        winners = [winner for one in group if one.fresh and (winner := one.winner())]
-        file = read_study_file(study)
-        file.tuning = _added(file.tuning or TuningRows(), rows, winners)
-        write_study_file(study, file)
-        files.append(file)
-    return files
-
-
-def _warn(files: Sequence[StudyFile]) -> None:
+def _warn(files: Iterable[StudyFile | None]) -> None:
     from optlab.analysis.tuning import Tuning  # brings pandas
 
     for file in files:
-        noted = Tuning.from_file(file)
+        noted = Tuning.from_file(file) if file else None
         for caution in noted.cautions() if noted else ():
             print(f"warning: {caution}", flush=True)
-
-
-def _added(older: TuningRows, rows: list[TrialRow], winners: list[WinnerRow]) -> TuningRows:
-    """A study's tuning with a sweep's added to what earlier sweeps noted.
-
-    What once chose a setting must never become a result, so earlier trials stay. Earlier winners
-    stay as well, but a contestant that was tuned again has its newer winner only: of two, the
-    better one would be chosen a second time.
-    """
-    hashes = {row.hash for row in rows}
-    again = {winner.contestant for winner in winners}
-    return TuningRows(
-        rows=[*(row for row in older.rows if row.hash not in hashes), *rows],
-        winners=[*(each for each in older.winners if each.contestant not in again), *winners],
-    )

@@ -1,27 +1,41 @@
-"""Search spaces as data (conf/search_space), and the settings that trials draw from them."""
+"""Search spaces as data (conf/search_space), and the values that trials draw from them."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
 
-EDGE_SHARE = 0.02  # of a range: a winner this close to an end lies at the edge of its space
+from optlab.training.identity import GROUPS, OPTIONS
+from optlab.training.option_values import RANGES, misfit
+
+EDGE_SHARE = 0.02  # of a range: a winner this close to an end is at the edge of its space
+NEARBY_SHARE = 0.25  # of a range: what the second round of trials draws from
 SIGNIFICANT_DIGITS = 6  # of a drawn value: readable in folder names and commands
+NOT_TUNED = ("data", "model", "optimizer", "seed", "ckpt_path")  # what a comparison keeps fixed
+
+Values = dict[str, Any]  # a value for each tuned option, by the names of the search file
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
     """The range of an option. Points are in [0, 1]; equal distances are equally worth trying."""
 
-    name: str  # below `optimizer.`
+    name: str  # as in the search file
     kind: str  # log | one_minus_log | linear | choice
     values: tuple[Any, ...]  # low and high, or the choices
 
+    @property
+    def option(self) -> str:
+        """The option as it is typed: a name is below `optimizer.` unless it names another group."""
+        first = self.name.partition(".")[0]
+        return self.name if first in (*GROUPS, *OPTIONS) else f"optimizer.{self.name}"
+
     def at(self, point: float) -> Any:
-        """The value at a point in [0, 1]."""
+        """The value at a point in [0, 1], or beyond in a range."""
         if self.kind == "choice":
             return self.values[min(int(point * len(self.values)), len(self.values) - 1)]
         low, high = self.values
@@ -33,18 +47,54 @@ class Hyperparameter:
             value = 1.0 - value
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
-    def at_edge(self, value: Any) -> bool:
-        """Whether a value lies at an end of the range, beyond which a better one may lie."""
-        if self.kind == "choice":
-            return False
+    def point(self, value: Any) -> float | None:
+        """Where a value is, outside of [0, 1] beyond the range; None where it has no place."""
+        if self.kind == "choice" or isinstance(value, bool) or not isinstance(value, int | float):
+            return None
         low, high = self.values
         if self.kind == "one_minus_log":
             value = 1.0 - value
         if self.kind == "linear":
-            point = (value - low) / (high - low)
-        else:
-            point = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-        return bool(min(point, 1.0 - point) < EDGE_SHARE)
+            return float((value - low) / (high - low))
+        if value <= 0:
+            return None
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+
+    def at_edge(self, value: Any) -> bool:
+        """Whether a value is at an end of the range, so that a better one may be beyond it."""
+        point = self.point(value)
+        return point is not None and min(point, 1.0 - point) < EDGE_SHARE
+
+    def nearby(self, value: Any) -> "Hyperparameter":
+        """The quarter of the range around a value, or beyond an edge that it is at.
+
+        A range does not extend to values that the option cannot have. A value without a place in
+        the range stays, and choices do.
+        """
+        point = self.point(value)
+        if point is None:
+            return self if self.kind == "choice" else replace(self, kind="choice", values=(value,))
+        if self.at_edge(value):
+            beyond = max(point, 1.0) + NEARBY_SHARE, min(point, 0.0) - NEARBY_SHARE
+            outer = beyond[0] if point > 0.5 else beyond[1]
+            option = self.option.rstrip("0123456789").rstrip(".")  # betas.0 is one of betas
+            if misfit(option, self.at(outer), within=RANGES.get(option)) is None:
+                return self._between(point, outer)
+        start = min(max(point - NEARBY_SHARE / 2, 0.0), 1.0 - NEARBY_SHARE)
+        return self._between(start, start + NEARBY_SHARE)
+
+    def extended_to(self, value: Any) -> "Hyperparameter":
+        """The range, with an end moved to a value beyond it."""
+        point = self.point(value)
+        if point is None or 0.0 <= point <= 1.0:
+            return self
+        return self._between(min(point, 0.0), max(point, 1.0))
+
+    def _between(self, *points: float) -> "Hyperparameter":
+        ends = sorted(map(self.at, points))
+        if self.kind == "one_minus_log":
+            ends = [1.0 - ends[1], 1.0 - ends[0]]
+        return replace(self, values=tuple(ends))
 
 
 def read_space(
@@ -63,6 +113,11 @@ def read_space(
         )
     for name, ranges in space.items():
         where = f"conf/search_space/{optimizer}.yaml: {name}"
+        if name in NOT_TUNED:
+            raise ValueError(
+                f"{where} cannot be tuned: a comparison keeps it the same.\n\n"
+                "hint: to compare several, type them on the command line"
+            )
         if not isinstance(ranges, Mapping):
             raise ValueError(f"{where} is {ranges}; it must be a range such as {{log: [0.1, 1]}}")
         if len(ranges) != 1:
@@ -81,18 +136,52 @@ def read_space(
     return found
 
 
-def grid(tuned: Hyperparameter, trials: int) -> list[dict[str, Any]]:
-    """Equally spaced values of one option, both ends included."""
-    return [{tuned.name: tuned.at(index / (trials - 1))} for index in range(trials)]
+def grid(tuned: Hyperparameter, trials: int, default: Any) -> list[Values]:
+    """The default, then equally spaced values of a range.
+
+    Of these the one nearest to the default gives way to it, but both ends stay where that can be.
+    """
+    points = [index / (trials - 1) for index in range(trials)]
+    at = tuned.point(default)
+    at = 0.5 if at is None else at
+    inner = points[1:-1] if 0.0 < at < 1.0 else points
+    points.remove(min(inner or points, key=lambda point: abs(point - at)))
+    return [{tuned.name: default}, *({tuned.name: tuned.at(point)} for point in points)]
 
 
-def quasi_random(space: Sequence[Hyperparameter], trials: int, seed: int) -> list[dict[str, Any]]:
+def stratified(tuned: Hyperparameter, number: int, seed: Sequence[int]) -> list[Values]:
+    """A random value from each of equal parts of a range."""
+    points = (np.arange(number) + np.random.default_rng(seed).random(number)) / number
+    return [{tuned.name: tuned.at(float(point))} for point in points]
+
+
+def quasi_random(
+    space: Sequence[Hyperparameter], number: int, seed: Sequence[int], tried: Sequence[Values]
+) -> list[Values]:
     """Points of a scrambled Halton sequence over a space: even in every projection.
+
+    Args:
+        space: the options.
+        number: of points.
+        seed: of the scrambling.
+        tried: points that were drawn before, and are not drawn again.
+
+    Raises:
+        ValueError: there are not so many points.
 
     Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
     """
-    points = qmc.Halton(len(space), seed=np.random.default_rng(seed)).random(trials)
-    return [
+    points = qmc.Halton(len(space), seed=np.random.default_rng(seed)).random(100 * number)
+    drawn = (
         {each.name: each.at(float(x)) for each, x in zip(space, point, strict=True)}
         for point in points
-    ]
+    )
+    distinct = {str(values): values for values in drawn if values not in tried}
+    found = list(islice(distinct.values(), number))
+    if len(found) < number:
+        raise ValueError(
+            f"the search space of {', '.join(each.name for each in space)} has only "
+            f"{len(tried) + len(distinct)} points, fewer than the trials.\n\n"
+            "hint: lower hydra.sweeper.trials, or add options or values to conf/search_space"
+        )
+    return found

@@ -1,0 +1,198 @@
+"""The rule by which a fair sweep chooses options: trials, more trials near the best, finalists.
+
+Nothing here knows Hydra or files: a trial is a row with an outcome.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from optlab.runs.study_file import TrialRow, WinnerRow
+from optlab.studies.search_space import Hyperparameter, Values, grid, quasi_random, stratified
+
+WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
+SHARE_PROMOTED = (
+    3  # one in three goes on to the next rung of a halving, with three times the epochs
+)
+
+
+@dataclass
+class Search:
+    """The trials that choose the options of one configuration, for all fresh seeds or for one.
+
+    Attributes:
+        optimizer: its name.
+        configuration: hash of the config before tuning.
+        typed: its overrides.
+        space: what is tuned; a second round may extend it.
+        default: the values of the config before tuning.
+        tuning_seeds: of the trials: all are on the first one, finalists on each.
+        fresh_seeds: that its winner will run on.
+        for_seed: the only one of these that it tunes for; None where it tunes for all seeds.
+        rungs: trials and epochs of each rung of a halving, the first round first; None are those of
+            a whole run.
+        guessing: accuracy of guessing, which a diverged trial counts with.
+        trials: a row for each run, in their order.
+    """
+
+    optimizer: str
+    configuration: str
+    typed: list[str]
+    space: list[Hyperparameter]
+    default: Values
+    tuning_seeds: Sequence[int]
+    fresh_seeds: Sequence[int]
+    for_seed: int | None = None
+    rungs: Sequence[tuple[int, int | None]] = ()
+    guessing: float = 0.0
+    trials: list[TrialRow] = field(default_factory=list)
+
+    def first_round(self) -> list[Values]:
+        """The default, then a grid over one option or points of the space."""
+        number = self.rungs[0][0]
+        if len(self.space) == 1 and self.space[0].kind != "choice":
+            return grid(self.space[0], number, self.default[self.space[0].name])
+        drawn = quasi_random(self.space, number - 1, [self.tuning_seeds[0]], [self.default])
+        return [self.default, *drawn]
+
+    def second_round(self, number: int) -> list[Values]:
+        """Points near the best trial, and beyond the edges of the space that it is at.
+
+        Every search gets as many, whether it is at an edge or not, so the budgets stay equal. Empty
+        where no trial has a result.
+        """
+        ranked = self.ranked()
+        if not ranked or not number:
+            return []
+        best = ranked[0].params
+        nearby = [
+            each.nearby(best[each.name]) if each.name in best else each for each in self.space
+        ]
+        seed = [self.tuning_seeds[0], 1]
+        if len(nearby) == 1 and nearby[0].kind != "choice":
+            drawn = stratified(nearby[0], number, seed)
+        else:
+            drawn = quasi_random(nearby, number, seed, [trial.params for trial in self.trials])
+        for values in drawn:
+            self.space = [each.extended_to(values[each.name]) for each in self.space]
+        return drawn
+
+    def ranked(self, num_epochs: int | None = None) -> list[TrialRow]:
+        """The first trials of the values that lead, best first; the first of equals.
+
+        Only values that were tried on the most tuning seeds lead: after a final, the finalists.
+
+        Args:
+            num_epochs: of the rung; None for whole runs.
+        """
+        by_values: dict[str, list[TrialRow]] = {}
+        for trial in self.trials:
+            if trial.num_epochs == num_epochs:
+                by_values.setdefault(str(trial.params), []).append(trial)
+        most = max(map(len, by_values.values()), default=0)
+        scores = [
+            (score, rows[0])
+            for rows in by_values.values()
+            if len(rows) == most and (score := mean_score(rows, self.guessing)) is not None
+        ]
+        return [row for _, row in sorted(scores, key=lambda pair: -pair[0])]
+
+    def winner(self, runs: Sequence[str] = ()) -> WinnerRow | None:
+        """The values with the best mean validation accuracy; None where no trial has a result.
+
+        Args:
+            runs: hashes of its runs on the fresh seeds.
+        """
+        ranked = self.ranked()
+        if not ranked:
+            return None
+        best = ranked[0]
+        rows = [row for row in self.trials if row.params == best.params and row.num_epochs is None]
+        values = {**vars(best), "val_accuracy": mean_score(rows, self.guessing)}
+        return WinnerRow(
+            **values,
+            tuning_seeds=[row.tuning_seed for row in rows if row.tuning_seed is not None],
+            edge=[
+                each.name
+                for each in self.space
+                if each.name in best.params and each.at_edge(best.params[each.name])
+            ],
+            seeds=[*self.fresh_seeds],
+            runs=[*runs],
+        )
+
+
+class Trial(NamedTuple):
+    """A trial that a search asks for."""
+
+    search: Search
+    values: Values
+    seed: int
+    num_epochs: int | None = None  # of a rung of a halving; None: of a whole run
+
+
+def rounds(searches: Sequence[Search], extra_trials: int, finalists: int) -> Iterator[list[Trial]]:
+    """The trials of all searches, round by round.
+
+    Before the next round is asked for, those of the last one must be in `Search.trials`.
+    """
+    yield [
+        Trial(each, values, each.tuning_seeds[0], each.rungs[0][1])
+        for each in searches
+        for values in each.first_round()
+    ]
+    for level in range(1, max(len(search.rungs) for search in searches)):
+        yield [
+            Trial(each, row.params, each.tuning_seeds[0], each.rungs[level][1])
+            for each in searches
+            if level < len(each.rungs)
+            for row in each.ranked(each.rungs[level - 1][1])[: each.rungs[level][0]]
+        ]
+    yield [
+        Trial(each, values, each.tuning_seeds[0])
+        for each in searches
+        for values in each.second_round(extra_trials)
+    ]
+    yield [
+        Trial(each, row.params, seed)
+        for each in searches
+        for row in each.ranked()[:finalists]
+        for seed in each.tuning_seeds[1:]
+    ]
+
+
+def mean_score(trials: Iterable[TrialRow], guessing: float) -> float | None:
+    """Mean validation accuracy; None without a finished trial.
+
+    As in the ranking of a report, a diverged trial counts as guessing and a failed one does not.
+    """
+    rows = list(trials)
+    found = [row.val_accuracy for row in rows if row.val_accuracy is not None]
+    num_diverged = sum(row.status == "diverged" for row in rows)
+    if not found:
+        return None
+    return (math.fsum(found) + num_diverged * guessing) / (len(found) + num_diverged)
+
+
+def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:
+    """Trials and epochs of each rung of successive halving; the last one has whole runs (None).
+
+    A third of the trials is promoted, to three times the epochs, so each rung costs about the same.
+    Source: Jamieson and Talwalkar 2016, arXiv:1502.07943, algorithm 1, with a third for a half.
+
+    Raises:
+        ValueError: a third of the epochs or trials is less than one.
+    """
+    if min(trials, max_epochs) < SHARE_PROMOTED:
+        raise ValueError(
+            f"hydra.sweeper.schedule=halving with {trials} trials and trainer.max_epochs="
+            f"{max_epochs}: its first rung would have less than one epoch or promote nothing.\n\n"
+            f"hint: both must be {SHARE_PROMOTED} or more; schedule=full trains every trial fully"
+        )
+    number = int(math.log(min(trials, max_epochs), SHARE_PROMOTED) + 1e-9)
+    shorter = [
+        (trials // SHARE_PROMOTED**rung, max_epochs // SHARE_PROMOTED ** (number - rung))
+        for rung in range(number)
+    ]
+    return [*shorter, (trials // SHARE_PROMOTED**number, None)]

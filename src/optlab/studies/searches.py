@@ -1,0 +1,168 @@
+"""From configs to searches: options of a fair sweep, what is tuned, overrides that set values."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from optlab.studies.search import WHOLE_SPACE_FROM, Search, halving
+from optlab.studies.search_space import Hyperparameter, Values, read_space
+from optlab.training.identity import GROUPS, run_hash
+
+SEEDS_APART = 10_000  # between the tuning seeds of one search, so that none is a fresh seed
+Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
+
+
+@dataclass(frozen=True)
+class FairOptions:
+    """The options of conf/hydra/sweeper/fair.yaml, which says what they mean."""
+
+    trials: int
+    extra_trials: int
+    finalists: int
+    finalist_seeds: int
+    seeds: int
+    tuning_seed: int
+    tune: Literal["once", "each_seed"]
+    space: Literal["auto", "lr", "all"]
+    schedule: Literal["full", "halving"]
+
+    def rungs(self, max_epochs: int) -> list[tuple[int, int | None]]:
+        """Trials and epochs of each rung; one of whole runs unless there is a halving."""
+        full: list[tuple[int, int | None]] = [(self.trials, None)]
+        return halving(self.trials, max_epochs) if self.schedule == "halving" else full
+
+    @property
+    def fresh_seeds(self) -> range:
+        return range(self.tuning_seed + 1, self.tuning_seed + 1 + self.seeds)
+
+    def searches_of(self, untuned: Search) -> list[Search]:
+        """The searches of one configuration: one for all fresh seeds, or one for each of them."""
+        apart = range(0, SEEDS_APART * (1 + self.finalist_seeds), SEEDS_APART)
+        if self.tune == "once":
+            seeds = [self.tuning_seed + step for step in apart]
+            return [replace(untuned, tuning_seeds=seeds, fresh_seeds=self.fresh_seeds, trials=[])]
+        return [
+            replace(
+                untuned,
+                tuning_seeds=[seed + SEEDS_APART + step for step in apart],
+                fresh_seeds=[seed],
+                for_seed=seed,
+                trials=[],
+            )
+            for seed in self.fresh_seeds
+        ]
+
+    def num_later(self, searches: Sequence[Search]) -> int:
+        """Runs after the first round: promoted, extra and final trials, winners on fresh seeds."""
+        return sum(
+            sum(number for number, _ in search.rungs[1:])
+            + self.extra_trials
+            + self.finalists * self.finalist_seeds
+            + len(search.fresh_seeds)
+            for search in searches
+        )
+
+    def words(self, num_configurations: int) -> str:
+        """What a sweep is going to do."""
+        each = f"{self.trials} trials, the default included"
+        if self.extra_trials:
+            each += f", then {self.extra_trials} near the best or beyond an edge"
+        if self.finalists and self.finalist_seeds:
+            each += f", then the best {self.finalists} on {self.finalist_seeds} more tuning seeds"
+        where = (
+            f"on seed {self.tuning_seed}" if self.tune == "once" else "again for each fresh seed"
+        )
+        return (
+            f"fair sweep of {num_configurations} configurations {where}: {each}; "
+            f"then each winner on {self.seeds} fresh seeds"
+        )
+
+
+def search_of(
+    typed: list[str], composed: DictConfig, compose: Compose, options: FairOptions
+) -> Search:
+    """A search for a configuration, still without seeds."""
+    if composed.num_replicas != 1:  # seeds next to the tuning seed, which no row would name
+        raise ValueError(
+            f"num_replicas is {composed.num_replicas}, but hydra/sweeper=fair chooses the seeds "
+            "itself.\n\nhint: leave it at 1; hydra.sweeper.seeds says how many seeds a winner gets"
+        )
+    optimizer = str((composed.optimizer or {}).get("name", "null"))
+    space = _space_of(optimizer, composed)
+    keys = {override.lstrip("+~").partition("=")[0] for override in typed}
+    if options.space == "lr" or (options.space == "auto" and options.trials < WHOLE_SPACE_FROM):
+        space = [next((each for each in space if each.kind != "choice"), space[0])]
+    for each in space:
+        if each.option in keys:
+            raise ValueError(
+                f"{each.option} is what hydra/sweeper=fair tunes.\n\n"
+                f"hint: leave it out; the values to try are in conf/search_space/{optimizer}.yaml"
+            )
+    return Search(
+        optimizer,
+        run_hash(composed),
+        typed,
+        space,
+        default={each.name: _default(each, composed) for each in space if _has(each, composed)},
+        tuning_seeds=(),
+        fresh_seeds=(),
+        rungs=options.rungs(composed.trainer.max_epochs),
+    )
+
+
+def _space_of(optimizer: str, config: DictConfig) -> list[Hyperparameter]:
+    for source in config.hydra.runtime.config_sources:
+        path = Path(source.path) / "search_space" / f"{optimizer}.yaml"
+        if source.schema == "file" and path.is_file():
+            return read_space(optimizer, OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    raise ValueError(
+        f"optimizer={optimizer} has no search space, conf/search_space/{optimizer}.yaml.\n\n"
+        "hint: copy conf/search_space/adam.yaml, which explains the format, and set its ranges"
+    )
+
+
+def _is_group(tuned: Hyperparameter) -> bool:
+    return tuned.option in GROUPS
+
+
+def _has(tuned: Hyperparameter, config: DictConfig) -> bool:
+    """Whether a config has an option, also where it is null."""
+    path, _, key = tuned.option.rpartition(".")
+    node = OmegaConf.select(config, path) if path else config
+    return key in node if isinstance(node, DictConfig) else isinstance(node, ListConfig)
+
+
+def _default(tuned: Hyperparameter, config: DictConfig) -> Any:
+    if _is_group(tuned):
+        return config.hydra.runtime.choices.get(tuned.option)
+    value = OmegaConf.select(config, tuned.option)
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list[str], Values]:
+    """The overrides for the values of a trial, and those values that its run has.
+
+    An option of a group such as the schedule is left out where the group's choice lacks it.
+    """
+    if values == search.default:
+        return [], values
+    groups = {each.name for each in search.space if _is_group(each)}
+    if groups:
+        chosen = [override_of(each, values) for each in search.space if each.name in groups]
+        composed = compose([*search.typed, *chosen])
+        values = {
+            each.name: values[each.name]
+            for each in search.space
+            if each.name in values
+            and (each.option.partition(".")[0] not in groups or _has(each, composed))
+        }
+    return [override_of(each, values) for each in search.space if each.name in values], values
+
+
+def override_of(tuned: Hyperparameter, values: Values) -> str:
+    # As JSON, which Hydra reads as it is meant: Python's None would be the text "None"
+    return f"{tuned.option}={json.dumps(values[tuned.name], ensure_ascii=False)}"

@@ -1,0 +1,62 @@
+"""A fair sweep's part of study.json: its trials before they start, its winners before they run."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from optlab.runs.study_file import (
+    StudyFile,
+    TrialRow,
+    TuningRows,
+    WinnerRow,
+    read_study_file,
+    study_path,
+    write_study_file,
+)
+
+
+def note(rows: Iterable[tuple[Path, TrialRow]]) -> list[StudyFile]:
+    """Put trials and winners into study.json of their study's folder; return these files."""
+    by_study: dict[Path, list[TrialRow]] = defaultdict(list)
+    for study, row in rows:
+        by_study[study].append(row)
+    files = []
+    for study, found in by_study.items():
+        file = read_study_file(study)
+        file.tuning = _added(file.tuning or TuningRows(), found)
+        write_study_file(study, file)
+        files.append(file)
+    return files
+
+
+def _added(older: TuningRows, rows: list[TrialRow]) -> TuningRows:
+    """A study's tuning with a sweep's rows added to what is known already.
+
+    What once chose values must never become a result, so earlier trials stay. Earlier winners stay
+    as well, but a configuration that was tuned again has its newer winners only: of two, the better
+    one would be chosen a second time.
+    """
+    winners = [row for row in rows if isinstance(row, WinnerRow)]
+    trials = [row for row in rows if not isinstance(row, WinnerRow)]
+    hashes = {row.hash for row in trials}
+    again = {winner.configuration for winner in winners}
+    return TuningRows(
+        rows=[*(row for row in older.rows if row.hash not in hashes), *trials],
+        winners=[*(each for each in older.winners if each.configuration not in again), *winners],
+    )
+
+
+def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
+    """Read study.json of each study; None where there is none."""
+    return {
+        study: read_study_file(study) if study_path(study).exists() else None for study in studies
+    }
+
+
+def restore(files: Mapping[Path, StudyFile | None]) -> None:
+    """Write what `read_files` has read."""
+    for study, file in files.items():
+        if file is None:
+            study_path(study).unlink()
+        else:
+            write_study_file(study, file)
