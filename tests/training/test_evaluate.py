@@ -1,6 +1,7 @@
 """Reports about the test of a run."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from made_records import make_record
 from sklearn.metrics import f1_score
 
 from optlab.runs.record import DatasetFacts
-from optlab.training.evaluate import write_classification_report
+from optlab.training import evaluate as evaluate_module
+from optlab.training.evaluate import TestPredictions as Predictions
+from optlab.training.evaluate import write_classification_report, write_mistakes
 
 
 @pytest.fixture
@@ -52,3 +55,19 @@ def test_class_that_is_never_predicted_counts_as_zero(report_of):
     assert report["b"]["f1-score"] == 0
     assert report["macro avg"]["recall"] == 0.5
     assert "without" not in text
+
+
+def test_first_images_that_were_not_recognized_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_module, "MISTAKES_BYTES", 2 * 4 * 4 + 3)  # of two images
+    datamodule = SimpleNamespace(
+        test_pictures=lambda indices: np.stack([np.full((4, 4), i, np.uint8) for i in indices])
+    )
+    probabilities = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 1]]
+    predictions = Predictions(np.array([0, 0, 1, 1, 0]), probabilities)
+    path = tmp_path / "mistakes.npz"
+    write_mistakes(path, predictions, datamodule)
+    with np.load(path) as arrays:
+        assert [*arrays["indices"]] == [1, 2]
+        assert arrays["images"][:, 0, 0].tolist() == [1, 2]
+    write_mistakes(path, predictions, SimpleNamespace())  # a data module of another kind
+    assert not path.exists()

@@ -14,7 +14,7 @@ WRONG, RIGHT = "#B3261E", "#1B7F4B"
 _GAP = 0.06  # around a tile, as a share of it
 
 
-def _draw_tiles(
+def draw_tiles(
     ax: Axes,
     images: Sequence[np.ndarray] | np.ndarray,
     columns: int,
@@ -69,7 +69,7 @@ class SamplePredictionsDisplay(Display):
     def draw(self, ax: Axes) -> str:
         order, caption = self.order(), self._caption
         shown = [self.images[index] for index in order]
-        self.artists["images"] = _draw_tiles(
+        self.artists["images"] = draw_tiles(
             ax, shown, self.columns, caption, cmap="gray", vmin=0, vmax=255
         )
         self.artists["captions"] = []
@@ -139,7 +139,7 @@ class FirstLayerFiltersDisplay(Display):
         if filters.ndim == 4:
             filters = 0.5 + filters.transpose(0, 2, 3, 1) / (2 * limit)
             scale = f"gray: zero; full color: {limit:.2g}"
-        self.artists["images"] = _draw_tiles(
+        self.artists["images"] = draw_tiles(
             ax, filters, self._shown_columns, cmap="RdBu_r", vmin=-limit, vmax=limit
         )
         is_cut = len(filters) < len(self.filters)
@@ -167,7 +167,7 @@ class FeatureMapsDisplay(Display):
 
     def draw(self, ax: Axes) -> str:
         panels = divide(ax, len(self._rows), 1, height_ratios=self._rows)[:, 0]
-        (self.artists["image"],) = _draw_tiles(panels[0], [self.image], self.columns, cmap="gray")
+        (self.artists["image"],) = draw_tiles(panels[0], [self.image], self.columns, cmap="gray")
         panels[0].set_title("the image, as the data set has it", loc="left", fontsize=SIZE_SMALL)
         self.artists["maps"], self.artists["captions"] = [], []
         for number, (panel, layer) in enumerate(
@@ -175,7 +175,7 @@ class FeatureMapsDisplay(Display):
         ):
             shown = layer[: self.max_maps]
             clim = (min(float(shown.min()), 0.0), float(shown.max()) or 1.0)
-            self.artists["maps"] += _draw_tiles(panel, shown, self.columns, cmap="magma", clim=clim)
+            self.artists["maps"] += draw_tiles(panel, shown, self.columns, cmap="magma", clim=clim)
             caption = panel.set_title(_caption(number, shown, layer), loc="left")
             caption.set_fontsize(SIZE_SMALL)
             self.artists["captions"].append(caption)

@@ -39,6 +39,8 @@ _STEMS = (
     "generalization_gap",
     "training_cost",
     "pareto",
+    "disagreement",
+    "disagreement_images",
     "performance_profile",
     "published",
     "tuning_winners",

@@ -9,6 +9,12 @@ import numpy as np
 from optlab.analysis import tables
 from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
+from optlab.analysis.disagreement import (
+    disagreement_images_table,
+    disagreement_table,
+    disagreements,
+    mistaken_pictures,
+)
 from optlab.analysis.formatting import (
     NOTHING,
     count,
@@ -33,6 +39,7 @@ from optlab.plots.comparisons import (
     TrainingCostDisplay,
 )
 from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
+from optlab.plots.disagreement import DisagreementDisplay
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.pareto import ParetoDisplay
 from optlab.plots.sensitivity import LRSensitivityDisplay
@@ -41,6 +48,7 @@ from optlab.plots.targets import TimeToTargetDisplay
 from optlab.report.folder import ReportFolder, Table
 
 Draw = Callable[[str, Display, str], None]  # name of the file, picture, text for who cannot see it
+MOST_STRIPS = 6  # of images, one for each configuration
 MOST_ROWS = 24  # of a chart with a row for each configuration; more do not fit on a screen
 
 
@@ -96,6 +104,7 @@ def workload_content(
             draw("paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt)
     _draw_classes(summary, folder, content, draw)
     _draw_calibration(summary, styles, folder, content, draw)
+    _draw_disagreement(summary, styles, folder, content, draw)
     gaps = GeneralizationGapDisplay.from_summary(best_rows)
     if gaps.labels:
         draw("generalization_gap", gaps, "Train and test accuracy of each configuration")
@@ -140,6 +149,59 @@ def _draw_calibration(
         file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
         styles=styles,
     )
+
+
+def _draw_disagreement(
+    summary: WorkloadSummary,
+    styles: dict[str, LineStyle],
+    folder: ReportFolder,
+    content: dict[str, Any],
+    draw: Draw,
+) -> None:
+    rows, content["disagreement_remark"] = rows_for_curves(summary.finished, most=9)
+    if summary.best is None:
+        return
+    found = disagreements(summary.best, [row for row in rows if not row.is_best])
+    if not found:
+        return
+    suffix, best = content["suffix"], summary.best.label
+    folder.csv(f"disagreement_images{suffix}", disagreement_images_table(found))
+    own = found[0].reference.own_share
+    content["disagreement_own"] = None if own is None else share(own)
+    content["disagreement_table"] = Table(
+        columns=(
+            *("configuration", f"differs from {best}", f"only {best} right", "only this right"),
+            "two of its runs differ",
+        ),
+        rows=[
+            (
+                each.ours.row.label,
+                share(each.share),
+                count(len(each.only_reference)),
+                count(len(each.only_ours)),
+                share(each.ours.own_share),
+            )
+            for each in found
+        ],
+        file=folder.csv(f"disagreement{suffix}", disagreement_table(found)),
+        styles=styles,
+    )
+    runs = [run for row in rows for run in row.configuration.finished]
+    wanted = [
+        int(image)
+        for each in found
+        for side in (each.only_reference, each.only_ours)
+        for image in side
+    ]
+    display = DisagreementDisplay(
+        disagreements=found[:MOST_STRIPS],
+        pictures=mistaken_pictures(runs, wanted),
+        class_names=summary.workload.class_names,
+        styles=styles,
+        title=f"Recognized by one only: {summary.workload.title}",
+    )
+    if display.rows:
+        draw("disagreement", display, f"Test images that only {best} or only another recognizes")
 
 
 def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:

@@ -37,6 +37,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
+        self.mistakes = path / "test_mistakes.npz"  # test images that were not recognized
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python
         self.config = path / ".hydra" / "config.yaml"

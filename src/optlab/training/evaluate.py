@@ -16,6 +16,7 @@ from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
 
+MISTAKES_BYTES = 1_000_000  # of the pictures that a run keeps, before compression
 TRAIN_EVAL_IMAGES = 10_000  # training images on which the generalization gap is measured
 
 
@@ -120,6 +121,24 @@ def write_answers(path: Path, answers: Mapping[str, TestPredictions]) -> None:
     }
     with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, labels=answers["last"].true.astype(np.uint16), **arrays)
+
+
+def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) -> None:
+    """Write the test images that were not recognized, for pictures of a study.
+
+    Those of a data module without `test_pictures` are not there. The first ones in the order of the
+    test set are kept, so that different runs keep the same, as many as fit in `MISTAKES_BYTES`.
+    """
+    test_pictures = getattr(datamodule, "test_pictures", None)
+    indices = np.flatnonzero(predictions.predicted != predictions.true)
+    if test_pictures is None or not len(indices):
+        path.unlink(missing_ok=True)
+        return
+    size = test_pictures(indices[:1]).nbytes
+    indices = indices[: MISTAKES_BYTES // size]
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        images = test_pictures(indices)
+        np.savez_compressed(file, indices=indices.astype(np.int32), images=images)
 
 
 def write_classification_report(folder: Path, record: RunRecord) -> None:

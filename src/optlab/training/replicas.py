@@ -36,7 +36,7 @@ from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
 from optlab.training.csv_metrics import CSVMetrics, Diverged
 from optlab.training.environment import now
-from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults, write_answers
+from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults, write_answers, write_mistakes
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
 from optlab.training.optimizer_cost import OptimizerCost
@@ -179,6 +179,7 @@ def _test(
         add_metrics(record, "train", weights, metrics.compute())
     record.confusion_matrix = results.results["confusion"].tolist()
     write_answers(RunFolder(folder).answers, answers)
+    write_mistakes(RunFolder(folder).mistakes, answers[record.judged_weights], datamodule)
     show(record, trainer, net, datamodule, results, folder, loggers)
 
 

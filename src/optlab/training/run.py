@@ -40,6 +40,7 @@ from optlab.training.evaluate import (
     evaluate,
     write_answers,
     write_classification_report,
+    write_mistakes,
 )
 from optlab.training.identity import resolve_path, run_dir
 from optlab.training.optimizer_cost import OptimizerCost
@@ -179,6 +180,8 @@ def test(
     record.confusion_matrix = results.results["confusion"].tolist()
     if trainer.world_size == 1:  # of several devices each has seen a share of the images
         write_answers(RunFolder(folder).answers, answers)
+        judged = answers[record.judged_weights]
+        write_mistakes(RunFolder(folder).mistakes, judged, datamodule)
 
 
 def _settle_last_weights(
@@ -324,6 +327,7 @@ def clear(config: DictConfig, folder: Path) -> None:
         lightning_csv = folder / "lightning_csv"
         for earlier in (files.checkpoints, files.snapshots, files.figures, lightning_csv):
             shutil.rmtree(earlier, ignore_errors=True)
-        files.answers.unlink(missing_ok=True)
+        for kept in (files.answers, files.mistakes):
+            kept.unlink(missing_ok=True)
         for events in files.event_files:
             events.unlink()

@@ -1,0 +1,183 @@
+"""Where configurations disagree: test images on which the majorities of their runs differ."""
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optlab.analysis.images import read_answers
+from optlab.analysis.records import Run
+from optlab.analysis.summary import ConfigurationSummary
+from optlab.runs.folder import RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """What the finished runs of a configuration answered at the judged weights.
+
+    Attributes:
+        labels: (N,) true classes of the test images.
+        majority: (N,) the class that most runs answered; of equally many, the more probable one.
+        share_right: (N,) share of the runs that recognize an image.
+        own_share: share of the images on which two of its runs differ; None for one run.
+    """
+
+    row: ConfigurationSummary
+    labels: np.ndarray
+    majority: np.ndarray
+    share_right: np.ndarray
+    own_share: float | None
+
+    @property
+    def is_right(self) -> np.ndarray:
+        return np.asarray(self.majority == self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """A configuration next to the reference.
+
+    Attributes:
+        share: of the test images on which the two majorities differ.
+        only_reference: indices of the images that only the majority of the reference recognizes,
+            the clearest first: those in which most runs of one are right and of the other wrong.
+        only_ours: the reverse.
+    """
+
+    ours: Votes
+    reference: Votes
+    share: float
+    only_reference: np.ndarray
+    only_ours: np.ndarray
+
+
+def votes_of(row: ConfigurationSummary) -> Votes | None:
+    """Return the votes of a configuration; None where a run kept no answers, or of other images.
+
+    Raises:
+        ValueError: a run's file of answers is damaged.
+    """
+    read = [read_answers(run) for run in row.configuration.finished]
+    answers = [each for each in read if each is not None]
+    if not answers or len(answers) < len(read):
+        return None
+    labels, shape = answers[0].labels, answers[0].probabilities.shape
+    if any(each.probabilities.shape != shape for each in answers) or any(
+        not np.array_equal(each.labels, labels) for each in answers
+    ):
+        return None
+    images = np.arange(len(labels))
+    counts = np.zeros(shape)  # (N, K), runs that answered a class
+    for each in answers:
+        counts[images, each.probabilities.argmax(axis=1)] += 1
+    probabilities = np.mean([each.probabilities for each in answers], axis=0)
+    num_runs = len(answers)
+    own_share = None
+    if num_runs > 1:
+        equal_pairs = (counts * (counts - 1)).sum(axis=1) / (num_runs * (num_runs - 1))
+        own_share = float(1 - equal_pairs.mean())
+    return Votes(
+        row=row,
+        labels=labels,
+        majority=(counts + probabilities / 2).argmax(axis=1),  # less than a run's vote
+        share_right=counts[images, labels] / num_runs,
+        own_share=own_share,
+    )
+
+
+def disagreements(
+    reference: ConfigurationSummary, others: Iterable[ConfigurationSummary]
+) -> list[Disagreement]:
+    """Compare configurations with the reference; those without answers for its images are left out.
+
+    Raises:
+        ValueError: a run's file of answers is damaged.
+    """
+    theirs = votes_of(reference)
+    if theirs is None:
+        return []
+    found = []
+    for row in others:
+        ours = votes_of(row)
+        if ours is None or not np.array_equal(ours.labels, theirs.labels):
+            continue
+        lead = theirs.share_right - ours.share_right
+        found.append(
+            Disagreement(
+                ours=ours,
+                reference=theirs,
+                share=float((ours.majority != theirs.majority).mean()),
+                only_reference=_by_size(theirs.is_right & ~ours.is_right, lead),
+                only_ours=_by_size(ours.is_right & ~theirs.is_right, -lead),
+            )
+        )
+    return found
+
+
+def _by_size(chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
+    indices = np.flatnonzero(chosen)
+    return indices[np.argsort(-size[indices], kind="stable")]
+
+
+def disagreement_table(found: Sequence[Disagreement]) -> pd.DataFrame:
+    """A row for each configuration, as fractions and numbers of test images."""
+    return pd.DataFrame(
+        [
+            {
+                "label": each.ours.row.label,
+                "reference": each.reference.row.label,
+                "share_differing": each.share,
+                "num_only_reference_right": len(each.only_reference),
+                "num_only_this_right": len(each.only_ours),
+                "own_share_differing": each.ours.own_share,
+                "num_images": len(each.ours.labels),
+            }
+            for each in found
+        ]
+    )
+
+
+def disagreement_images_table(found: Sequence[Disagreement]) -> pd.DataFrame:
+    """A row for each image that one of the two recognizes; `image` is its place in the test set."""
+    columns = ["label", "reference", "image", "true", "answer", "reference_answer"]
+    rows = [
+        (
+            *(each.ours.row.label, each.reference.row.label, image, each.ours.labels[image]),
+            *(each.ours.majority[image], each.reference.majority[image]),
+        )
+        for each in found
+        for image in (*each.only_reference, *each.only_ours)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mistaken_pictures(runs: Iterable[Run], wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return test images by their place in the test set, as far as runs have kept them.
+
+    A run keeps images that it did not recognize.
+
+    Raises:
+        ValueError: a file of a run is damaged.
+    """
+    found: dict[int, np.ndarray] = {}
+    for run in runs:
+        missing = set(map(int, wanted)) - found.keys()
+        path = RunFolder(run.folder).mistakes
+        if not missing or not path.is_file():
+            continue
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                indices, images = arrays["indices"], arrays["images"]
+            found |= {
+                int(index): image
+                for index, image in zip(indices, images, strict=True)
+                if int(index) in missing
+            }
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}).\n\nhint: delete it to do without its images, or "
+                "repeat the run with rerun=true"
+            ) from error
+    return found

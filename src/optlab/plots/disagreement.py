@@ -1,0 +1,88 @@
+"""Test images that only one of two configurations recognizes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from optlab.analysis.disagreement import Disagreement
+from optlab.plots.images import draw_tiles
+from optlab.plots.palette import LineStyle
+from optlab.plots.style import SIZE_SMALL, WIDTH_IN, Display, divide
+
+_CAPTION = 0.5  # height of the two lines above a tile, in tiles
+
+
+@dataclass(eq=False, kw_only=True)
+class DisagreementDisplay(Display):
+    """A row of images for each configuration: half of them only the reference recognizes."""
+
+    disagreements: Sequence[Disagreement]
+    pictures: Mapping[int, np.ndarray]  # place in the test set -> uint8 (H, W) or (H, W, 3)
+    class_names: Sequence[str]
+    styles: Mapping[str, LineStyle]
+    title: str = "Recognized by one only"
+
+    @property
+    def columns(self) -> int:
+        """Images of a row; long names need room."""
+        return 12 if max(map(len, self.class_names), default=1) <= 3 else 8
+
+    def shown(self, each: Disagreement) -> list[int]:
+        """The images of a row: half and half, or more of one where the other has fewer."""
+        sides = [
+            [int(image) for image in side if int(image) in self.pictures]
+            for side in (each.only_reference, each.only_ours)
+        ]
+        first = sides[0][: max(self.columns // 2, self.columns - len(sides[1]))]
+        return first + sides[1][: self.columns - len(first)]
+
+    @property
+    def rows(self) -> list[Disagreement]:
+        """Those that have an image to show."""
+        return [each for each in self.disagreements if self.shown(each)]
+
+    @property
+    def figure_size(self) -> tuple[float, float]:
+        width = 1.2 * WIDTH_IN
+        row_in = (1 + _CAPTION) * width / self.columns + 0.32
+        return width, row_in * max(len(self.rows), 1) + 0.7
+
+    def draw(self, ax: Axes) -> str:
+        self.artists["images"], self.artists["captions"] = [], []
+        panels = divide(ax, len(self.rows), 1)[:, 0]
+        for panel, each in zip(panels, self.rows, strict=True):
+            name, reference = each.ours.row.label, each.reference.row.label
+            shown = self.shown(each)
+            self.artists["images"] += draw_tiles(
+                panel,
+                [self.pictures[image] for image in shown],
+                self.columns,
+                _CAPTION,
+                cmap="gray",
+                vmin=0,
+                vmax=255,
+            )
+            panel.set_title(
+                f"{name}: {len(each.only_reference)} images only {reference} recognizes, "
+                f"{len(each.only_ours)} only {name}",
+                loc="left",
+                fontsize=SIZE_SMALL,
+                color=self.styles[name].color,
+            )
+            for place, image in enumerate(shown):
+                truth = self.class_names[int(each.ours.labels[image])]
+                wrong = each.reference if each.ours.is_right[image] else each.ours
+                said = self.class_names[int(wrong.majority[image])]
+                caption = panel.text(
+                    place + 0.5,
+                    _CAPTION,
+                    f"is {truth}\n{wrong.row.configuration.optimizer}: {said}",
+                    ha="center",
+                    va="bottom",
+                    fontsize=SIZE_SMALL - 1.5,
+                    color=self.styles[wrong.row.label].color,
+                )
+                self.artists["captions"].append(caption)
+        return "above each image: its class, and what the majority of the other's runs says"

@@ -1,0 +1,84 @@
+"""Where configurations disagree, by hand: five test images of two classes."""
+
+import numpy as np
+import pytest
+from made_studies import summary_of
+
+from optlab.analysis.disagreement import (
+    disagreement_images_table,
+    disagreement_table,
+    disagreements,
+    mistaken_pictures,
+)
+from optlab.runs.folder import RunFolder
+
+LABELS = (0, 0, 0, 1, 1)
+
+
+def keep(folder, answers, labels=LABELS, sure=0.75):
+    """Let a run answer these classes."""
+    probabilities = np.full((len(answers), 2), 1 - sure, np.float16)
+    probabilities[range(len(answers)), list(answers)] = sure
+    np.savez(RunFolder(folder).answers, labels=labels, last=probabilities, best=probabilities)
+    return folder
+
+
+@pytest.fixture
+def found_in(new_study):
+    def make(sgd, labels=LABELS):
+        writer = new_study()
+        for seed, answers in enumerate([(0, 0, 0, 1, 0), (0, 0, 1, 1, 0), (0, 0, 0, 0, 0)]):
+            keep(writer.run("adam", seed, accuracy=0.98), answers)
+        for seed, answers in enumerate(sgd):
+            keep(writer.run("sgd", seed, accuracy=0.97), answers, labels)
+        summary = summary_of(writer)
+        return disagreements(summary.best, [row for row in summary.rows if not row.is_best])
+
+    return make
+
+
+def test_majorities_are_compared_image_by_image(found_in):
+    # Adam's majority is 0 0 0 1 0, that of SGD 1 1 0 1 1
+    (one,) = found_in([(1, 1, 0, 1, 1), (1, 0, 0, 1, 1), (1, 1, 0, 1, 0)])
+    assert one.share == 3 / 5
+    assert list(one.only_reference) == [0, 1]  # no run of SGD recognizes image 0
+    assert list(one.only_ours) == [4]
+    # Of three pairs of its runs, two differ on image 1 and two on image 4
+    assert one.ours.own_share == pytest.approx((2 + 2) / 3 / 5)
+    (row,) = disagreement_table([one]).to_dict("records")
+    assert (row["num_only_reference_right"], row["num_only_this_right"]) == (2, 1)
+    table = disagreement_images_table([one])
+    assert [*table.image] == [0, 1, 4]
+    assert [*table.true] == [0, 0, 1]
+    assert [*table.reference_answer] == [0, 0, 0]
+
+
+def test_equally_many_votes_are_decided_by_the_probabilities(new_study):
+    writer = new_study()
+    keep(writer.run("adam", accuracy=0.98), (0, 0, 0, 1, 1))
+    keep(writer.run("sgd", 0, accuracy=0.97), (0, 0, 0, 1, 1), sure=0.9)
+    keep(writer.run("sgd", 1, accuracy=0.97), (1, 1, 1, 0, 0), sure=0.6)
+    best, other = summary_of(writer).rows
+    (one,) = disagreements(best, [other])
+    assert one.share == 0
+    assert one.ours.own_share == 1
+    assert one.reference.own_share is None
+
+
+def test_answers_for_other_images_are_not_compared(found_in):
+    assert found_in([(1, 1, 0, 1, 1)], labels=(0, 0, 1, 1, 1)) == []
+
+
+def test_pictures_come_from_whichever_run_has_kept_them(new_study):
+    writer = new_study()
+    for seed, indices in enumerate([(1, 4), (2, 4)]):
+        images = np.stack([np.full((2, 2), index, np.uint8) for index in indices])
+        path = RunFolder(writer.run("adam", seed)).mistakes
+        np.savez(path, indices=np.array(indices, np.int32), images=images)
+    writer.run("sgd")
+    runs = summary_of(writer).workload.runs
+    found = mistaken_pictures(runs, [1, 2, 3])
+    assert {index: int(image[0, 0]) for index, image in found.items()} == {1: 1, 2: 2}
+    path.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"test_mistakes\.npz is damaged"):
+        mistaken_pictures(runs, [2])
