@@ -8,13 +8,15 @@ records are sorted into workloads, ranked by validation and compared on test as 
 first table has studies of five configurations; the second one studies of two equal ones, of which
 one has a noisier validation curve. In the third, both seeds and test images of two equal ones are
 drawn. In the fourth, five optimizers with equal optima are tuned first by the rule of the fair
-sweeper, once or for each seed.
+sweeper, once or for each seed. In the fifth, an adaptive sweep adds seeds in rounds. In the last
+one, five equals are read again and again while seeds are added, until something looks different.
 docs/protocol.md shows the tables of 10,000 studies.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +25,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from optlab.analysis.adaptive import decide
 from optlab.analysis.comparisons import compare, compare_all
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, over_images
 from optlab.analysis.records import Run
+from optlab.analysis.rounds import Progress, levels_of
 from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary, summarize
-from optlab.analysis.workloads import group_runs
+from optlab.analysis.workloads import Workload, group_runs
 from optlab.runs.record import (
     DatasetFacts,
     EpochMetrics,
@@ -64,6 +68,9 @@ SWEEP: dict[str, Any] = {  # conf/hydra/sweeper/fair.yaml
 CURVATURE = 0.014  # accuracy lost a squared decade off the best rate, as in docs/mnist_fair
 TUNING_DEVIATION = 0.001  # of accuracy over seeds, there
 
+ROUNDS = (5, 10, 20)  # of an adaptive sweep
+LOOKS = (5, 10, 15, 20)  # seeds at which a study is read until it makes a claim
+
 NUM_IMAGES = 1000  # of a test set that is drawn
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # mean 0, deviation 1
@@ -84,12 +91,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Errors:
-    """Shares of studies, or of losers for `power`."""
+    """Shares of studies, or of losers for `power`, or of runs."""
 
     false_claims: float  # at least one difference claimed that is none, or of the wrong sign
-    false_assertions: float  # the same, if every pair of configurations is asserted
-    coverage: float  # all intervals of the study hold the truth
-    power: float  # losers that are called lower
+    false_assertions: float = math.nan  # the same, if every pair of configurations is asserted
+    coverage: float = math.nan  # all intervals of the study hold the truth
+    power: float = math.nan  # losers that are called lower
+    runs: float = 1.0  # that were needed, of those that every seed of every configuration takes
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What one made study claims."""
+
+    any_is_false: bool
+    all_inside: bool  # the truth is in every interval
+    num_losers: int
+    num_found: int  # losers that are called lower
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -117,41 +135,68 @@ LINES = [
 ]
 
 
+# Test accuracies in docs/mnist_fair, below the best one, in deviations of 0.1 points
+LAST_WEIGHTS = (0.0, -2.6, -0.7, -4.4, -3.9)
+BEST_EPOCHS = (0.0, -0.8, -0.7, -2.4, -2.8)
+IN_ROUNDS = [
+    Line(f"{title}, correlation {correlation:g}", normal, correlation, shifts, deviation=0.001)
+    for title, shifts in (
+        ("five equal", (0.0,) * NUM_CONFIGURATIONS),
+        ("as in docs/mnist_fair, last weights", LAST_WEIGHTS),
+        ("as in docs/mnist_fair, best epochs", BEST_EPOCHS),
+    )
+    for correlation in (0.0, 0.3)
+]
+
+
 def judge(line: Line, num_seeds: int, num_studies: int, seed: int = 0) -> Errors:
     """Return how often the verdict on made studies is wrong."""
     rng = np.random.default_rng([seed, num_seeds])
-    shape = (NUM_CONFIGURATIONS, num_seeds)
     false_claims = false_assertions = covered = found = losers = 0
     for _ in range(num_studies):
-        test = line.noise(rng, shape)
-        fresh = line.noise(rng, shape)
-        validation = line.correlation * test + (1 - line.correlation**2) ** 0.5 * fresh
-        summary = summarize_study(*(_accuracies(line, each) for each in (validation, test)))
-        assert summary.best is not None
-        best = line.shifts[int(summary.best.label)]
-        is_false, all_inside = False, True
+        summary = summarize_study(*draw(line, rng, num_seeds))
+        claims = count_claims(line, summary)
         shifts = [line.shifts[int(row.label)] for row in summary.rows]
-        for row, difference in summary.compared():
-            truth = (line.shifts[int(row.label)] - best) * line.deviation
-            sign = {"lower": -1, "higher": 1}.get(difference.conclusion)
-            is_false |= sign is not None and sign != np.sign(truth)
-            assert difference.low is not None and difference.high is not None
-            all_inside &= difference.low <= truth <= difference.high
-            losers += truth < 0
-            found += truth < 0 and sign == -1
         pairs = compare_all([row.configuration.accuracies("test") for row in summary.rows])
         is_false_pair = any(
             pair.is_significant and np.sign(pair.mean or 0.0) != np.sign(shifts[i] - shifts[j])
             for (i, j), pair in pairs.items()
             if i > 0  # a pair with the best one is decided by the claim
         )
-        false_claims += is_false
-        false_assertions += is_false or is_false_pair
-        covered += all_inside
+        false_claims += claims.any_is_false
+        false_assertions += claims.any_is_false or is_false_pair
+        covered += claims.all_inside
+        found += claims.num_found
+        losers += claims.num_losers
     power = found / losers if losers else float("nan")
     return Errors(
         false_claims / num_studies, false_assertions / num_studies, covered / num_studies, power
     )
+
+
+def draw(line: Line, rng: np.random.Generator, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw validation and test accuracies, each (configurations, seeds)."""
+    shape = (NUM_CONFIGURATIONS, num_seeds)
+    test = line.noise(rng, shape)
+    fresh = line.noise(rng, shape)
+    validation = line.correlation * test + (1 - line.correlation**2) ** 0.5 * fresh
+    return _accuracies(line, validation), _accuracies(line, test)
+
+
+def count_claims(line: Line, summary: WorkloadSummary) -> Claims:
+    """Hold the claims of a study against the truth."""
+    assert summary.best is not None
+    best = line.shifts[int(summary.best.label)]
+    is_false, all_inside, losers, found = False, True, 0, 0
+    for row, difference in summary.compared():
+        truth = (line.shifts[int(row.label)] - best) * line.deviation
+        sign = {"lower": -1, "higher": 1}.get(difference.conclusion)
+        is_false |= sign is not None and sign != np.sign(truth)
+        assert difference.low is not None and difference.high is not None
+        all_inside &= difference.low <= truth <= difference.high
+        losers += truth < 0
+        found += truth < 0 and sign == -1
+    return Claims(is_false, all_inside, losers, found)
 
 
 def _accuracies(line: Line, noise: np.ndarray) -> np.ndarray:
@@ -277,10 +322,82 @@ def _tuned_study(rng: np.random.Generator, options: FairOptions, best: dict[str,
     return Study(Path("made"), tuple(runs), file=StudyFile(tuning=TuningRows(rows, winners)))
 
 
+def in_rounds(line: Line, rounds: Sequence[int], num_studies: int) -> Errors:
+    """Return how often an adaptive sweep errs, what it finds, and how many runs it takes.
+
+    Args:
+        line: how accuracies are drawn.
+        rounds: seeds of a configuration by the end of each round; one round is a fixed study.
+        num_studies: that are made.
+    """
+    rng = np.random.default_rng(rounds[-1])  # the same studies, however many rounds
+    plan = Progress(tuple(rounds), tuple(levels_of(len(rounds))), num_rounds=1)
+    false_claims = found = losers = num_runs = 0
+    for _ in range(num_studies):
+        whole = made_workload(*draw(line, rng, rounds[-1]))
+        progress = {one.label: plan for one in whole.configurations}
+        for number in range(1, len(rounds)):
+            decision = decide(_after_round(whole, progress))
+            for one, status in decision.stopped.items():
+                progress[one.label] = replace(plan, num_rounds=number, status=status)
+            for one in decision.going_on:
+                progress[one.label] = replace(plan, num_rounds=number + 1)
+            if not decision.going_on:
+                break
+        claims = count_claims(line, summarize(_after_round(whole, progress)))
+        false_claims += claims.any_is_false
+        found += claims.num_found
+        losers += claims.num_losers
+        num_runs += sum(each.num_seeds for each in progress.values())
+    most = NUM_CONFIGURATIONS * rounds[-1] * num_studies
+    power = found / losers if losers else math.nan
+    return Errors(false_claims / num_studies, power=power, runs=num_runs / most)
+
+
+def _after_round(whole: Workload, progress: Mapping[str, Progress]) -> Workload:
+    """The runs of a workload that its configurations have had so far."""
+    configurations = (
+        replace(one, runs=one.runs[: progress[one.label].num_seeds], progress=progress[one.label])
+        for one in whole.configurations
+    )
+    return replace(whole, configurations=tuple(configurations))
+
+
+def looks_by_hand(num_studies: int, *, counted: bool) -> float:
+    """Return the share of studies of five equals that make a claim at one of `LOOKS`.
+
+    Args:
+        num_studies: that are made.
+        counted: whether the looks are counted, as study.json does.
+    """
+    rng = np.random.default_rng(LOOKS[-1])
+    false_claims = 0
+    for _ in range(num_studies):
+        whole = made_workload(*draw(LINES[0], rng, LOOKS[-1]))
+        for number, num_seeds in enumerate(LOOKS):
+            earlier = frozenset(LOOKS[:number] if counted else ())
+            configurations = (
+                replace(one, runs=one.runs[:num_seeds], looks=earlier)
+                for one in whole.configurations
+            )
+            summary = summarize(replace(whole, configurations=tuple(configurations)))
+            if any(difference.is_significant for _, difference in summary.compared()):
+                false_claims += 1
+                break
+    return false_claims / num_studies
+
+
 def summarize_study(
     validation: np.ndarray, test: np.ndarray, best: np.ndarray | None = None
 ) -> WorkloadSummary:
-    """Judge made records; configurations are called by their index.
+    """Judge made records; the arguments are those of `made_workload`."""
+    return summarize(made_workload(validation, test, best))
+
+
+def made_workload(
+    validation: np.ndarray, test: np.ndarray, best: np.ndarray | None = None
+) -> Workload:
+    """Make records and sort them into a workload; configurations are called by their index.
 
     Args:
         validation: (configurations, seeds) validation accuracies of the last weights.
@@ -294,7 +411,7 @@ def summarize_study(
         for seed in range(test.shape[1])
     ]
     (workload,) = group_runs(runs)
-    return summarize(workload)
+    return workload
 
 
 def _run(
@@ -357,6 +474,21 @@ def main() -> None:
         once = claims_after_tuning(num_seeds, options.studies, "once")
         each = claims_after_tuning(num_seeds, options.studies, "each_seed")
         table.add_row(str(num_seeds), _percent(once), _percent(each))
+    Console().print(table)
+    columns = ("runs used", "a false claim", "losers found", "losers found by 20 seeds each")
+    table = Table("seeds in rounds", *columns)
+    for line in track(IN_ROUNDS, "in rounds", transient=True):
+        errors, fixed = (
+            in_rounds(line, rounds, options.studies) for rounds in (ROUNDS, ROUNDS[-1:])
+        )
+        powers = ("" if math.isnan(one.power) else f"{one.power:.2f}" for one in (errors, fixed))
+        table.add_row(line.title, _percent(errors.runs), _percent(errors.false_claims), *powers)
+    Console().print(table)
+    looks = ", ".join(map(str, LOOKS))
+    table = Table(f"five equal, read at {looks} seeds until a claim appears", "a false claim")
+    for counted in track((False, True), "looks", transient=True):
+        title = "looks are counted" if counted else "looks are not counted"
+        table.add_row(title, _percent(looks_by_hand(options.studies, counted=counted)))
     Console().print(table)
 
 

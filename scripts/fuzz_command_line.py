@@ -192,6 +192,8 @@ RULES: dict[str, Rule] = {
     "hydra.sweeper.tune": one_of("once", "each_seed"),
     "hydra.sweeper.schedule": one_of("full", "halving"),
     "hydra.sweeper.tuning_seed": whole(0),
+    "hydra.sweeper.rounds": one_of([5, 10, 20], [5]),
+    "hydra.sweeper.first_seed": whole(0),
     "hydra.sweeper.space": one_of("auto", "lr", "all"),
     "hydra.sweeper.only": NULL,
     "hydra.sweeper.params": either(NULL, one_of({})),
@@ -285,7 +287,8 @@ def options() -> Iterator[Option]:
 
 
 def hydra_options() -> Iterator[Option]:
-    for name, chosen in (("sweeper", "fair"), ("sweeper", "table"), ("launcher", "local")):
+    choices = {"sweeper": ("fair", "adaptive", "table"), "launcher": ("local",)}
+    for name, chosen in ((name, each) for name, some in choices.items() for each in some):
         values, comments = _read(CONF / "hydra" / name / f"{chosen}.yaml")
         context = ("-m", "plan=true", f"hydra/{name}={chosen}")
         yield from _below(f"hydra.{name}.", values, comments, context)

@@ -78,7 +78,7 @@ def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path)
 def test_fair_sweep_without_a_study_is_refused(command, tmp_path):
     done = command("data=digits", "hydra/sweeper=fair", f"outputs={tmp_path / 'outputs'}")
     assert done.returncode == 1
-    assert "hydra/sweeper=fair tunes in a study alone" in done.stderr
+    assert "hydra/sweeper=fair runs a study, not one run" in done.stderr
 
 
 def test_typo_ends_in_one_explanation(command, tmp_path):

@@ -8,6 +8,8 @@ from optlab.analysis.verdict import verdict_of
 from optlab.report import make_report
 from optlab.runs.study_file import read_study_file
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 NOISE = np.random.default_rng(3).normal(0, 0.001, (3, 20))
 
 

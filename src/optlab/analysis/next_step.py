@@ -34,6 +34,8 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         summary: of a workload.
         is_tuned: whether a fair sweep has chosen its configurations, and so chooses the seeds.
     """
+    if any(row.configuration.progress for row in summary.rows):
+        return None  # an adaptive sweep has planned all seeds
     differences = [difference for _, difference in summary.compared()]
     needed = [
         each.seeds_needed for each in differences if not each.is_significant and each.seeds_needed

@@ -7,13 +7,16 @@ from itertools import chain
 from pathlib import Path
 
 from optlab.analysis.formatting import joined
+from optlab.analysis.labels import key_of
 from optlab.analysis.published import rows_without_a_figure
 from optlab.analysis.records import Run, read_run
+from optlab.analysis.rounds import Rounds
 from optlab.analysis.tuning import Tuning
 from optlab.analysis.workloads import (
     Configuration,
     Workload,
     group_runs,
+    identity_of,
     mixes_code,
     workload_key,
 )
@@ -24,6 +27,10 @@ from optlab.runs.study_file import StudyFile, WinnerRow, read_study_file, study_
 
 OUTSIDE_THE_TUNING = (
     "next to a tuning only its winners on their fresh seeds count; study=NAME keeps others apart"
+)
+UNFINISHED_ROUND = "this round of the adaptive sweep has not ended; the same command resumes it"
+BEYOND_THE_ROUNDS = (
+    "the adaptive sweep's claims are planned for other seeds; study=NAME keeps further ones apart"
 )
 
 
@@ -89,8 +96,31 @@ class Study:
         )
 
     @cached_property
+    def rounds(self) -> Rounds | None:
+        """The rounds of the study's adaptive sweeps, where there are any."""
+        return Rounds.from_file(self.file)
+
+    @cached_property
+    def beyond_rounds(self) -> tuple[tuple[Run, str], ...]:
+        """Runs of an adaptive sweep's configurations on further seeds, each with the reason.
+
+        Their claims are planned for the seeds of the rounds; others would be a further look.
+        """
+        if self.rounds is None:
+            return ()
+        planned = {
+            key_of(identity_of(run)) for run in self.runs if self.rounds.is_planned(run.hash)
+        }
+        return tuple(
+            (run, UNFINISHED_ROUND if self.rounds.is_planned(run.hash) else BEYOND_THE_ROUNDS)
+            for run in self.runs
+            if key_of(identity_of(run)) in planned and not self.rounds.counts(run.hash)
+        )
+
+    @cached_property
     def counted_runs(self) -> tuple[Run, ...]:
         others = {run.folder for run in (*self.tuning_runs, *self.outside_tuning)}
+        others |= {run.folder for run, _ in self.beyond_rounds}
         return tuple(run for run in self.runs if run.folder not in others)
 
     @cached_property
@@ -102,20 +132,29 @@ class Study:
         return [
             replace(
                 workload,
-                configurations=tuple(map(self._with_looks, workload.configurations)),
+                configurations=tuple(map(self._as_read, workload.configurations)),
                 left_out=(*workload.left_out, *self._outside(workload)),
             )
             for workload in group_runs(self.counted_runs, nuisance, winners)
         ]
 
-    def _with_looks(self, configuration: Configuration) -> Configuration:
+    def _as_read(self, configuration: Configuration) -> Configuration:
+        """A configuration with what study.json says of its looks and rounds."""
         looks = [row.num_seeds for row in self.file.looks if row.configuration == configuration.key]
-        return replace(configuration, looks=frozenset(chain.from_iterable(looks)))
+        progress = None
+        if self.rounds:
+            progress = self.rounds.progress(run.hash for run in configuration.runs)
+        return replace(
+            configuration, looks=frozenset(chain.from_iterable(looks)), progress=progress
+        )
 
     def _outside(self, workload: Workload) -> list[tuple[Run, str]]:
         keys = {workload_key(run) for run in workload.runs}
+        outside = [(run, OUTSIDE_THE_TUNING) for run in self.outside_tuning]
         return [
-            (run, OUTSIDE_THE_TUNING) for run in self.outside_tuning if workload_key(run) in keys
+            (run, reason)
+            for run, reason in (*outside, *self.beyond_rounds)
+            if workload_key(run) in keys
         ]
 
 

@@ -1,7 +1,7 @@
 """A workload in numbers: a row for each configuration, ranked by validation, compared on test."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
@@ -9,7 +9,7 @@ from statistics import median
 from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
 from optlab.analysis.labels import key_of
-from optlab.analysis.looks import level_of, level_of_next_look
+from optlab.analysis.looks import level_of, level_of_next_look, looks_at
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate, mean_interval
 from optlab.analysis.target import (
@@ -22,6 +22,7 @@ from optlab.analysis.target_order import StepsClaim, steps_claims
 from optlab.analysis.workloads import Configuration, Workload, identity_of
 from optlab.runs.record import Device
 
+STOPPED, FEW_RUNS = 1, 2  # tiers of a ranking
 MAX_SPEED_RATIO = 1.5  # of runs on one network whose seconds compare
 # Parts of a config on which the time of a forward and backward pass does not depend
 NOT_OF_THE_NETWORK = (
@@ -39,12 +40,17 @@ class ConfigurationSummary:
     is_best: bool
     difference: Difference | None  # test accuracy against the best; None for itself
     score: float | None = None  # what it is ranked by; None without a finished run
-    has_few_runs: bool = False  # too few next to the others to lead
+    tier: int = 0  # ranked first by this; see `Ranking`
     targets_agree: bool = True  # with those of the other configurations
 
     @property
     def label(self) -> str:
         return self.configuration.label
+
+    @property
+    def has_few_runs(self) -> bool:
+        """Whether it has too few runs next to the others to lead."""
+        return self.tier == FEW_RUNS
 
     @property
     def num_finished(self) -> int:
@@ -165,7 +171,7 @@ class WorkloadSummary:
             for row in self.finished
             if row.score is not None
             and math.isclose(row.score, best.score, rel_tol=1e-9)
-            and row.has_few_runs == best.has_few_runs
+            and row.tier == best.tier
         )
 
     @cached_property
@@ -204,9 +210,9 @@ class WorkloadSummary:
         """Finished rows as their best epochs would rank them; empty if in the same order."""
         num_classes = self.workload.num_classes
 
-        def order(row: ConfigurationSummary) -> tuple[bool, float]:
+        def order(row: ConfigurationSummary) -> tuple[int, float]:
             score = validation_score(row.configuration, num_classes, "best") or 0.0
-            return row.has_few_runs, -round(score, 12)
+            return row.tier, -round(score, 12)
 
         by_best = tuple(sorted(self.finished, key=order))
         return () if by_best == self.finished else by_best
@@ -250,6 +256,12 @@ class WorkloadSummary:
         if ratio > MAX_SPEED_RATIO:
             return f"speeds that differ {ratio:.1f} times on one network, as on a busy machine"
         return ""
+
+    def looks(self, row: ConfigurationSummary) -> tuple[int, ...]:
+        """At how many seeds a report has compared a row with the best so far, now included."""
+        if self.best is None or row.difference is None:
+            return ()
+        return looks_at(self.best.configuration, row.configuration, row.difference.num_seeds)
 
     def compared(self) -> list[tuple[ConfigurationSummary, Difference]]:
         """Rows that have a difference to the best, each with it."""
@@ -302,43 +314,75 @@ def validation_score(
     return (math.fsum(values) + num_diverged * guessing) / (len(values) + num_diverged)
 
 
-def summarize(workload: Workload) -> WorkloadSummary:
-    """Rank by validation accuracy, and compare test accuracy with that of the best by validation.
+@dataclass(frozen=True)
+class Ranking:
+    """The configurations of a workload from best to last, by validation only.
 
-    A configuration with fewer than half the usual number of runs comes after the others: a newcomer
-    must not become what all others are compared with. What is usual counts the runs that were asked
-    for, so that the outcome of one configuration's runs never reorders two others.
+    A configuration that an adaptive sweep has stopped comes after those that went on, because its
+    mean is over fewer seeds; and one with fewer than half the usual number of runs comes after
+    both: a newcomer must not become what all others are compared with. What is usual counts the
+    runs that were asked for, so that the outcome of one configuration's runs never reorders two
+    others.
+
+    Attributes:
+        order: those without a finished run come last.
+        scores: of those with a finished run.
+        tiers: 0, `STOPPED` or `FEW_RUNS`.
     """
+
+    order: tuple[Configuration, ...]
+    scores: Mapping[Configuration, float]
+    tiers: Mapping[Configuration, int]
+
+    @property
+    def finished(self) -> tuple[Configuration, ...]:
+        """Those with a finished run, the best first."""
+        return tuple(one for one in self.order if one in self.scores)
+
+
+def rank(workload: Workload) -> Ranking:
+    """Rank the configurations by validation accuracy."""
     scores = {
         one: score
         for one in workload.configurations
         if (score := validation_score(one, workload.num_classes)) is not None
     }
-    usual = median(len(one.runs) for one in workload.configurations)
-    few = {one for one in scores if len(one.finished) + len(one.diverged) < usual / 2}
-    targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
+    lasting = [one for one in workload.configurations if not one.has_stopped]
+    usual = median(len(one.runs) for one in lasting or workload.configurations)
 
-    def order(one: Configuration) -> tuple[bool, float, int, str]:
+    def tier(one: Configuration) -> int:
+        if one.has_stopped:
+            return STOPPED
+        few = one in scores and len(one.finished) + len(one.diverged) < usual / 2
+        return FEW_RUNS if few else 0
+
+    def order(one: Configuration) -> tuple[bool, int, float, int, str]:
         score = round(scores.get(one, -math.inf), 12)
-        return (one in few, -score, -len(one.diverged), one.label)
+        return (one not in scores, tier(one), -score, -len(one.diverged), one.label)
 
-    ranked = sorted(workload.configurations, key=lambda one: (one not in scores, order(one)))
-    best = ranked[0] if ranked and ranked[0] in scores else None
+    ranked = tuple(sorted(workload.configurations, key=order))
+    return Ranking(ranked, scores, {one: tier(one) for one in ranked})
+
+
+def summarize(workload: Workload) -> WorkloadSummary:
+    """Rank by validation accuracy, and compare test accuracy with that of the best."""
+    ranking = rank(workload)
+    targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
     differences: dict[Configuration, Difference] = {}
+    best, *others = ranking.finished or (None,)
     if best is not None:
-        others = [one for one in ranked[1:] if one.finished]
         differences = dict(zip(others, _compared(best, others), strict=True))
     rows = [
         ConfigurationSummary(
             one,
-            rank,
+            number,
             is_best=one is best,
             difference=differences.get(one),
-            score=scores.get(one),
-            has_few_runs=one in few,
+            score=ranking.scores.get(one),
+            tier=ranking.tiers[one],
             targets_agree=targets_agree,
         )
-        for rank, one in enumerate(ranked, start=1)
+        for number, one in enumerate(ranking.order, start=1)
     ]
     return WorkloadSummary(workload, tuple(rows))
 

@@ -16,7 +16,6 @@ from optlab.analysis.formatting import (
     some,
 )
 from optlab.analysis.labels import display_name
-from optlab.analysis.looks import looks_at
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of
@@ -37,6 +36,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
     if best is None:
         return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
     remarks = [
+        *_rounds(summary),
         *_certainty(summary, best, is_tuned),
         *_shared_tuning(summary),
         *_other_weights(summary),
@@ -105,14 +105,42 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
     return [*remarks, *_looks(summary), *_new_images(summary), *_power(summary, step)]
 
 
+def _rounds(summary: WorkloadSummary) -> list[str]:
+    """What an adaptive sweep did: who stopped when, and what that costs the claims."""
+    progress = {row: row.configuration.progress for row in summary.rows}
+    planned = {row: found for row, found in progress.items() if found is not None}
+    if not planned:
+        return []
+    plan = next(iter(planned.values()))
+    stopped: dict[tuple[int, str], list[str]] = {}
+    going_on: dict[int, list[str]] = {}
+    for row, found in planned.items():
+        if found.is_open:
+            going_on.setdefault(found.num_seeds, []).append(display_name(row.label))
+        else:
+            key = found.num_seeds, found.status
+            stopped.setdefault(key, []).append(display_name(row.label))
+    sentences = [f"Seeds were added in rounds of {joined([*map(str, plan.rounds)])}."]
+    for (num_seeds, status), names in sorted(stopped.items()):
+        why = {"lower": "lower on validation", "no result": "without a finished run"}[status]
+        sentences.append(f"{some(names)} stopped after {num_seeds} seeds ({why}).")
+    for num_seeds, names in sorted(going_on.items()):
+        has = "has" if len(names) == 1 else "have"
+        sentences.append(f"{some(names)} {has} {num_seeds} seeds.")
+        if len(names) > 1 and num_seeds < plan.rounds[-1]:
+            sentences.append("The sweep has not ended; the same command resumes it.")
+    if stopped:
+        sentences.append("Configurations that stopped are ranked after the others.")
+    shares = joined([f"{100 * level:.3g}" for level in plan.levels])
+    sentences.append(f"The rounds share the error rate of 5 %: {shares} %.")
+    return [" ".join(sentences)]
+
+
 def _looks(summary: WorkloadSummary) -> list[str]:
     """Which claims were read before, with fewer seeds."""
-    best = summary.best
     by_looks: dict[tuple[int, ...], list[str]] = {}
-    for row, one in summary.compared():
-        assert best is not None
-        looks = looks_at(best.configuration, row.configuration, one.num_seeds)
-        by_looks.setdefault(looks, []).append(display_name(row.label))
+    for row, _ in summary.compared():
+        by_looks.setdefault(summary.looks(row), []).append(display_name(row.label))
     remarks = []
     for looks, names in by_looks.items():
         if len(looks) > 1:

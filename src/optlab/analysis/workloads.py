@@ -13,6 +13,7 @@ from typing import Any
 
 from optlab.analysis.labels import key_of, label_configurations, natural_order
 from optlab.analysis.records import Run
+from optlab.analysis.rounds import Progress
 from optlab.runs.study_file import WinnerRow
 
 _NOT_IDENTITY = {"seed", "data.fold"}
@@ -34,6 +35,7 @@ class Configuration:
         shared_tuning: the seeds of the tuning that chose the options of all runs; empty if they
             were not tuned, or for each seed.
         looks: numbers of seeds at which reports have compared it.
+        progress: in the rounds of an adaptive sweep.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Configuration:
     tuned_from: str = ""
     shared_tuning: tuple[int, ...] = ()
     looks: frozenset[int] = frozenset()
+    progress: Progress | None = None
 
     @property
     def key(self) -> str:
@@ -60,6 +63,11 @@ class Configuration:
     @property
     def failed(self) -> tuple[Run, ...]:
         return self._with_status("failed")
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether an adaptive sweep gives it no further seeds, although it goes on with others."""
+        return self.progress is not None and not self.progress.is_open
 
     def _with_status(self, status: str) -> tuple[Run, ...]:
         return tuple(run for run in self.runs if run.status == status)

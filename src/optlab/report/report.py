@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from optlab.analysis.comparisons import MIN_SEEDS
+from optlab.analysis.looks import is_planned
 from optlab.analysis.study import Study, read_study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import runs_table, summary_table
@@ -94,8 +95,10 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
     for summary in summaries:
         for row, difference in summary.compared():
             assert summary.best is not None
-            if difference.num_seeds >= MIN_SEEDS:
-                for each in (summary.best, row):
+            pair = (summary.best, row)
+            planned = is_planned(*(each.configuration for each in pair))
+            if difference.num_seeds >= MIN_SEEDS and not planned:
+                for each in pair:
                     _, numbers = read.setdefault(each.configuration.key, (each.label, set()))
                     numbers.add(difference.num_seeds)
     try:

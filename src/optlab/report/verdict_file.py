@@ -8,7 +8,6 @@ from typing import Any
 
 from optlab import __version__
 from optlab.analysis.comparisons import Difference
-from optlab.analysis.looks import looks_at
 from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
@@ -49,6 +48,7 @@ def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
         "lead": verdict.lead,
         "remarks": list(verdict.remarks),
         "best": summary.best.label if summary.best else None,
+        "rounds": _rounds(summary),
         "configurations": [_configuration(row) for row in summary.rows],
         "claims": [_claim(row, difference, summary) for row, difference in summary.compared()],
         "steps_claims": [
@@ -60,6 +60,15 @@ def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
     }
 
 
+def _rounds(summary: WorkloadSummary) -> list[dict[str, Any]]:
+    """The plan of an adaptive sweep; empty without one."""
+    for row in summary.rows:
+        if progress := row.configuration.progress:
+            plan = zip(progress.rounds, progress.levels, strict=True)
+            return [{"num_seeds": num_seeds, "level": level} for num_seeds, level in plan]
+    return []
+
+
 def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
     return {
         "label": row.label,
@@ -69,6 +78,7 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
         "num_finished": row.num_finished,
         "num_diverged": row.num_diverged,
         "num_failed": row.num_failed,
+        "round": _round(row),
         "judged_weights": row.configuration.judged_weights,
         "score": row.score,
         "validation_accuracy": _estimate(row.accuracy("validation")),
@@ -87,11 +97,9 @@ def _claim(
     row: ConfigurationSummary, difference: Difference, summary: WorkloadSummary
 ) -> dict[str, Any]:
     low, high = summary.interval_over_images(row)
-    best = summary.best
-    assert best is not None  # else nothing is compared
     return {
         "configuration": row.label,
-        "reference": best.label,
+        "reference": summary.best.label if summary.best else None,
         "conclusion": difference.conclusion,
         "difference": difference.mean,
         "low": difference.low,
@@ -100,10 +108,22 @@ def _claim(
         "high_over_images": high,
         "p_value": difference.p_value,
         "level": difference.level,
-        "looks": list(looks_at(row.configuration, best.configuration, difference.num_seeds)),
+        "looks": list(summary.looks(row)),
         "num_seeds": difference.num_seeds,
         "detectable": difference.detectable,
         "seeds_needed": difference.seeds_needed,
+    }
+
+
+def _round(row: ConfigurationSummary) -> dict[str, Any] | None:
+    progress = row.configuration.progress
+    if progress is None:
+        return None
+    return {
+        "number": progress.num_rounds,
+        "num_seeds": progress.num_seeds,
+        "level": progress.level,
+        "status": progress.status,
     }
 
 

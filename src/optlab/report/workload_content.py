@@ -73,6 +73,7 @@ def workload_content(
         "table": _summary_table(summary, styles),
         "judged_weights": _judged_weights(summary),
         "min_seeds": MIN_SEEDS,
+        "num_looks": max((len(summary.looks(row)) for row, _ in summary.compared()), default=1),
         "shares_batches": _shares_batches(summary),
         "most_rows": MOST_ROWS,
         "figures": {},

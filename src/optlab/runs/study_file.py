@@ -1,4 +1,4 @@
-"""study.json: what a study was asked for, and which of its runs are trials of a fair sweep."""
+"""study.json: what a study was asked for, and what became of its sweeps."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +10,8 @@ from optlab.runs.json_fields import read_fields
 STUDY_FORMAT = 1
 
 TrialStatus = Literal["unfinished", "finished", "diverged", "failed"]
+# Stopped for being lower on validation, or because none of its runs finished
+CandidateStatus = Literal["open", "lower", "no result"]
 
 HINT = (
     "restore it, or give further sweeps a study of their own with study=NAME: it says which runs "
@@ -53,6 +55,26 @@ class TuningRows:
 
 
 @dataclass
+class CandidateRow:
+    """A configuration of an adaptive sweep (one fold of it), noted before its first run."""
+
+    typed: list[str]  # its overrides
+    runs: list[str]  # their hashes, one for each planned seed, in order
+    num_rounds: int = 0  # that it has finished
+    status: CandidateStatus = "open"
+
+
+@dataclass
+class AdaptiveRows:
+    """The plan of a study's adaptive sweeps, and how far each configuration has come."""
+
+    rounds: list[int]  # seeds of a configuration by the end of each round
+    levels: list[float]  # share of the error rate of each round
+    first_seed: int
+    candidates: list[CandidateRow] = field(default_factory=list)
+
+
+@dataclass
 class LookRow:
     """At how many seeds reports have compared a configuration with others."""
 
@@ -72,6 +94,7 @@ class StudyFile:
     # that one that cannot be compared does not cost the others
     published: dict[str, Any] | None = None
     tuning: TuningRows | None = None
+    adaptive: AdaptiveRows | None = None
     looks: list[LookRow] = field(default_factory=list)
     format: int = STUDY_FORMAT
 

@@ -78,8 +78,9 @@ def train(config: DictConfig) -> float:
     failed. A single run then exits with code 1; in a study the others go on, unless on_error=stop.
     """
     check_top_level(config)
-    if not _in_study() and _chosen("hydra/sweeper") == "fair":
-        raise ValueError("hydra/sweeper=fair tunes in a study alone.\n\nhint: add -m")
+    sweeper = _chosen("hydra/sweeper")
+    if not _in_study() and sweeper in ("fair", "adaptive"):
+        raise ValueError(f"hydra/sweeper={sweeper} runs a study, not one run.\n\nhint: add -m")
     runs = [(replica, run_dir(replica)) for replica in replicas(config)]
     if config.plan:
         plan = Plan.of([(*run, "") for run in runs])

@@ -46,7 +46,7 @@ RANGES = {
             optimizer.tolerance_grad optimizer.tolerance_change EarlyStopping.patience
             EarlyStopping.min_delta trainer.reload_dataloaders_every_n_epochs
             hydra.sweeper.tuning_seed hydra.sweeper.extra_trials hydra.sweeper.finalists
-            hydra.sweeper.finalist_seeds""",
+            hydra.sweeper.finalist_seeds hydra.sweeper.first_seed""",
         ">= 1": """num_replicas optimizer.max_iter optimizer.max_eval optimizer.history_size
             optimizer.num_iterations optimizer.d trainer.max_epochs trainer.min_epochs
             trainer.min_steps trainer.num_nodes trainer.accumulate_grad_batches
@@ -54,6 +54,7 @@ RANGES = {
             hydra.sweeper.max_batch_size hydra.launcher.num_processes""",
         ">= 2": "hydra.sweeper.trials",
         "in [1, 9999]": "hydra.sweeper.seeds",  # further tuning seeds are 10,000 apart
+        ">= 5": "hydra.sweeper.rounds",  # fewer seeds make no claim
         ">= 1, or -1": "trainer.max_steps",
         ">= 0, or -1": "trainer.num_sanity_val_steps",
         "<= 0": "optimizer.beta2_decay",

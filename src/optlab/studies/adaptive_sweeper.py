@@ -1,0 +1,272 @@
+"""The adaptive sweeper: rounds of seeds, in which only undecided configurations go on.
+
+After each round it looks at validation (`analysis.adaptive`), stops configurations that are clearly
+lower, and goes on with the others until only the best is left or the last round is over. Works with
+every launcher: it hands over lists of overrides and reads the records that the runs left.
+
+The plan is in study.json before the first run, and the outcome of a round when it is over. A sweep
+that is killed leaves runs of an unfinished round, which count in no report; the same command
+resumes it, and comes to the same decisions from the same records.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from optlab.analysis.adaptive import decide
+from optlab.analysis.formatting import joined, some
+from optlab.analysis.labels import display_name
+from optlab.analysis.rounds import levels_of
+from optlab.analysis.study import read_study
+from optlab.analysis.workloads import Configuration, Workload
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import find_record
+from optlab.runs.study_file import (
+    AdaptiveRows,
+    CandidateRow,
+    StudyFile,
+    read_study_file,
+    study_path,
+    write_study_file,
+)
+from optlab.training.identity import replicas, run_dir, run_hash
+from optlab.training.plan import Plan
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One configuration on the command line, and the runs that are planned for it."""
+
+    row: CandidateRow
+    study: Path
+    folders: list[Path]  # one for each planned seed, in order
+
+    def jobs(self, first_seed: int, seeds: range) -> list[list[str]]:
+        """The overrides of its runs on the seeds of a round."""
+        return [[*self.row.typed, f"seed={first_seed + index}"] for index in seeds]
+
+
+def sweep(
+    arguments: Sequence[str],
+    *,
+    launcher: Launcher,
+    hydra_context: HydraContext,
+    config: DictConfig,
+    rounds: list[int],
+    first_seed: int,
+) -> list[Sequence[JobReturn]]:
+    """Run every configuration on the command line in rounds of seeds.
+
+    Args:
+        rounds: seeds of a configuration by the end of each round, rising.
+        first_seed: the others follow it.
+
+    Raises:
+        ValueError: for seeds on the command line, another plan than the study's, a study with
+            tuned winners, a study.json that cannot be read.
+    """
+    plan = AdaptiveRows(rounds, levels_of(len(rounds)), first_seed)
+    candidates = _candidates(arguments, hydra_context, config, plan)
+    print(
+        f"adaptive sweep: {len(candidates)} configurations, rounds of "
+        f"{joined([*map(str, rounds)])} seeds, at most {len(candidates) * rounds[-1]} runs",
+        flush=True,
+    )
+    if config.plan:
+        return [_print_plan(candidates, launcher, hydra_context, config, plan)]
+    before = {
+        study: read_study_file(study) if study_path(study).exists() else None
+        for study in dict.fromkeys(one.study for one in candidates)
+    }
+    for study, file in before.items():
+        _refuse_other_plan(study, file or StudyFile(), plan)
+    for study in before:
+        members = [one for one in candidates if one.study == study]
+        file = read_study_file(study)
+        _take_progress(members, file)
+        write_study_file(study, _with_rows(file, members, plan))
+    returned: list[Sequence[JobReturn]] = []
+    going_on, num_seeds = candidates, 0
+    for number, total in enumerate(rounds, start=1):
+        seeds = range(num_seeds, total)
+        jobs = [job for one in going_on for job in one.jobs(first_seed, seeds)]
+        try:
+            returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
+        except ValueError:  # a config contradicts itself, so most likely none was started
+            if not any(folder.exists() for one in candidates for folder in one.folders):
+                _restore(before)
+            raise
+        missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
+        if missing:
+            print(
+                f"round {number} is not over: another command is training "
+                f"{some([folder.name for folder in missing])}; the same command resumes the sweep",
+                flush=True,
+            )
+            break
+        going_on = _end_round(going_on, plan, number)
+        num_seeds = total
+        if not going_on:
+            break
+    return returned
+
+
+def _candidates(
+    arguments: Sequence[str],
+    hydra_context: HydraContext,
+    config: DictConfig,
+    plan: AdaptiveRows,
+) -> list[Candidate]:
+    loader = hydra_context.config_loader
+    parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
+    if any(override.key_or_group == "seed" for override in parsed):
+        raise ValueError(
+            "hydra/sweeper=adaptive chooses the seeds itself.\n\n"
+            "hint: leave seed=... out; hydra.sweeper.rounds says how many, "
+            "hydra.sweeper.first_seed where they begin"
+        )
+    found: dict[Path, Candidate] = {}
+    for overrides in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]:
+        composed = loader.load_sweep_config(config, overrides)
+        if composed.num_replicas != 1:
+            raise ValueError(
+                f"num_replicas is {composed.num_replicas}, but hydra/sweeper=adaptive chooses the "
+                "seeds itself.\n\nhint: leave it at 1"
+            )
+        # Composed once for all seeds, as replicas are
+        together = [f"seed={plan.first_seed}", f"num_replicas={plan.rounds[-1]}"]
+        runs = replicas(loader.load_sweep_config(config, [*overrides, *together]))
+        folders = [run_dir(run) for run in runs]
+        row = CandidateRow(overrides, [run_hash(run) for run in runs])
+        found.setdefault(folders[0], Candidate(row, folders[0].parent, folders))
+    return list(found.values())
+
+
+def _print_plan(
+    candidates: Sequence[Candidate],
+    launcher: Launcher,
+    hydra_context: HydraContext,
+    config: DictConfig,
+    plan: AdaptiveRows,
+) -> Sequence[JobReturn]:
+    """Print the first round, and how far the others may go."""
+    no_effect = ["effect=null"] if config.effect else []  # which is about all rounds
+    first = range(plan.rounds[0])
+    jobs = [[*job, *no_effect] for one in candidates for job in one.jobs(plan.first_seed, first)]
+    returned = launcher.launch(jobs, initial_job_idx=0)
+    most = len(candidates) * (plan.rounds[-1] - plan.rounds[0])
+    print(f"that is the first round; the others add at most {most} runs, of what is undecided")
+    if config.effect:
+        compose = hydra_context.config_loader.load_sweep_config
+        composed = [compose(config, one.row.typed) for one in candidates]
+        runs = [(each, run_dir(each), "") for each in composed]
+        Plan.of(runs).print_seeds_for(config.effect, 1, "a round of {} in hydra.sweeper.rounds")
+    return returned
+
+
+def _refuse_other_plan(study: Path, file: StudyFile, plan: AdaptiveRows) -> None:
+    """Raise ValueError where the study has been read by another plan, or has tuned winners."""
+    if file.tuning and file.tuning.rows:
+        raise ValueError(
+            f"{study} has tuned configurations, next to which an adaptive sweep would not count."
+            "\n\nhint: give the adaptive sweep a study of its own with study=NAME"
+        )
+    older = file.adaptive
+    if older is None or not any(row.num_rounds for row in older.candidates):
+        return
+    if (older.rounds, older.first_seed) != (plan.rounds, plan.first_seed):
+        raise ValueError(
+            f"hydra.sweeper.rounds is {plan.rounds} from seed {plan.first_seed} on, but {study} "
+            f"was planned with {older.rounds} from seed {older.first_seed} on, and a plan holds "
+            "from its first round on.\n\nhint: repeat the command with that plan, or start on new "
+            "seeds with study=NAME and hydra.sweeper.first_seed"
+        )
+
+
+def _take_progress(candidates: Sequence[Candidate], file: StudyFile) -> None:
+    """Keep what an earlier command noted of the candidates, until a round decides it again."""
+    rows = {row.runs[0]: row for row in (file.adaptive.candidates if file.adaptive else [])}
+    for one in candidates:
+        older = rows.get(one.row.runs[0])
+        if older is not None and older.runs == one.row.runs:
+            one.row.num_rounds, one.row.status = older.num_rounds, older.status
+
+
+def _restore(before: dict[Path, StudyFile | None]) -> None:
+    for study, file in before.items():
+        if file is None:
+            study_path(study).unlink()
+        else:
+            write_study_file(study, file)
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether another process is training there; a run that left no record has failed."""
+    return find_record(folder) is None and RunFolder(folder).is_locked
+
+
+def _end_round(going_on: Sequence[Candidate], plan: AdaptiveRows, number: int) -> list[Candidate]:
+    """Note that a round is over, and decide unless it is the last one; return who goes on."""
+    for one in going_on:
+        one.row.num_rounds, one.row.status = number, "open"
+    remaining: list[Candidate] = []
+    for folder in dict.fromkeys(one.study for one in going_on):
+        members = [one for one in going_on if one.study == folder]
+        file = _with_rows(read_study_file(folder), members, plan)
+        if number < len(plan.rounds):
+            # As a report would read it now: only the runs of finished rounds count
+            for workload in replace(read_study(folder), file=file).workloads:
+                remaining += _decide(workload, members, plan, number)
+            for one in members:
+                if one not in remaining and not _has_result(one, plan.rounds[number - 1]):
+                    one.row.status = "no result"
+        write_study_file(folder, file)
+    return remaining
+
+
+def _decide(
+    workload: Workload, members: Sequence[Candidate], plan: AdaptiveRows, number: int
+) -> list[Candidate]:
+    """Note which of a workload's candidates stop; return and print who goes on."""
+    decision = decide(workload)
+
+    def of(configurations: Iterable[Configuration]) -> list[Candidate]:
+        hashes = {run.hash for each in configurations for run in each.runs}
+        return [one for one in members if not hashes.isdisjoint(one.row.runs)]
+
+    for configuration, status in decision.stopped.items():
+        for one in of([configuration]):
+            one.row.status = status
+    going_on = of(decision.going_on)
+    names = {each: display_name(each.label) for each in workload.configurations}
+    stopped = [f"{names[each]} ({status})" for each, status in decision.stopped.items()]
+    further = [names[each] for each in decision.going_on]
+    print(
+        f"{workload.name}, round {number} of {len(plan.rounds)}, {plan.rounds[number - 1]} seeds: "
+        + (f"{some(stopped)} stopped by validation" if stopped else "validation decides nothing")
+        + (f"; {some(further)} go on to {plan.rounds[number]}" if going_on else "; all is decided"),
+        flush=True,
+    )
+    return going_on
+
+
+def _has_result(candidate: Candidate, num_seeds: int) -> bool:
+    records = map(find_record, candidate.folders[:num_seeds])
+    return any(record is not None and record.status == "finished" for record in records)
+
+
+def _with_rows(file: StudyFile, candidates: Sequence[Candidate], plan: AdaptiveRows) -> StudyFile:
+    """The file with the candidates' rows, and those of earlier commands by the same plan."""
+    older = file.adaptive
+    same = older is not None and (older.rounds, older.first_seed) == (plan.rounds, plan.first_seed)
+    rows = {row.runs[0]: row for row in (older.candidates if older and same else [])}
+    rows |= {one.row.runs[0]: one.row for one in candidates}
+    file.adaptive = replace(plan, candidates=[*rows.values()])
+    return file

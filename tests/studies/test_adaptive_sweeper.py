@@ -1,0 +1,180 @@
+"""Adaptive sweeps: rounds of seeds, their plan and outcome in study.json, and how they resume."""
+
+import json
+
+import pytest
+from made_records import make_record
+
+from optlab.analysis import read_study
+from optlab.report import make_report
+from optlab.runs.record import OptimizerFacts, write_record
+from optlab.runs.study_file import (
+    StudyFile,
+    TrialRow,
+    TuningRows,
+    read_study_file,
+    write_study_file,
+)
+from optlab.training.identity import identity, run_dir, run_hash
+
+SWEEP = ("hydra/sweeper=adaptive", "hydra.sweeper.rounds=[5,8]", "optimizer=sgd,adam,adamw")
+BELOW = {"sgd": 0.3, "adam": 0.0, "adamw": 0.0}
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """In place of training: made records. A list of the launches, each a list of run names."""
+    launches = []
+
+    def launch(job_overrides, initial_job_idx, *, hydra_context, config, **_):
+        compose = hydra_context.config_loader.load_sweep_config
+        runs = [compose(config, list(overrides)) for overrides in job_overrides]
+        launches.append([run.run_name for run in runs])
+        if launches.stop_at == len(launches):
+            raise SystemExit(1)
+        for run in runs:
+            name, noise = run.optimizer.name, 0.01 * ((7 * run.seed) % 5)
+            write_record(
+                run_dir(run),
+                make_record(
+                    "diverged" if name in launches.diverging else "finished",
+                    accuracy=0.9 - BELOW[name] - noise, study="made", run_name=run.run_name,
+                    hash=run_hash(run), seed=run.seed, config=identity(run),
+                    optimizer=OptimizerFacts(name),
+                ),
+            )  # fmt: skip
+        return []
+
+    class Launches(list):
+        stop_at = None
+        diverging = ()
+
+    launches = Launches()
+    monkeypatch.setattr("optlab.studies.launcher.launch", launch)
+    return launches
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "outputs" / "digits-mlp"
+
+
+def outcome(folder):
+    """Optimizer to the rounds that it has finished and its status."""
+    rows = read_study_file(folder).adaptive.candidates
+    return {row.typed[-1].removeprefix("optimizer="): (row.num_rounds, row.status) for row in rows}
+
+
+DECIDED = {"sgd": (1, "lower"), "adam": (2, "open"), "adamw": (2, "open")}
+
+
+def test_decided_configuration_gets_no_further_seeds(study, launched, folder):
+    said = study(*SWEEP, report=False)
+    assert [len(names) for names in launched] == [15, 6]
+    assert not any(name.startswith("sgd") for name in launched[1])
+    assert outcome(folder) == DECIDED
+    assert "round 1 of 2, 5 seeds: SGD with momentum (lower) stopped" in said.out
+    plan = read_study_file(folder).adaptive
+    assert (plan.rounds, plan.levels, plan.first_seed) == ([5, 8], [0.01, 0.04], 0)
+    assert [len(row.runs) for row in plan.candidates] == [8] * 3
+    assert len(read_study(folder).counted_runs) == 21
+
+
+def test_killed_sweep_resumes_and_decides_the_same(study, launched, folder):
+    launched.stop_at = 1
+    study(*SWEEP, report=False)
+    assert outcome(folder) == dict.fromkeys(DECIDED, (0, "open"))  # the plan, before any run
+    launched.stop_at = 3
+    study(*SWEEP, report=False)
+    assert outcome(folder) == {**dict.fromkeys(DECIDED, (1, "open")), "sgd": (1, "lower")}
+    launched.stop_at = None
+    study(*SWEEP, report=False)
+    file = (folder / "study.json").read_bytes()
+    assert outcome(folder) == DECIDED
+    study(*SWEEP, report=False)
+    assert (folder / "study.json").read_bytes() == file
+
+
+def test_sweep_ends_when_only_the_best_is_left(study, launched, folder):
+    study(*SWEEP[:2], "optimizer=sgd,adam", report=False)
+    assert [len(names) for names in launched] == [10]
+    assert outcome(folder) == {"sgd": (1, "lower"), "adam": (1, "open")}
+
+
+def test_configuration_that_always_diverges_stops(study, launched, folder):
+    launched.diverging = ("sgd",)
+    study(*SWEEP, report=False)
+    assert outcome(folder) == {**DECIDED, "sgd": (1, "no result")}
+
+
+def test_optimizer_that_is_added_later_races_by_the_same_plan(study, launched, folder):
+    study(*SWEEP[:2], "optimizer=adam,adamw", report=False)
+    study(*SWEEP[:2], "optimizer=sgd", report=False)
+    assert outcome(folder) == DECIDED
+    assert len(launched[2]) == 5
+
+
+@pytest.mark.parametrize(
+    "other", ["hydra.sweeper.rounds=[5,10]", "hydra.sweeper.first_seed=1"]
+)  # fmt: skip
+def test_plan_holds_from_its_first_round_on(other, study, launched, folder):
+    study(*SWEEP, report=False)
+    before = (folder / "study.json").read_bytes()
+    said = study(*SWEEP, other, report=False)
+    assert "a plan holds from its first round on" in str(said.exit_code)
+    assert (folder / "study.json").read_bytes() == before
+    assert len(launched) == 2
+
+
+def test_plan_that_no_round_has_read_is_replaced(study, launched, folder):
+    launched.stop_at = 1
+    study(*SWEEP, report=False)
+    study(*SWEEP, "hydra.sweeper.rounds=[6,9]", report=False)
+    assert read_study_file(folder).adaptive.rounds == [6, 9]
+    assert [len(row.runs) for row in read_study_file(folder).adaptive.candidates] == [9] * 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("seed=0,1", "chooses the seeds itself"),
+        ("num_replicas=5", "num_replicas is 5"),
+        ("hydra.sweeper.rounds=[3,10]", "each >= 5"),
+        ("hydra.sweeper.rounds=[10,5]", "more seeds than the one before"),
+        ("hydra.sweeper.rounds=[]", "is empty"),
+        ("hydra.sweeper.first_seed=-1", ">= 0"),
+    ],
+)
+def test_sweep_refuses_what_it_cannot_plan(typed, problem, study, launched, folder):
+    said = study(*SWEEP, typed, report=False)
+    assert problem in str(said.exit_code)
+    assert launched == []
+    assert not folder.exists()
+
+
+def test_sweep_refuses_a_study_with_tuned_configurations(study, launched, folder):
+    write_study_file(folder, StudyFile(tuning=TuningRows([TrialRow("sgd", "c", "h", "finished")])))
+    said = study(*SWEEP, report=False)
+    assert "study=NAME" in str(said.exit_code)
+    assert launched == []
+
+
+def test_plan_shows_the_first_round_and_the_most_runs(study, folder):
+    said = study(*SWEEP, "plan=true", "effect=1", report=False)
+    text = " ".join(said.out.split())
+    assert "at most 24 runs" in text
+    assert "15 to train, 0 done" in text
+    assert "at most 9 runs" in text
+    assert "in hydra.sweeper.rounds" in text
+    assert not (folder / "study.json").exists()
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_report_of_the_sweep_says_who_stopped(study, launched, folder):
+    study(*SWEEP, report=False)
+    page = make_report(folder)
+    (workload,) = json.loads((page.parent / "verdict.json").read_text())["workloads"]
+    assert workload["rounds"] == [{"num_seeds": 5, "level": 0.01}, {"num_seeds": 8, "level": 0.04}]
+    rounds = {each["label"]: each["round"] for each in workload["configurations"]}
+    assert rounds["sgd"] == {"number": 1, "num_seeds": 5, "level": 0.01, "status": "lower"}
+    assert rounds["adam"]["number"] == 2
