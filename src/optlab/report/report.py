@@ -37,6 +37,7 @@ _STEMS = (
     "confusion_matrices",
     "calibration",
     "reliability",
+    "diagnostics",
     "generalization_gap",
     "training_cost",
     "pareto",

@@ -9,6 +9,7 @@ import numpy as np
 from optlab.analysis import tables
 from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
+from optlab.analysis.diagnostics import AT_THE_END, read_diagnostics
 from optlab.analysis.disagreement import (
     disagreement_images_table,
     disagreement_table,
@@ -39,6 +40,7 @@ from optlab.plots.comparisons import (
     TrainingCostDisplay,
 )
 from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
+from optlab.plots.diagnostics import DiagnosticsDisplay
 from optlab.plots.disagreement import DisagreementDisplay
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.pareto import ParetoDisplay
@@ -106,6 +108,7 @@ def workload_content(
     _draw_classes(summary, folder, content, draw)
     _draw_calibration(summary, styles, folder, content, draw)
     _draw_disagreement(summary, styles, folder, content, draw)
+    _draw_diagnostics(summary, styles, folder, content, draw)
     gaps = GeneralizationGapDisplay.from_summary(best_rows)
     if gaps.labels:
         draw("generalization_gap", gaps, "Train and test accuracy of each configuration")
@@ -119,6 +122,36 @@ def workload_content(
         display = ParetoDisplay.from_summary(summary, compared)
         draw("pareto", display, "Test accuracy over seconds of training and over peak memory")
     return content
+
+
+def _draw_diagnostics(
+    summary: WorkloadSummary,
+    styles: dict[str, LineStyle],
+    folder: ReportFolder,
+    content: dict[str, Any],
+    draw: Draw,
+) -> None:
+    table = read_diagnostics(summary.workload.configurations)
+    if table.empty:
+        return
+    file = folder.csv(f"diagnostics{content['suffix']}", table)
+    title = f"What each optimizer does to the layers: {summary.workload.title}"
+    display = DiagnosticsDisplay(table=table, styles=styles, title=title)
+    draw("diagnostics", display, "Update ratio, gradient norm, angle and dead units over epochs")
+    at_end = table[table["quantity"].isin(AT_THE_END)].pivot_table(
+        index="configuration", columns="quantity", values="value", sort=False
+    )
+    columns = [quantity for quantity in AT_THE_END if quantity in at_end]
+    if columns:
+        content["curvature_table"] = Table(
+            columns=("configuration", *(each.replace("_", " ") for each in columns)),
+            rows=[
+                (label, *(f"{value:.3g}" for value in at_end.loc[label, columns]))
+                for label in at_end.index
+            ],
+            file=file,
+            styles=styles,
+        )
 
 
 def _draw_calibration(

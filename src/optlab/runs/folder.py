@@ -17,6 +17,7 @@ EPOCH_COLUMNS = (
 )
 STEP_COLUMNS = ("step", "train/loss", "lr")
 VALIDATION_COLUMNS = ("epoch", "step", "val/loss", "val/accuracy", "train_time_s")
+DIAGNOSTIC_COLUMNS = ("epoch", "step", "quantity", "layer", "value")
 LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
 
 
@@ -35,6 +36,9 @@ class RunFolder:
         self.validation = path / "validation.csv"  # VALIDATION_COLUMNS; of runs that validate more
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
+        self.diagnostics = (
+            path / "diagnostics.csv"
+        )  # DIAGNOSTIC_COLUMNS, with callbacks=diagnostics
         self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
         self.mistakes = path / "test_mistakes.npz"  # test images that were not recognized

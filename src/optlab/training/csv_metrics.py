@@ -7,6 +7,7 @@ rows that came after it, so the files of a resumed run equal those of a run that
 interrupted.
 """
 
+import csv
 import math
 import time
 from collections.abc import Iterable
@@ -344,11 +345,10 @@ def across_devices(trainer: L.Trainer, values: Tensor, operation: str) -> Tensor
     return reduced
 
 
-def append_rows(path: Path, rows: Iterable[Iterable[float]]) -> None:
+def append_rows(path: Path, rows: Iterable[Iterable[Any]]) -> None:
     """Add rows to a CSV file; numbers are written so that they read back as the same float."""
-    lines = "".join(",".join(map(repr, row)) + "\n" for row in rows)
     with path.open("a") as file:
-        file.write(lines)
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
