@@ -6,8 +6,10 @@ that a folder from elsewhere cannot run code.
 """
 
 import pickle
+import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +17,11 @@ from torch import Tensor, nn
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import ModelFacts, read_record
 
-# What torch raises for a file that was cut or holds code, and what a file of another kind does
-_DAMAGED = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, struct.error)
-_OF_ANOTHER_KIND = (AttributeError, KeyError, TypeError, ValueError)
+# What torch raises for a file that was cut, holds code, or is of another kind
+DAMAGED = (
+    *(RuntimeError, EOFError, pickle.UnpicklingError, struct.error),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
 STATE_PREFIX = "net."  # the training module keeps the network under this name
 
 
@@ -91,18 +95,36 @@ def build_network(model: ModelFacts, named_in: Path) -> nn.Module:
         ) from error
 
 
-def _network_state(checkpoint_path: Path) -> dict[str, Tensor]:
+def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU, without running code that it may hold.
+
+    With `mmap`, a tensor is read from the file when it is used; that file must stay as it is.
+
+    Raises:
+        ValueError: if it is damaged or holds other objects than tensors and plain values.
+    """
     try:
-        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
+        loaded: dict[str, Any] = torch.load(path, weights_only=True, mmap=mmap, map_location="cpu")
+        return loaded
+    except DAMAGED as error:
+        # torch advises to load without weights_only, which would run any code in the file
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        problem = "is damaged"
+        if named:
+            problem = f"holds an object of {named[1]}, but only tensors and plain values are loaded"
+        raise ValueError(f"{path} {problem}") from error
+
+
+def _network_state(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_checkpoint(path)["state_dict"]
         return {
             name.removeprefix(STATE_PREFIX): tensor
             for name, tensor in state.items()
             if name.startswith(STATE_PREFIX)
         }
-    except (*_DAMAGED, *_OF_ANOTHER_KIND) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{checkpoint_path} is damaged or no checkpoint of a run: {reason}\n\n"
-            f"hint: train the run again with rerun=true"
+            f"{path} is damaged or no checkpoint of a run: {error}\n\n"
+            "hint: train the run again with rerun=true"
         ) from error

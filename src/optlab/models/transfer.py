@@ -7,7 +7,6 @@ data set goes with any weights. How pixels are scaled is up to `data.normalize`.
 """
 
 import hashlib
-import pickle
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optlab.models.efficientnet_lite0 import imagenet_efficientnet_lite0
-from optlab.models.load import build_network, load_network
+from optlab.models.load import build_network, load_checkpoint, load_network
 from optlab.models.resnet18 import ResNet18
 from optlab.runs.record import ModelFacts, read_record
 
@@ -228,12 +227,11 @@ def _trained(weights: str) -> nn.Module:
             f"hint: the path is relative to {Path.cwd()}"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        state = load_checkpoint(path)
+    except ValueError as error:
         raise ValueError(
-            f"model.weights={weights} is damaged or holds more than weights: "
-            f"{str(error).splitlines()[0]}\n\n"
-            f"hint: save torch.save(resnet18.state_dict(), path) and nothing else"
+            f"model.weights: {error}.\n\n"
+            "hint: save torch.save(resnet18.state_dict(), path) and nothing else"
         ) from error
     return _torchvision_resnet18(state, f"model.weights={weights}")
 

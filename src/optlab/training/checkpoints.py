@@ -3,8 +3,6 @@
 import io
 import math
 import pickle
-import re
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from optlab.files import atomic_write
+from optlab.models.load import load_checkpoint
 from optlab.runs.folder import RunFolder
 from optlab.training.best_epoch import merit
 from optlab.training.code_fingerprint import changed_since
@@ -44,7 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._has_read_back |= read_back
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        return load_checkpoint(Path(path), mmap=False)
+        return load_checkpoint(Path(path))
 
 
 def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool = False) -> None:
@@ -64,7 +63,7 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
             if read_back:
-                load_checkpoint(partial)
+                load_checkpoint(partial, mmap=True)
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
@@ -79,26 +78,6 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
                 "callbacks and modules; float(x) makes a number of a NumPy scalar, and "
                 "save_hyperparameters(ignore=[...]) leaves out what is none"
             ) from None
-
-
-def load_checkpoint(path: Path, *, mmap: bool = True) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU, without running code that it may hold.
-
-    With `mmap`, a tensor is read from the file when it is used.
-
-    Raises:
-        ValueError: if it is damaged or holds other objects than tensors and plain values.
-    """
-    try:
-        loaded: dict[str, Any] = torch.load(path, weights_only=True, mmap=mmap, map_location="cpu")
-        return loaded
-    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error) as error:
-        # torch advises to load without weights_only, which would run any code in the file
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        problem = "is damaged"
-        if named:
-            problem = f"holds an object of {named[1]}, but only tensors and plain values are loaded"
-        raise ValueError(f"{path} {problem}") from error
 
 
 def refused_part(value: Any, name: str) -> str | None:
@@ -268,7 +247,7 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
         return None
     again = "rerun=true starts this run again from the beginning"
     try:
-        state = load_checkpoint(path)
+        state = load_checkpoint(path, mmap=True)
     except ValueError as error:
         raise ValueError(f"{error}.\n\nhint: {again}") from error
     if "loops" not in state:  # a replica's own: only its weights

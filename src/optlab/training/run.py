@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
+from optlab.models.load import load_checkpoint
 from optlab.runs.folder import RunFolder, is_main_process
 from optlab.runs.record import (
     EpochMetrics,
@@ -202,7 +203,7 @@ def _settle_last_weights(
     last = RunFolder(folder).checkpoint("last")
     if not last.is_file():  # fast_dev_run writes none
         return
-    checkpoint = torch.load(last, weights_only=True, map_location="cpu")
+    checkpoint = load_checkpoint(last)
     saved, final = checkpoint["state_dict"], module.state_dict()
     is_of_last_row = checkpoint["epoch"] + 1 == record.num_epochs
     is_saved = is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved)
@@ -304,10 +305,8 @@ def finish(record: RunRecord, folder: Path, start_s: float, trainer: L.Trainer) 
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a checkpoint, on the CPU."""
-    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True, map_location="cpu")[
-        "state_dict"
-    ]
+    """Return the state dict of a checkpoint, on the CPU."""
+    state: dict[str, torch.Tensor] = load_checkpoint(path)["state_dict"]
     return state
 
 
