@@ -6,8 +6,11 @@ import pytest
 from made_records import tuned_file
 
 from optlab.analysis.learning_rates import lr_points_of_tuning
+from optlab.analysis.next_step import next_step
 from optlab.analysis.study import OUTSIDE_THE_TUNING, read_study
+from optlab.analysis.summary import summarize
 from optlab.analysis.tuning import Tuning
+from optlab.analysis.verdict import verdict_of
 from optlab.report import make_report
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -90,6 +93,7 @@ def tuned(new_study):
         again = [writer.run(name, seed, config={"optimizer.lr": best}) for seed in (1, 2)]
         fresh += again
         runs = {"seeds": [1, 2], "runs": [hash_of(folder) for folder in again]}
+        runs["tuning_seeds"] = [0]
         winners.append(rows[-2] | runs)
     writer.meta(tuning={"rows": rows, "winners": winners})
     return writer, ordinary, trials, fresh
@@ -112,6 +116,42 @@ def test_only_fresh_runs_of_winners_count_next_to_a_tuning(tuned):
     assert [group.label for group in workload.configurations] == ["adam", "sgd"]
     assert folders(run for run, _ in workload.left_out) == sorted(ordinary)
     assert {reason for _, reason in workload.left_out} == {OUTSIDE_THE_TUNING}
+
+
+def test_winners_of_each_seed_are_one_configuration_that_more_seeds_cost_trials(tuned):
+    writer, _, trials, fresh = tuned
+    meta = json.loads((writer.folder / "study.json").read_text())
+    (shared,) = {winner["tuning_seed"] for winner in meta["tuning"]["winners"]}
+    once = read_study(writer.folder)
+    (remark,) = _tuning_remarks(once)
+    assert f"tuning seed {shared}. " in remark
+    # Of each optimizer, another rate won for seed 2
+    other = [writer.run(name, 2, config={"optimizer.lr": 0.01}) for name in ("adam", "sgd")]
+    winners = [
+        row(name, lr, hash=hash_of(folder), configuration=name, for_seed=seed, num_trials=4)
+        | {"seeds": [seed], "runs": [hash_of(run)], "tuning_seeds": [7]}
+        for name, lr, folder, runs in (
+            ("adam", 0.003, trials[0], (fresh[0], other[0])),
+            ("sgd", 0.3, trials[2], (fresh[2], other[1])),
+        )
+        for seed, run in zip((1, 2), runs, strict=True)
+    ]
+    writer.meta(tuning={**meta["tuning"], "winners": winners})
+    study = read_study(writer.folder)
+    (workload,) = study.workloads
+    assert [(one.label, len(one.runs)) for one in workload.configurations] == [
+        ("adam", 2), ("sgd", 2),
+    ]  # fmt: skip
+    assert {one.key for one in workload.configurations} == {"adam", "sgd"}
+    assert _tuning_remarks(study) == []
+    step = next_step(summarize(workload), is_tuned=True)
+    assert step.num_runs == 2 * 3 * (1 + 4)  # optimizers, seeds up to five, runs
+
+
+def _tuning_remarks(study):
+    (workload,) = study.workloads
+    remarks = verdict_of(summarize(workload), is_tuned=True).remarks
+    return [remark for remark in remarks if "tuning seed" in remark]
 
 
 def test_report_lists_what_a_tuning_left_out(tuned):

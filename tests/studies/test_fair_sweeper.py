@@ -374,6 +374,13 @@ def test_group_and_its_options_are_tuned_where_its_choice_has_them(study, made_r
     assert (one.label, len(one.runs)) == ("mine", 2)
 
 
+def test_space_with_an_option_that_the_optimizer_lacks_is_refused(study, tmp_path):
+    (tmp_path / "search_space").mkdir()
+    (tmp_path / "search_space" / "mine.yaml").write_text("learning_rate: {log: [0.1, 1.0]}")
+    said = study(*SWEEP, "optimizer.name=mine", "--config-dir", str(tmp_path), report=False)
+    assert "mine.yaml: learning_rate is optimizer.learning_rate, which" in str(said.exit_code)
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [

@@ -9,6 +9,7 @@ from optlab.studies.search_space import Hyperparameter, grid, quasi_random, read
 RATE = Hyperparameter("lr", "log", (1e-4, 1e-1))
 BETA = Hyperparameter("betas.0", "one_minus_log", (0.01, 0.5))
 MOMENTUM = Hyperparameter("momentum", "linear", (0.5, 0.9))
+FACTOR = Hyperparameter("scheduler.final_factor", "linear", (0.0, 0.5))
 NESTEROV = Hyperparameter("nesterov", "choice", (False, True, "maybe"))
 
 
@@ -93,6 +94,7 @@ def test_point_is_drawn_once_and_a_space_without_enough_points_is_refused():
         (BETA, 0.99, 0.99, 1 - 0.01 / 50**0.25),
         (BETA, 0.5, 1 - 0.5, 1 - 0.5 / 50**0.25),  # beyond would be below 0, which it cannot be
         (MOMENTUM, 0.9, 0.8, 0.9),  # beyond would be 1, which it cannot be
+        (FACTOR, 0.0, 0.0, 0.125),  # beyond would be below 0, and nothing says whether it can be
     ],
 )
 def test_second_round_is_near_a_value_or_beyond_an_edge(tuned, value, low, high):

@@ -104,7 +104,7 @@ def test_command_of_a_run_plans_that_run(arguments, typed, planned_by, tmp_path)
          "hydra.searchpath=['file://my conf']"],
         ["experiment=cifar10_callbacks", "seed=0", "hydra.sweeper.only=[cosine,plateau]"],
         ["-m", "optimizer=sgd", "hydra/sweeper=fair", "hydra.sweeper.trials=2",
-         "hydra.sweeper.seeds=1"],
+         "hydra.sweeper.seeds=1", "hydra.sweeper.extra_trials=0", "hydra.sweeper.finalists=0"],
     ],
     ids=["overrides", "--config-name", "experiment", "table", "fair"],
 )  # fmt: skip

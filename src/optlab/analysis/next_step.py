@@ -15,7 +15,7 @@ class NextStep:
         num_seeds: of each configuration, those that it has included.
         override: the option that asks for them.
         reason: what they are for.
-        num_runs: that are still to train.
+        num_runs: that are still to train, trials included where each seed is tuned.
         train_time_s: seconds of training of these runs together, as long as the finished ones
             took; None where no record says it.
     """
@@ -53,6 +53,7 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         runs = row.configuration.runs
         num_folds = len({run.fold for run in runs})
         missing = max(0, num_seeds - len({run.seed for run in runs})) * num_folds
+        missing *= 1 + row.configuration.trials_per_seed
         if missing:
             cost = row.mean(lambda run: run.record.train_time_s)
             train_time_s += missing * (cost.mean if cost else math.nan)

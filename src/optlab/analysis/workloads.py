@@ -34,6 +34,7 @@ class Configuration:
         tuned_from: hash of the config before its tuning; empty if it was not tuned.
         shared_tuning: the seeds of the tuning that chose the options of all runs; empty if they
             were not tuned, or for each seed.
+        trials_per_seed: trials that one more seed costs; 0 unless it was tuned for each seed.
         looks: numbers of seeds at which reports have compared it.
         progress: in the rounds of an adaptive sweep.
     """
@@ -44,6 +45,7 @@ class Configuration:
     runs: tuple[Run, ...]
     tuned_from: str = ""
     shared_tuning: tuple[int, ...] = ()
+    trials_per_seed: int = 0
     looks: frozenset[int] = frozenset()
     progress: Progress | None = None
 
@@ -258,8 +260,16 @@ def _tuned(one: Configuration, winners: Mapping[str, WinnerRow]) -> Configuratio
     winner = winners.get(one.runs[0].hash)
     if winner is None:
         return one
-    shared = () if winner.for_seed is not None else tuple(winner.tuning_seeds)
-    return replace(one, tuned_from=winner.configuration, shared_tuning=shared)
+    if winner.for_seed is None:
+        shared, trials_per_seed = tuple(winner.tuning_seeds), 0
+    else:
+        shared, trials_per_seed = (), winner.num_trials
+    return replace(
+        one,
+        tuned_from=winner.configuration,
+        shared_tuning=shared,
+        trials_per_seed=trials_per_seed,
+    )
 
 
 def _in_common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class WinnerRow(TrialRow):
     """The trial that won, and its runs on fresh seeds. `val_accuracy` is over all tuning seeds."""
 
     tuning_seeds: list[int] = field(default_factory=list)  # that these values were tried on
+    num_trials: int = 0  # that it was chosen from
     edge: list[str] = field(default_factory=list)  # options at the edge of the searched space
     seeds: list[int] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)  # their hashes

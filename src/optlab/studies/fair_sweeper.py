@@ -62,6 +62,8 @@ class Runs:
             overrides, values = overrides_of(trial.search, trial.values, self.compose)
             jobs.append(self.job(trial, overrides))
             composed = self.compose(jobs[-1])
+            if run_hash(composed) in {row.hash for row in trial.search.trials}:
+                continue  # its values differ from an earlier trial's in options without an effect
             rows[run_dir(composed)] = row = TrialRow(
                 optimizer=trial.search.optimizer,
                 configuration=trial.search.configuration,
@@ -132,7 +134,8 @@ def sweep(
     _check(parsed)
     composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
     untuned = [search_of(typed, one, compose, options) for typed, one in composed]
-    searches = [search for one in untuned for search in options.searches_of(one)]
+    distinct = {one.configuration: one for one in untuned}
+    searches = [search for one in distinct.values() for search in options.searches_of(one)]
     runs = Runs(
         launcher,
         compose,
@@ -143,7 +146,7 @@ def sweep(
         of_trials=["effect=null"] if config.effect else [],  # it is for the fresh seeds
     )
     tuning = rounds(searches, options.extra_trials, options.finalists)
-    print(options.words(len(untuned)), flush=True)
+    print(options.words(len(distinct)), flush=True)
     if config.plan:
         first = next(tuning)
         overrides = [overrides_of(trial.search, trial.values, compose)[0] for trial in first]

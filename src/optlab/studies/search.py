@@ -113,6 +113,7 @@ class Search:
         return WinnerRow(
             **values,
             tuning_seeds=[row.tuning_seed for row in rows if row.tuning_seed is not None],
+            num_trials=len(self.trials),
             edge=[
                 each.name
                 for each in self.space

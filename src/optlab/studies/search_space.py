@@ -68,8 +68,8 @@ class Hyperparameter:
     def nearby(self, value: Any) -> "Hyperparameter":
         """The quarter of the range around a value, or beyond an edge that it is at.
 
-        A range does not extend to values that the option cannot have. A value without a place in
-        the range stays, and choices do.
+        A range does not extend to values that the option cannot have, as far as `option_values`
+        knows. A value without a place in the range stays, and choices do.
         """
         point = self.point(value)
         if point is None:
@@ -78,7 +78,8 @@ class Hyperparameter:
             beyond = max(point, 1.0) + NEARBY_SHARE, min(point, 0.0) - NEARBY_SHARE
             outer = beyond[0] if point > 0.5 else beyond[1]
             option = self.option.rstrip("0123456789").rstrip(".")  # betas.0 is one of betas
-            if misfit(option, self.at(outer), within=RANGES.get(option)) is None:
+            within = RANGES.get(option)
+            if within and misfit(option, self.at(outer), within=within) is None:
                 return self._between(point, outer)
         start = min(max(point - NEARBY_SHARE / 2, 0.0), 1.0 - NEARBY_SHARE)
         return self._between(start, start + NEARBY_SHARE)

@@ -96,7 +96,14 @@ def search_of(
     keys = {override.lstrip("+~").partition("=")[0] for override in typed}
     if options.space == "lr" or (options.space == "auto" and options.trials < WHOLE_SPACE_FROM):
         space = [next((each for each in space if each.kind != "choice"), space[0])]
+    groups = {each.option for each in space if _is_group(each)}
     for each in space:
+        if each.option.partition(".")[0] not in groups and not _has(each, composed):
+            raise ValueError(
+                f"conf/search_space/{optimizer}.yaml: {each.name} is {each.option}, which the "
+                "config does not have.\n\nhint: a name is below optimizer., unless it begins with "
+                "another group"
+            )
         if each.option in keys:
             raise ValueError(
                 f"{each.option} is what hydra/sweeper=fair tunes.\n\n"
