@@ -133,7 +133,7 @@ def sweep(
     parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
     _check(parsed)
     composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
-    untuned = [search_of(typed, one, compose, options) for typed, one in composed]
+    untuned = [search_of(typed, one, options) for typed, one in composed]
     distinct = {one.configuration: one for one in untuned}
     searches = [search for one in distinct.values() for search in options.searches_of(one)]
     runs = Runs(

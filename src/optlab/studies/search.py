@@ -12,9 +12,7 @@ from optlab.runs.study_file import TrialRow, WinnerRow
 from optlab.studies.search_space import Hyperparameter, Values, grid, quasi_random, stratified
 
 WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
-SHARE_PROMOTED = (
-    3  # one in three goes on to the next rung of a halving, with three times the epochs
-)
+SHARE_PROMOTED = 3  # one trial in three goes on to the next rung, with three times the epochs
 
 
 @dataclass
@@ -98,12 +96,8 @@ class Search:
         ]
         return [row for _, row in sorted(scores, key=lambda pair: -pair[0])]
 
-    def winner(self, runs: Sequence[str] = ()) -> WinnerRow | None:
-        """The values with the best mean validation accuracy; None where no trial has a result.
-
-        Args:
-            runs: hashes of its runs on the fresh seeds.
-        """
+    def winner(self) -> WinnerRow | None:
+        """The values with the best mean validation accuracy; None where no trial has a result."""
         ranked = self.ranked()
         if not ranked:
             return None
@@ -120,7 +114,6 @@ class Search:
                 if each.name in best.params and each.at_edge(best.params[each.name])
             ],
             seeds=[*self.fresh_seeds],
-            runs=[*runs],
         )
 
 

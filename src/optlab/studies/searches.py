@@ -69,6 +69,8 @@ class FairOptions:
     def words(self, num_configurations: int) -> str:
         """What a sweep is going to do."""
         each = f"{self.trials} trials, the default included"
+        if self.schedule == "halving":
+            each += ", a third of them again with three times the epochs, and so on"
         if self.extra_trials:
             each += f", then {self.extra_trials} near the best or beyond an edge"
         if self.finalists and self.finalist_seeds:
@@ -78,13 +80,11 @@ class FairOptions:
         )
         return (
             f"fair sweep of {num_configurations} configurations {where}: {each}; "
-            f"then each winner on {self.seeds} fresh seeds"
+            f"then the winners on {self.seeds} fresh seeds"
         )
 
 
-def search_of(
-    typed: list[str], composed: DictConfig, compose: Compose, options: FairOptions
-) -> Search:
+def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
     """A search for a configuration, still without seeds."""
     if composed.num_replicas != 1:  # seeds next to the tuning seed, which no row would name
         raise ValueError(
