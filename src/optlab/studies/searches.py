@@ -79,7 +79,8 @@ class FairOptions:
             f"on seed {self.tuning_seed}" if self.tune == "once" else "again for each fresh seed"
         )
         return (
-            f"fair sweep of {num_configurations} configurations {where}: {each}; "
+            f"fair sweep of {num_configurations} configuration{'s' * (num_configurations != 1)} "
+            f"{where}: {each}; "
             f"then the winners on {self.seeds} fresh seeds"
         )
 
