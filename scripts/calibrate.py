@@ -8,8 +8,9 @@ records are sorted into workloads, ranked by validation and compared on test as 
 first table has studies of five configurations; the second one studies of two equal ones, of which
 one has a noisier validation curve. In the third, both seeds and test images of two equal ones are
 drawn. In the fourth, five optimizers with equal optima are tuned first by the rule of the fair
-sweeper, once or for each seed. In the fifth, an adaptive sweep adds seeds in rounds. In the last
-one, five equals are read again and again while seeds are added, until something looks different.
+sweeper, once or for each seed. In the fifth, an adaptive sweep adds seeds in rounds. In the
+sixth, five equals are read again and again while seeds are added, until something looks different.
+In the last one, five configurations reach a target after drawn numbers of steps.
 docs/protocol.md shows the tables of 10,000 studies.
 """
 
@@ -32,6 +33,7 @@ from optlab.analysis.records import Run
 from optlab.analysis.rounds import Progress, levels_of
 from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary, summarize
+from optlab.analysis.target_order import Attempt, StepsClaim, compare_steps
 from optlab.analysis.workloads import Workload, group_runs
 from optlab.runs.record import (
     DatasetFacts,
@@ -70,6 +72,9 @@ TUNING_DEVIATION = 0.001  # of accuracy over seeds, there
 
 ROUNDS = (5, 10, 20)  # of an adaptive sweep
 LOOKS = (5, 10, 15, 20)  # seeds at which a study is read until it makes a claim
+STEPS, EVERY = 400, 50  # steps to it in the median, and between two validations
+SEED_NOISE, RUN_NOISE = 0.15, 0.25  # of the logarithm of the steps
+SLOWER = 1.65  # times as many steps of three configurations of five, where they differ
 
 NUM_IMAGES = 1000  # of a test set that is drawn
 
@@ -387,6 +392,36 @@ def looks_by_hand(num_studies: int, *, counted: bool) -> float:
     return false_claims / num_studies
 
 
+def claims_on_steps(num_seeds: int, num_studies: int, last_step: float) -> tuple[float, float]:
+    """Return how often equals are separated by steps to the target, and differing pairs are.
+
+    Args:
+        last_step: where a run ends; infinite lets every run reach the target.
+    """
+    rng = np.random.default_rng(num_seeds)
+    false_claims, found = 0, 0.0
+    for _ in range(num_studies):
+        claims = _claims_of(rng, num_seeds, last_step, np.zeros(NUM_CONFIGURATIONS))
+        false_claims += any(claim.is_significant for claim in claims)
+        slowness = np.log([1, 1, SLOWER, SLOWER, SLOWER])
+        claims = _claims_of(rng, num_seeds, last_step, slowness)
+        pairs = [(one.earlier, one.later) for one in claims if one.is_significant]
+        found += sum(earlier in "01" and later in "234" for earlier, later in pairs) / 6
+    return false_claims / num_studies, found / num_studies
+
+
+def _claims_of(
+    rng: np.random.Generator, num_seeds: int, last_step: float, slowness: np.ndarray
+) -> list[StepsClaim]:
+    logs = np.log(STEPS) + SEED_NOISE * rng.standard_normal(num_seeds) + slowness[:, None]
+    logs = logs + RUN_NOISE * rng.standard_normal(logs.shape)
+    attempts: dict[str, dict[int, Attempt]] = {name: {} for name in NAMES}
+    for (index, seed), step in np.ndenumerate(np.ceil(np.exp(logs) / EVERY) * EVERY):
+        log_steps = float(np.log(step)) if step <= last_step else np.inf
+        attempts[NAMES[index]][seed] = Attempt(log_steps, horizon=float(np.log(last_step)))
+    return compare_steps(attempts)
+
+
 def summarize_study(
     validation: np.ndarray, test: np.ndarray, best: np.ndarray | None = None
 ) -> WorkloadSummary:
@@ -489,6 +524,12 @@ def main() -> None:
     for counted in track((False, True), "looks", transient=True):
         title = "looks are counted" if counted else "looks are not counted"
         table.add_row(title, _percent(looks_by_hand(options.studies, counted=counted)))
+    Console().print(table)
+    table = Table("steps to a target", "seeds", "a false claim", f"{SLOWER} times found")
+    for title, last_step in (("all reach it", np.inf), ("runs end at 500 steps", 500)):
+        for num_seeds in track(options.seeds, title, transient=True):
+            shares = map(_percent, claims_on_steps(num_seeds, options.studies, last_step))
+            table.add_row(title, str(num_seeds), *shares)
     Console().print(table)
 
 

@@ -38,3 +38,9 @@ def test_tuning_for_each_seed_rarely_calls_equals_different():
 def test_tuning_once_calls_equals_different_more_often_with_more_seeds():
     few, many = (SCRIPT["claims_after_tuning"](seeds, 100, "once") for seeds in (5, 40))
     assert many > few + 0.1
+
+
+def test_equals_are_rarely_separated_by_steps_to_the_target():
+    false, found = SCRIPT["claims_on_steps"](num_seeds=10, num_studies=50, last_step=float("inf"))
+    assert false < 0.05 + 3 * (0.05 * 0.95 / 50) ** 0.5
+    assert found > 0.8

@@ -9,7 +9,7 @@ together after Holm, and multiplied by the number of looks (`looks`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -46,7 +46,7 @@ class StepsClaim:
 
 
 @dataclass(frozen=True)
-class _Attempt:
+class Attempt:
     """Of one seed: log of the steps to the target, infinite for a miss; how far it looked."""
 
     log_steps: float
@@ -59,7 +59,25 @@ def steps_claims(configurations: Sequence[Configuration]) -> list[StepsClaim]:
     Args:
         configurations: of one workload, with one target.
     """
-    attempts = [_attempts(one) for one in configurations]
+    attempts = {one.label: _attempts(one) for one in configurations}
+    by_label = {one.label: one for one in configurations}
+    return compare_steps(
+        attempts, lambda ours, theirs, n: level_of(by_label[ours], by_label[theirs], n)
+    )
+
+
+def compare_steps(
+    by_label: Mapping[str, Mapping[int, Attempt]],
+    level: Callable[[str, str, int], float] = lambda ours, theirs, num_seeds: ERROR_RATE,
+) -> list[StepsClaim]:
+    """Test each pair of configurations that has enough seeds.
+
+    Args:
+        by_label: label of a configuration to its attempts by seed.
+        level: of two labels and their number of common seeds, the share of the error rate that
+            their comparison has.
+    """
+    labels, attempts = list(by_label), list(by_label.values())
     complete = [
         index
         for index, found in enumerate(attempts)
@@ -68,8 +86,8 @@ def steps_claims(configurations: Sequence[Configuration]) -> list[StepsClaim]:
     tables = [{(seed, 0): each.log_steps for seed, each in attempts[i].items()} for i in complete]
     differences = {(complete[i], complete[j]): one for (i, j), one in compare_all(tables).items()}
     claims: list[StepsClaim] = []
-    for i, j in combinations(range(len(configurations)), 2):
-        ours, theirs = configurations[i], configurations[j]
+    for i, j in combinations(range(len(labels)), 2):
+        ours, theirs = labels[i], labels[j]
         seeds = attempts[i].keys() & attempts[j].keys()
         difference = differences.get((i, j))
         if difference is None:
@@ -84,8 +102,8 @@ def steps_claims(configurations: Sequence[Configuration]) -> list[StepsClaim]:
                 t = abs(difference.mean or 0.0) / error if error else 0.0
                 p_value = 2 * float(stdtr(difference.degrees_of_freedom, -t))
         if p_value is not None:
-            p_value = min(1.0, p_value * ERROR_RATE / level_of(ours, theirs, len(seeds)))
-            pair = (theirs.label, ours.label) if is_later else (ours.label, theirs.label)
+            p_value = min(1.0, p_value * ERROR_RATE / level(ours, theirs, len(seeds)))
+            pair = (theirs, ours) if is_later else (ours, theirs)
             test = "sign" if difference is None else "t"
             claims.append(StepsClaim(*pair, num_seeds, p_value, test))
     adjusted = holm([claim.p_value for claim in claims])
@@ -96,9 +114,9 @@ def steps_claims(configurations: Sequence[Configuration]) -> list[StepsClaim]:
     ]
 
 
-def _attempts(configuration: Configuration) -> dict[int, _Attempt]:
+def _attempts(configuration: Configuration) -> dict[int, Attempt]:
     """By seed, the mean over its folds; a seed that missed the target in one fold missed it."""
-    by_seed: dict[int, list[_Attempt]] = {}
+    by_seed: dict[int, list[Attempt]] = {}
     for run in configuration.runs:
         reached = time_to_target(run) if run.status != "failed" else None
         if reached is None:
@@ -108,9 +126,9 @@ def _attempts(configuration: Configuration) -> dict[int, _Attempt]:
         steps = reached.step
         horizon = math.log(max(last, 1.0)) if math.isfinite(last) else math.inf
         log_steps = math.log(max(steps, 1.0)) if math.isfinite(steps) else math.inf
-        by_seed.setdefault(run.seed, []).append(_Attempt(log_steps, horizon))
+        by_seed.setdefault(run.seed, []).append(Attempt(log_steps, horizon))
     return {
-        seed: _Attempt(
+        seed: Attempt(
             float(np.mean([each.log_steps for each in folds])),
             min(each.horizon for each in folds),
         )
@@ -118,7 +136,7 @@ def _attempts(configuration: Configuration) -> dict[int, _Attempt]:
     }
 
 
-def _sign(ours: _Attempt, theirs: _Attempt) -> int:
+def _sign(ours: Attempt, theirs: Attempt) -> int:
     """Return -1 where ours was earlier, 1 where theirs was, 0 where neither or nobody knows."""
     if ours.log_steps < theirs.log_steps:
         is_known = math.isfinite(theirs.log_steps) or ours.log_steps <= theirs.horizon
