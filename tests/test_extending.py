@@ -14,7 +14,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from optlab.training.build import build_data, build_module, build_net
-from optlab.training.option_names import without_null
+from optlab.training.option_names import for_hydra_groups
 from optlab.training.validate import validate_config
 
 ROOT = Path(__file__).parent.parent
@@ -57,9 +57,9 @@ def has_code_of(record: dict[str, Any], *modules: str) -> bool:
 
 
 def test_optimizer(train_short: Callable[..., Any]) -> None:
-    run = train_short("optimizer=lion")
+    run = train_short("optimizer=my_lion")
     record = run.record
-    assert record["optimizer"] == {"name": "lion", "target": "my_optimizer.Lion", "lr": 3e-4}
+    assert record["optimizer"] == {"name": "my_lion", "target": "my_optimizer.Lion", "lr": 3e-4}
     assert record["config"]["optimizer"]["betas"] == [0.9, 0.99]
     assert has_code_of(record, "my_optimizer")
     states = torch.load(run.folder / "checkpoints" / "last.ckpt")["optimizer_states"]
@@ -83,51 +83,20 @@ def test_lion_first_step_is_the_sign_of_the_gradient_and_decays_decoupled() -> N
     np.testing.assert_allclose(optimizer.state[weight]["momentum"], [0.03, -0.002], rtol=1e-5)
 
 
-def test_optimizer_of_two_passes(train_short: Callable[..., Any]) -> None:
-    run = train_short("optimizer=sam")
-    assert run.record["optimizer"] == {"name": "sam", "target": "my_sam.SAM", "lr": 0.01}
-    plain = train_short("optimizer=sgd", "optimizer.fused=false")
+def test_lion_by_hand_takes_the_steps_of_the_library(train_short: Callable[..., Any]) -> None:
+    by_hand = train_short("optimizer=my_lion", "optimizer.weight_decay=0.1")
+    of_library = train_short("optimizer=lion", "optimizer.weight_decay=0.1", "optimizer.lr=3.0e-4")
+    np.testing.assert_allclose(by_hand.steps["train/loss"], of_library.steps["train/loss"], 1e-4)
+
+
+def test_users_optimizer_is_a_base_of_sam(train_short: Callable[..., Any]) -> None:
+    run = train_short("optimizer=sam", "optimizer@optimizer.base=my_lion")
+    plain = train_short("optimizer=my_lion")
+    assert run.record["config"]["optimizer"]["base"]["_target_"] == "my_optimizer.Lion"
+    assert run.record["optimizer"]["lr"] == 3e-4  # the base's
     assert run.steps["train/loss"][0] == plain.steps["train/loss"][0]  # before the first move
     assert run.steps["train/loss"][1] != plain.steps["train/loss"][1]
-
-
-def test_sam_steps_by_the_gradient_at_a_distance() -> None:
-    from my_sam import SAM
-
-    weight = torch.nn.Parameter(torch.tensor(2.0))
-    optimizer = SAM([weight], lr=0.1, momentum=0.0, rho=0.5)
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = weight**2
-        loss.backward()
-        return loss.detach()
-
-    assert optimizer.step(closure).item() == 4.0
-    # The gradient at 2 + 0.5 is 5, and the step is taken from 2
-    assert weight.item() == pytest.approx(2 - 0.1 * 5)
-
-
-@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
-def test_module_whose_gradients_can_be_differentiated(
-    train_short: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import my_optimizer
-
-    class LionThatLooks(my_optimizer.Lion):
-        def step(self, closure: Any) -> Any:
-            loss = super().step(closure)
-            weights = [each for group in self.param_groups for each in group["params"]]
-            looks.append(all(weight.grad.requires_grad for weight in weights))
-            return loss
-
-    looks: list[bool] = []
-    monkeypatch.setattr(my_optimizer, "LionThatLooks", LionThatLooks, raising=False)
-    chosen = ("optimizer=lion", "optimizer._target_=my_optimizer.LionThatLooks")
-    run = train_short(*chosen, "module._target_=my_graph.DifferentiableGradients")
-    assert looks[-8:] == [True] * 8
-    pd.testing.assert_frame_equal(run.steps, train_short(*chosen).steps, check_exact=True)
-    assert looks[-8:] == [False] * 8
+    assert has_code_of(run.record, "my_optimizer")
 
 
 def test_network(train_short: Callable[..., Any]) -> None:
@@ -389,7 +358,7 @@ def test_page_shows_every_example_as_it_is() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_of_the_page_is_a_valid_run(make_config: Callable[..., Any], command: str) -> None:
-    arguments = [without_null(each) for each in shlex.split(command)]
+    arguments = [for_hydra_groups(each) for each in shlex.split(command)]
     if arguments[0] == "--config-dir":
         assert arguments.pop(0) and arguments.pop(0) == CONFIG_DIR
         arguments.insert(0, SEARCH_PATH)
@@ -408,5 +377,5 @@ def _first_choice(argument: str) -> str:
 
 def test_page_has_commands() -> None:
     assert len(COMMANDS) > 20
-    (longest,) = [command for command in COMMANDS if command.count("my_") and "lion" in command]
+    (longest,) = [command for command in COMMANDS if "model=tiny module=mixup" in command]
     assert "module=mixup" in longest

@@ -1,4 +1,4 @@
-"""Every optimizer has a search space, written in one format, over knobs that it has."""
+"""Every optimizer has a search space, written in one format, over options that it has."""
 
 from pathlib import Path
 
@@ -10,10 +10,14 @@ NAMES = sorted(path.stem for path in (CONF / "search_space").glob("*.yaml"))
 
 
 def load(group: str, name: str) -> dict:
-    return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    config = OmegaConf.load(CONF / group / f"{name}.yaml")
+    for choice in config.pop("defaults", []):
+        if choice != "_self_":
+            config.base = load(group, choice["/optimizer@base"])
+    return OmegaConf.to_container(config, resolve=True)
 
 
-def knob(optimizer: dict, path: str) -> object:
+def option(optimizer: dict, path: str) -> object:
     """The value at a path such as `betas.0`; KeyError or IndexError where there is none."""
     value = optimizer
     for key in path.split("."):
@@ -24,14 +28,14 @@ def knob(optimizer: dict, path: str) -> object:
 def test_every_optimizer_has_a_search_space():
     optimizers = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
     assert optimizers == NAMES
-    assert len(NAMES) == 17
+    assert len(NAMES) == 35
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_key_is_a_knob_of_the_optimizer(name):
+def test_every_key_is_an_option_of_the_optimizer(name):
     optimizer = load("optimizer", name)
     for path in load("search_space", name):
-        assert isinstance(knob(optimizer, path), int | float), path
+        assert isinstance(option(optimizer, path), int | float), path
 
 
 @pytest.mark.parametrize("name", NAMES)

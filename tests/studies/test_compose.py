@@ -95,7 +95,7 @@ def test_run_has_the_config_that_hydra_composes(run, loader, hydras, master):
     "run",
     [
         ["optimizer=adam", "optimizer.momentum=0.5"],
-        ["optimizer=adan"],
+        ["optimizer=adamm"],
         ["+seed=1"],
         ["~nothing"],
         ["seed=1,2"],

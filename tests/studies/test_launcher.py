@@ -166,8 +166,8 @@ def test_several_devices_a_run_are_refused_in_a_study(study, runs):
 
 
 def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
-    said = study("optimizer=sgd,adan")
-    assert "optimizer=adan" in said.exit_code
+    said = study("optimizer=sgd,adamm")
+    assert "optimizer=adamm" in said.exit_code
     assert "did you mean optimizer=adam" in said.exit_code
     assert runs() == {}
 

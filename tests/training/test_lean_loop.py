@@ -46,6 +46,11 @@ from optlab.training.run import fit
 
 ROOT = Path(__file__).parents[2]
 OPTIMIZERS = sorted(path.stem for path in ROOT.glob("conf/optimizer/*.yaml"))
+OF_LIBRARY = [
+    name
+    for name in OPTIMIZERS
+    if "pytorch_optimizer" in (ROOT / "conf" / "optimizer" / f"{name}.yaml").read_text()
+]
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
@@ -118,15 +123,23 @@ RUNS = {  # overrides, and the optimizer steps of two epochs of 6 batches
 
 
 def test_an_optimizer_file_was_found():
-    assert len(OPTIMIZERS) >= 17
+    assert len(OPTIMIZERS) >= 35
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in OF_LIBRARY and name != "sophia"))
+        for name in RUNS
+    ],
+)
 def test_run_with_lightnings_own_loop_has_the_same_weights_and_curves(name, make_config, tmp_path):
     overrides, num_steps = RUNS[name]
+    wraps = name in ("asam", "lookahead", "sam")
+    overrides = [f"optimizer={name}", *overrides] if wraps else overrides
     config = make_config("trainer.max_epochs=2", "+trainer.limit_train_batches=6", *overrides)
     config.callbacks = None
-    if name in OPTIMIZERS:  # without composing anew, which takes longer than the training
+    if name in OPTIMIZERS and not wraps:  # composing takes longer than the training
         config.optimizer = OmegaConf.load(ROOT / "conf" / "optimizer" / f"{name}.yaml")
     if name == "lbfgs":
         config.optimizer.max_iter = 2

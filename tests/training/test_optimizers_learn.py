@@ -18,8 +18,10 @@ SETTINGS = {
 
 
 def test_optimizers_were_found():
-    assert len(OPTIMIZERS) >= 17
-    assert {"sgd", "adam", "rmsprop", "adagrad", "adamw", "lbfgs", "muon"} <= set(OPTIMIZERS)
+    assert len(OPTIMIZERS) >= 35
+    assert {"sgd", "adam", "rmsprop", "adagrad", "adamw", "lbfgs", "muon", "soap", "sam"} <= set(
+        OPTIMIZERS
+    )
 
 
 @pytest.mark.slow

@@ -279,10 +279,45 @@ def test_class_that_does_not_call_its_closure_is_refused(loop, config_of):
         run(config_of(NeverCalls, loop, lr=0.1))
 
 
+@pytest.mark.filterwarnings(MANY_CLOSURES)
 @pytest.mark.parametrize("kind", [Curvature, SilentCurvature])
-def test_class_that_differentiates_gradients_is_refused(kind):
-    with pytest.raises(ValueError, match=r"Curvature .*backward\(create_graph=True\)"):
-        check_optimizer(node(kind), L.LightningModule())
+@pytest.mark.parametrize("loop", ["lean_loop=true", "lean_loop=false"])
+def test_class_that_differentiates_gradients_trains_as_in_a_bare_loop(loop, kind, config_of):
+    chosen = config_of(kind, loop, lr=0.05)
+    expected, _ = bare(
+        chosen, lambda optimizer, make: optimizer.step(lambda: make(create_graph=True))
+    )
+    assert list(steps_of(chosen)["train/loss"]) == expected
+
+
+def test_graph_is_made_for_no_other_class():
+    assert check_optimizer(node(Curvature), L.LightningModule())
+    assert not check_optimizer(node(ClosureFirstSAM, lr=0.1), L.LightningModule())
+
+
+@pytest.mark.parametrize("other", ["num_replicas=2", "trainer=ddp"])
+def test_class_that_differentiates_gradients_is_refused_with(other, config_of):
+    with pytest.raises(
+        ValueError, match=rf"Curvature differentiates the gradients, and .*{other[-4:]}"
+    ):
+        run(config_of(Curvature, other, "trainer.accelerator=cpu"))
+
+
+def wrapped(base, kind="SAM", **options):
+    return node(f"optlab.optim.{kind}", base=node(base, **options), lr=0.1)
+
+
+def test_base_of_sam_cannot_differentiate_gradients():
+    with pytest.raises(ValueError, match=r"Curvature differentiates the gradients, .* be its base"):
+        check_optimizer(wrapped(Curvature), L.LightningModule())
+    assert check_optimizer(wrapped(Curvature, kind="Lookahead"), L.LightningModule())
+
+
+def test_base_is_looked_at_by_itself():
+    with pytest.raises(ValueError, match=r"LenientSAM uses gradients before it calls its closure"):
+        check_optimizer(wrapped(LenientSAM, lr=0.1), L.LightningModule())
+    with pytest.raises(ValueError, match=r"Swallows .*optimizer\.sahre(?s:.*)did you mean share\?"):
+        check_optimizer(wrapped(Swallows, sahre=0.9), L.LightningModule())
 
 
 class WithGraph(ImageClassifier):
@@ -400,7 +435,7 @@ def adam_of(params, **kwargs):
 
 
 def test_option_that_a_class_swallows_is_refused():
-    with pytest.raises(ValueError, match=r"Swallows .*optimizer\.sahre .*no effect"):
+    with pytest.raises(ValueError, match=r"optimizer\.sahre .*no effect(?s:.*)did you mean share"):
         check_optimizer(node(Swallows, lr=0.2, sahre=0.9), L.LightningModule())
 
 

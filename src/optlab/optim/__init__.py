@@ -2,5 +2,6 @@
 
 from optlab.optim.muon import Muon
 from optlab.optim.param_groups import param_groups
+from optlab.optim.wrappers import ASAM, SAM, Lookahead
 
-__all__ = ["Muon", "param_groups"]
+__all__ = ["ASAM", "SAM", "Lookahead", "Muon", "param_groups"]

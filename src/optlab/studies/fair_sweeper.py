@@ -185,7 +185,7 @@ def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
 
 
 def _check(parsed: list[Override]) -> None:
-    typed = {override.key_or_group: override for override in parsed}
+    typed = {override.get_key_element().lstrip("+~"): override for override in parsed}
     if "data.fold" in typed and typed["data.fold"].is_sweep_override():
         raise ValueError(
             "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "

@@ -19,16 +19,20 @@ from optlab.seeds import weights_seed
 from optlab.training.callbacks import (
     CheckClosureFirst,
     OptimizerModes,
+    ReleaseGraph,
     SeedEpochs,
     StopAtMaxSteps,
     UnfreezeBody,
     ValidateAtEpochEnd,
+    WatchNetwork,
+    backward_with_graph,
     seed_generators,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
 from optlab.training.identity import OWN_DATA, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
+from optlab.training.optimizer_memory import check_memory
 from optlab.training.optimizer_trial import check_optimizer, is_tested
 from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 
@@ -141,15 +145,21 @@ def build_module(
                 f"{config.module._target_} has no {method}, which a run needs.\n\n"
                 "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
             )
-    check_optimizer(config.optimizer, module)
+    if check_optimizer(config.optimizer, module):
+        _check_takes_graph(config, has_replicas=target != config.module._target_)
+        module.backward = backward_with_graph
+    device = torch.device("cuda" if on_cuda(config) else "cpu")
+    check_memory(config.optimizer, module if net is None else net, device)
     return module
 
 
 def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
     """Build the callbacks of the config, and those that OptLab's numbers depend on."""
-    callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes()]
+    callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes(), WatchNetwork()]
     if not uses_cuda_graphs(config) and not is_tested(config.optimizer):
         callbacks.append(CheckClosureFirst())
+    if module.__dict__.get("backward") is backward_with_graph:
+        callbacks.append(ReleaseGraph())
     if config.trainer.max_steps and config.trainer.max_steps > 0:
         callbacks.append(StopAtMaxSteps())
     is_interval = isinstance(config.trainer.get("val_check_interval"), int | float)
@@ -242,6 +252,20 @@ def _check_takes_choices(config: DictConfig, target: str) -> None:
             raise ValueError(
                 f"{target} has no parameter {name}, so {group}={chosen} would have no effect.\n\n"
                 f"hint: {group}=null, or take {name} in its __init__"
+            )
+
+
+def _check_takes_graph(config: DictConfig, *, has_replicas: bool) -> None:
+    """Refuse what cannot be joined with gradients that are differentiated."""
+    for option, has_it, why in (
+        ("trainer.strategy=ddp", uses_ddp(config), "joins gradients outside of the graph"),
+        ("cuda_graphs=true", uses_cuda_graphs(config), "records one backward pass"),
+        ("num_replicas=2 or more", has_replicas, "mixes their Hessians"),
+    ):
+        if has_it:
+            raise ValueError(
+                f"{config.optimizer._target_} differentiates the gradients, and {option} {why}.\n\n"
+                f"hint: leave {option.partition('=')[0]} at its default for this optimizer"
             )
 
 

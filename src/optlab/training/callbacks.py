@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from optlab.optim import SAM
 from optlab.seeds import epoch_seed
 
 
@@ -82,6 +83,30 @@ class OptimizerModes(Callback):
             switch = getattr(optimizer, mode, None)
             if callable(switch):
                 switch()
+
+
+class WatchNetwork(Callback):
+    """Gives optimizers of two passes the network whose buffers the second one must not change."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for optimizer in trainer.optimizers:
+            if isinstance(optimizer, SAM):
+                optimizer.watch(pl_module)
+
+
+def backward_with_graph(loss: Tensor) -> None:
+    """Make gradients that can be differentiated; takes the place of LightningModule.backward."""
+    loss.backward(create_graph=True)
+
+
+class ReleaseGraph(Callback):
+    """Frees the last graph of gradients that can be differentiated: it refers to itself."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        warnings.filterwarnings("ignore", message=".*backward.. with create_graph=True")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.zero_grad()
 
 
 class StopAtMaxSteps(Callback):

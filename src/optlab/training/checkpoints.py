@@ -209,6 +209,7 @@ def undo_casts(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     torch's `load_state_dict` casts tensors to the type of the weights, flags and counters as well,
     and makes text of another kind out of text.
     """
+    optimizer = getattr(optimizer, "base_optimizer", optimizer)  # whose state a wrapper saves
     if type(optimizer).load_state_dict is not Optimizer.load_state_dict:
         return  # the class loads in its own way
 

@@ -43,7 +43,7 @@ from optlab.training.commands import (
 )
 from optlab.training.environment import facts_of_any_run, now
 from optlab.training.identity import replicas, run_dir
-from optlab.training.option_names import without_null
+from optlab.training.option_names import for_hydra_groups
 from optlab.training.option_values import ConfigError, check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 def run_cli(main: Callable[[], Any]) -> None:
     """Call the function that `hydra.main` decorates; explain errors and exit with code 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
-    sys.argv[1:] = for_hydra(map(without_null, sys.argv[1:]))
+    sys.argv[1:] = for_hydra(map(for_hydra_groups, sys.argv[1:]))
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:

@@ -21,4 +21,22 @@ def instantiate_partial(node: DictConfig | None, **values: Any) -> Any:
         return None
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)
-    return instantiate({**{key: plain[key] for key in plain if key != "name"}, **values})
+    return instantiate({**_without_labels(plain), **values})
+
+
+def optimizer_nodes(node: DictConfig | None) -> list[DictConfig]:
+    """Return the node of an optimizer and, for a wrapper, that of its base."""
+    nodes = []
+    while isinstance(node, DictConfig):
+        nodes.append(node)
+        node = node.get("base")
+    return nodes
+
+
+def _without_labels(node: dict[Any, Any]) -> dict[Any, Any]:
+    """A node without its `name`, and without that of the optimizer which it wraps."""
+    return {
+        key: _without_labels(value) if key == "base" and isinstance(value, dict) else value
+        for key, value in node.items()
+        if key != "name"
+    }

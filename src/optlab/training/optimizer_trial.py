@@ -27,7 +27,8 @@ from torch.optim import Optimizer
 from optlab.optim import param_groups
 from optlab.training.callbacks import seed_generators
 from optlab.training.checkpoints import refused_part, undo_casts
-from optlab.training.instantiate import instantiate_partial
+from optlab.training.instantiate import instantiate_partial, optimizer_nodes
+from optlab.training.option_names import nearest
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +38,34 @@ TESTED = ("torch", "optlab", "schedulefree")  # packages whose optimizers the te
 
 def is_tested(node: DictConfig | None) -> bool:
     """Whether the class of an optimizer is known to train as it should."""
-    target = "" if node is None else str(node.get("_target_"))
-    return target.partition(".")[0] in TESTED
+    targets = [str(each.get("_target_")) for each in optimizer_nodes(node)] or [""]
+    return all(target.partition(".")[0] in TESTED for target in targets)
 
 
-def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> None:
+def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
     """Refuse an optimizer that a run would use in another way than its class expects.
+
+    A wrapper's base is looked at by itself first.
+
+    Returns:
+        Whether the class differentiates the gradients, so that the run has to call
+        `loss.backward(create_graph=True)`, and the module does not do so by itself.
 
     Raises:
         ValueError: naming what the class expects.
     """
     if node is None or node.get("_target_") is None or is_tested(node):
-        return
-    for option in swallowed_options(node):
+        return False
+    base = node.get("base")
+    base_uses_graph = isinstance(base, DictConfig) and check_optimizer(base, module)
+    for option, near in swallowed_options(node).items():
+        meant = f"did you mean {near}?" if near else "see the class for the names of its options"
         raise ValueError(
             f"{node._target_} takes any option, but reads no {option}: optimizer.{option} would "
-            "have no effect.\n\nhint: see the class for the names of its options"
+            f"have no effect.\n\nhint: {meant}"
         )
     if not module.automatic_optimization or is_overridden("optimizer_step", module):
-        return  # the module calls the optimizer in its own way
+        return False  # the module calls the optimizer in its own way
     make_optimizer = instantiate_partial(node)
     usual = take_steps(make_optimizer)
     ready = take_steps(make_optimizer, ready_gradients=True)
@@ -69,22 +79,21 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> None:
         raise ValueError(
             f"{node._target_} uses gradients before it calls its closure, which makes them. They "
             "would be those of the batch before, and another algorithm would be trained.\n\n"
-            "hint: step(self, closure) has to call closure() first; docs/extending.md shows how to "
-            "inherit that from a class that does not"
+            "hint: step(self, closure) has to call closure() first. optimizer=sam and "
+            "optimizer=asam do, around any base; docs/extending.md shows how to inherit it"
         )
-    if uses_graph and not is_overridden("backward", module):
+    if base_uses_graph and with_graph.error is not None:
         raise ValueError(
-            f"{node._target_} differentiates the gradients, which needs "
-            "loss.backward(create_graph=True). A run calls loss.backward().\n\n"
-            "hint: choose a LightningModule with a backward(self, loss) that creates the graph; "
-            "docs/extending.md shows one"
+            f"{node.base._target_} differentiates the gradients, which {node._target_} moves the "
+            "weights for, so it cannot be its base.\n\nhint: optimizer.base=sgd"
         )
-    if refused := refused_part(usual.state, "state_dict()"):
+    if refused := refused_part((with_graph if uses_graph else usual).state, "state_dict()"):
         raise ValueError(
             f"{node._target_}: {refused}, which a checkpoint cannot hold, so an interrupted run "
             "could not resume.\n\nhint: keep tensors, numbers, text, lists and dicts in self.state "
             "and in the groups; float(x) makes a number of a NumPy scalar"
         )
+    return uses_graph and not is_overridden("backward", module)
 
 
 def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
@@ -100,8 +109,12 @@ def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
     if node is None or node.get("_target_") is None or is_tested(node):
         return
     make_optimizer = instantiate_partial(node)
-    usual = take_steps(make_optimizer)
-    if usual.error is not None or usual.equals(take_steps(make_optimizer, resumes=True)):
+    usual, graph = take_steps(make_optimizer), False
+    if usual.error is not None:  # a class that differentiates the gradients
+        usual, graph = take_steps(make_optimizer, create_graph=True), True
+    if usual.error is not None or usual.equals(
+        take_steps(make_optimizer, create_graph=graph, resumes=True)
+    ):
         return
     problem = f"{node._target_} leaves a part of its state out of state_dict()"
     if checkpoint is not None:
@@ -112,8 +125,15 @@ def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
     log.warning("%s: if this run is interrupted, it cannot resume", problem)
 
 
-def swallowed_options(node: DictConfig) -> list[str]:
-    """Return the options that a class with `**kwargs` accepts and never reads."""
+def swallowed_options(node: DictConfig) -> dict[str, str | None]:
+    """Find the options that a class with `**kwargs` accepts and never reads.
+
+    An option is read if a signature of the class or of one it inherits from has it, or if their
+    source has its name in quotes, as in `kwargs["name"]` or `group.get("name")`.
+
+    Returns:
+        Their names, each with the nearest one that is read.
+    """
     made = get_object(node._target_)
     is_class = inspect.isclass(made)
     classes = (
@@ -126,15 +146,16 @@ def swallowed_options(node: DictConfig) -> list[str]:
     try:
         source = "".join(map(inspect.getsource, classes if options else ()))
     except OSError:  # nobody can tell what a compiled class reads
-        return []
+        return {}
     unread = [key for key in options if not re.search(rf"""['"]{re.escape(key)}['"]""", source)]
     if not unread:
-        return []
+        return {}
     try:
         instantiate_partial(node, option_of_no_class=0)(param_groups(_net()))
     except Exception:  # what the class does not know it hands on to one that refuses it
-        return []
-    return unread
+        return {}
+    known |= {*re.findall(r"""\.(?:get|pop)\(['"](\w+)['"]""", source)}
+    return {name: nearest(name, known - {"name", "self", "params", "kwargs"}) for name in unread}
 
 
 @dataclass

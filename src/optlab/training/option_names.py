@@ -31,6 +31,7 @@ SET_ELSEWHERE = {
 }
 # `group=null` -> what Hydra, which takes no null for a group, is given in its place
 NULL_CHOICE = {"scheduler": "scheduler=constant", "logger": "logger=none"}
+BASE, BASE_GROUP = "optimizer.base", "optimizer@optimizer.base"
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation: its first name
 
 
@@ -106,9 +107,15 @@ def _paths(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def without_null(argument: str) -> str:
-    """Return an argument of the command line with `group=null` as Hydra takes it."""
+def for_hydra_groups(argument: str) -> str:
+    """An argument of the command line as Hydra takes it.
+
+    `group=null` chooses what stands for nothing. `optimizer.base=adam` chooses the optimizer that
+    another one wraps: Hydra's name of that choice is `optimizer@optimizer.base`.
+    """
     group, _, values = argument.partition("=")
+    if group == BASE and not values.startswith(("{", "'{")):
+        return f"{BASE_GROUP}={values}"
     if values == "null" and group in (*GROUPS, "logger"):
         return NULL_CHOICE.get(group, f"~{group}")
     return argument

@@ -15,7 +15,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from optlab.training.identity import OWN_DATA
-from optlab.training.option_names import SET_ELSEWHERE, unknown, unknown_top_level
+from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level
 
 # Options that no signature describes
 TYPES: dict[str, Any] = {
@@ -39,19 +39,19 @@ RANGES = {
         "> 0": """lr_multiplier effect optimizer.lr optimizer.eps optimizer.step_sizes
             trainer.gradient_clip_val trainer.val_check_interval trainer.limit_train_batches
             trainer.limit_val_batches trainer.limit_test_batches TensorBoardLogger.flush_secs
-            hydra.launcher.memory_per_run_gib""",
+            hydra.launcher.memory_per_run_gib SAM.rho ASAM.rho""",
         ">= 0": """seed data.seed optimizer.weight_decay optimizer.lr_decay optimizer.lambd
             optimizer.initial_accumulator_value optimizer.momentum_decay optimizer.t0 optimizer.r
             optimizer.weight_lr_power optimizer.warmup_steps optimizer.adamw_lr_ratio
             optimizer.tolerance_grad optimizer.tolerance_change EarlyStopping.patience
             EarlyStopping.min_delta trainer.reload_dataloaders_every_n_epochs
             hydra.sweeper.tuning_seed hydra.sweeper.extra_trials hydra.sweeper.finalists
-            hydra.sweeper.finalist_seeds hydra.sweeper.first_seed""",
+            hydra.sweeper.finalist_seeds hydra.sweeper.first_seed ASAM.eta""",
         ">= 1": """num_replicas optimizer.max_iter optimizer.max_eval optimizer.history_size
             optimizer.num_iterations optimizer.d trainer.max_epochs trainer.min_epochs
             trainer.min_steps trainer.num_nodes trainer.accumulate_grad_batches
             trainer.log_every_n_steps trainer.check_val_every_n_epoch
-            hydra.sweeper.max_batch_size hydra.launcher.num_processes""",
+            hydra.sweeper.max_batch_size hydra.launcher.num_processes Lookahead.k""",
         ">= 2": "hydra.sweeper.trials",
         "in [1, 9999]": "hydra.sweeper.seeds",  # further tuning seeds are 10,000 apart
         ">= 5": "hydra.sweeper.rounds",  # fewer seeds make no claim
@@ -61,12 +61,20 @@ RANGES = {
         "in [0, 1)": """optimizer.betas optimizer.momentum optimizer.rho RMSprop.alpha
             module.label_smoothing""",
         "in (0, 1)": "AdamWScheduleFree.betas",
+        "in (0, 1]": "Lookahead.alpha",
         "in [0, 1]": "optimizer.dampening ASGD.alpha",
         "in [1, 1024]": "num_threads",  # far more end the process, without a word
     }.items()
     for option in options.split()
 }
-LABELED = ("data", "model", "optimizer", "scheduler")  # groups whose `name` is a label
+LABELED = (
+    "data",
+    "model",
+    "optimizer",
+    "optimizer.base",
+    "scheduler",
+)  # groups whose `name` is a label
+EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 # Packages whose types and ranges hold; of another's classes, only what OptLab computes with
 CHECKED = ("torch.", "lightning.", "schedulefree.", "optlab.")
@@ -119,7 +127,7 @@ def wrong_top_level(config: DictConfig) -> Iterator[str]:
 
 def wrong_options(config: DictConfig) -> Iterator[str]:
     """Options that their class does not take, and values that are not of the class's types."""
-    for group in ("trainer", "module", *LABELED):
+    for group in ("trainer", "module", "data", "model", "optimizer", "scheduler"):
         node = config.get(group)
         if isinstance(node, DictConfig):
             yield from _wrong_below(group, node)
@@ -149,7 +157,9 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
         try:
             parameters = _parameters(target)
         except Exception as error:
-            yield f"{path}._target_ is {target}, which cannot be imported: {error}"
+            extra = EXTRAS.get(target.partition(".")[0])
+            needs = f"; install it with pip install -e '.[{extra}]'" if extra else ""
+            yield f"{path}._target_ is {target}, which cannot be imported: {error}{needs}"
             return
     for name, p in parameters.items() if path.startswith(("callbacks.", "logger.")) else ():
         is_optional = p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
@@ -171,7 +181,7 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
         elif key in parameters and not is_open:
             hint, within = (
                 parameters[key].annotation,
-                RANGES.get(f"{owner}.{key}", RANGES.get(option)),
+                RANGES.get(f"{owner}.{key}", RANGES.get(option.replace(BASE, "optimizer"))),
             )
             if not str(target).startswith(CHECKED):
                 hint, within = Any, within if option in OF_EVERY_CLASS else None

@@ -82,7 +82,7 @@ def _wrong_choices(overrides: list[Override]) -> list[str]:
 def _wrong_keys(overrides: list[Override]) -> list[str]:
     """Keys that the config composed from the chosen groups does not have."""
     choices = {
-        override.key_or_group: _values(override)
+        override.get_key_element(): _values(override)
         for override in overrides
         if _options(override.key_or_group) and not override.is_delete()
     }
@@ -111,7 +111,7 @@ def _sweeps(choices: dict[str, list[str]], config: DictConfig) -> list[dict[str,
     sweeper = config.hydra.sweeper
     params = [f"{option}={values}" for option, values in (sweeper.get("params") or {}).items()]
     brought = [each for each in _parsed(params) if _options(each.key_or_group)]
-    choices = {**{each.key_or_group: _values(each) for each in brought}, **choices}
+    choices = {**{each.get_key_element(): _values(each) for each in brought}, **choices}
     rows = (sweeper.get("rows") or {}).items()
     alternatives = [
         {f"{group}={choice}": _first({**choices, group: [choice]}) for choice in choices[group]}

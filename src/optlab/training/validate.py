@@ -19,7 +19,7 @@ from torch import nn
 from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
 from optlab.training.identity import OWN_DATA, WATCHING_FROM, resolve_path
-from optlab.training.instantiate import instantiate_partial
+from optlab.training.instantiate import instantiate_partial, optimizer_nodes
 from optlab.training.option_names import unknown_top_level
 from optlab.training.option_values import ConfigError, wrong_options, wrong_top_level
 
@@ -37,7 +37,19 @@ NOT_ELEMENTWISE = {
     "LBFGS": "its line search and curvature pairs span all weights",
     "Muon": "it orthogonalizes whole matrices",
     "Adafactor": "it factors and clips whole matrices",
+    "SAM": "the length of its move is one for all weights",
+    "ASAM": "the length of its move is one for all weights",
+    "SOAP": "it turns whole matrices",
+    "Shampoo": "it scales whole matrices",
+    "CAME": "it factors and clips whole matrices",
+    "Lamb": "it scales whole layers",
+    "LARS": "it scales whole layers",
+    "MARS": "it clips whole layers",
+    "Prodigy": "it estimates one distance for all weights",
+    "SophiaH": "it differentiates the gradient of one network",
+    "AdaHessian": "it differentiates the gradient of one network",
 }
+TWO_PASSES = ("optlab.optim.SAM", "optlab.optim.ASAM")
 
 
 def validate_config(config: DictConfig) -> None:
@@ -207,9 +219,26 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         for group, example in (("optimizer", "adam"), ("model", "mlp")):
             if not _target(config, group):
                 yield f"{group} is null, but {OWN_MODULE} needs one, such as {group}={example}"
-    for switch in ("capturable", "differentiable"):
-        if optimizer.get(switch) is True and not (switch == "capturable" and on_cuda(config)):
-            yield f"optimizer.{switch} is true, with which a run here cannot step; leave it false"
+    nodes = optimizer_nodes(config.get("optimizer"))
+    for depth, node in enumerate(nodes):
+        for switch in ("capturable", "differentiable"):
+            if node.get(switch) is True and not (switch == "capturable" and on_cuda(config)):
+                path = f"optimizer{'.base' * depth}.{switch}"
+                yield f"{path} is true, with which a run here cannot step; leave it false"
+    if target in TWO_PASSES:
+        of = f"optimizer={_label(config, 'optimizer')} evaluates each batch twice, so"
+        if trainer.get("accumulate_grad_batches", 1) != 1:
+            yield (
+                f"{of} trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is "
+                "refused; raise data.batch_size instead"
+            )
+        if config.cuda_graphs:
+            yield f"{of} cuda_graphs=true, which records a single pass, is refused; use false"
+        if trainer.get("precision") in ("16-mixed", "16", 16):
+            yield (
+                f"{of} trainer.precision={trainer.precision}, which scales the loss once a step, "
+                "is refused; use bf16-mixed"
+            )
     sizes: Any = optimizer.get("step_sizes")
     if OmegaConf.is_list(sizes) and all(map(_is_number, sizes)) and list(sizes) != sorted(sizes):
         yield f"optimizer.step_sizes is {sizes}; the smallest step comes first"
@@ -225,7 +254,7 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         if trainer.get("gradient_clip_val") is not None:
             yield "optimizer=lbfgs with trainer.gradient_clip_val: line search needs the true one"
     spares = _is_own_module(config) and config.module.get("decay_norm_and_bias") is False
-    if spares and target and "weight_decay" not in optimizer:
+    if spares and target and not any("weight_decay" in node for node in nodes):
         yield (
             f"module.decay_norm_and_bias=false, but optimizer={_label(config, 'optimizer')} has no "
             "weight_decay; leave it true"
@@ -241,12 +270,13 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
     if config.num_replicas == 1:
         return
     so = f"num_replicas={config.num_replicas}"
-    rule = _target(config, "optimizer").rpartition(".")[2]
-    if rule in NOT_ELEMENTWISE:
-        yield (
-            f"{so} with optimizer={_label(config, 'optimizer')}: {NOT_ELEMENTWISE[rule]}; "
-            "sweep seed=... instead"
-        )
+    for node in optimizer_nodes(config.get("optimizer")):
+        rule = str(node.get("_target_")).rpartition(".")[2]
+        if rule in NOT_ELEMENTWISE:
+            yield (
+                f"{so} with optimizer={node.get('name') or rule}: {NOT_ELEMENTWISE[rule]}; "
+                "sweep seed=... instead"
+            )
     if config.trainer.get("gradient_clip_val") is not None:
         yield f"{so} with trainer.gradient_clip_val: the norm would span all replicas"
     if config.trainer.get("check_val_every_n_epoch", 1) is None:

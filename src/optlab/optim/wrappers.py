@@ -1,0 +1,291 @@
+"""Optimizers around another one: sharpness-aware minimization and Lookahead.
+
+Each takes a base optimizer, shares its parameter groups and leaves the update itself to it, so that
+a scheduler, a checkpoint and the learning rate see one optimizer. The base may be any class whose
+step uses the gradients of one evaluation; L-BFGS and other wrappers are refused.
+
+Sources: SAM, Foret et al. 2021, arXiv:2010.01412; ASAM, Kwon et al. 2021, arXiv:2102.11600;
+Lookahead, Zhang et al. 2019, arXiv:1907.08610.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+
+class Wrapper(Optimizer):
+    """An optimizer whose parameter groups and state are those of its base."""
+
+    def __init__(
+        self, params: Any, base: Callable[..., Optimizer], lr: float | None = None
+    ) -> None:
+        """
+        Args:
+            params: parameters or groups, as for any optimizer.
+            base: called with `params`, and with `lr` where that is given, builds the base.
+            lr: peak learning rate of the base; None leaves the base its own.
+
+        Raises:
+            ValueError: if the base evaluates the loss several times in a step.
+        """
+        made = base(params, **({} if lr is None else {"lr": lr}))
+        if isinstance(made, LBFGS | Wrapper):
+            raise ValueError(
+                f"optimizer.base is {type(made).__name__}, but {type(self).__name__} needs one "
+                "that evaluates the loss once in a step, such as sgd"
+            )
+        self.base_optimizer = made
+        super().__init__([each for group in made.param_groups for each in group["params"]], {})
+        self.defaults = made.defaults
+        self._share()
+
+    def _share(self) -> None:
+        self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.base_optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.base_optimizer.load_state_dict(state_dict)
+        self._share()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        if hasattr(self, "state") and self.state is self.base_optimizer.state:
+            self.base_optimizer.add_param_group(param_group)
+        else:  # within torch's own __init__
+            super().add_param_group(param_group)
+
+    def train(self) -> None:
+        """Switch a base that evaluates at other weights, as schedule-free ones do, to training."""
+        self._switch("train")
+
+    def eval(self) -> None:
+        """Switch such a base to evaluation."""
+        self._switch("eval")
+
+    def _switch(self, mode: str) -> None:
+        if callable(switch := getattr(self.base_optimizer, mode, None)):
+            switch()
+
+    def _weights(self) -> list[Tensor]:
+        return [each for group in self.param_groups for each in group["params"]]
+
+
+class SAM(Wrapper):
+    """Steps by the gradient at a nearby point where the loss is higher.
+
+    The closure is evaluated at the weights w and again at w + e(w), on the same batch with the same
+    random numbers, e.g. the same dropout. The base then makes its update of w with the second
+    gradient. `step` returns the loss at w.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        base: Callable[..., Optimizer],
+        lr: float | None = None,
+        *,
+        rho: float = 0.05,
+    ) -> None:
+        """
+        Args:
+            params, base, lr: see `Wrapper`.
+            rho: length of e, in the norm that the class defines, > 0.
+
+        Raises:
+            ValueError: if rho is not above 0, or for the base, see `Wrapper`.
+        """
+        if not rho > 0:
+            raise ValueError(f"optimizer.rho is {rho}, but it has to be above 0")
+        super().__init__(params, base, lr)
+        self.rho = rho
+        self._net: nn.Module | None = None
+
+    def watch(self, net: nn.Module) -> None:
+        """Name the network whose buffers the second evaluation must leave as they are.
+
+        Those are the running statistics of batch normalization, which would otherwise count each
+        batch twice, once at weights that are never used for prediction.
+        """
+        self._net = net
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of all parameters that have a gradient.
+
+        Raises:
+            ValueError: without a closure.
+        """
+        if closure is None:
+            raise ValueError(
+                f"{type(self).__name__} evaluates the loss twice, so step() needs a closure.\n\n"
+                "hint: with trainer.precision=16-mixed there is none; use bf16-mixed or 32-true"
+            )
+        weights = self._weights()
+        draws = _random_states(weights)
+        with torch.enable_grad():
+            loss = closure()
+        weights = [weight for weight in weights if weight.grad is not None]
+        start = [weight.clone() for weight in weights]
+        for weight, move in zip(weights, self._perturbation(weights), strict=True):
+            weight.add_(move)
+        _restore_random_states(draws)
+        with _same_buffers(self._net), torch.enable_grad():
+            closure()
+        for weight, value in zip(weights, start, strict=True):
+            weight.copy_(value)  # exactly, which subtracting the move is not
+        self.base_optimizer.step(lambda: loss)  # the gradients are made
+        return loss
+
+    def _perturbation(self, weights: list[Tensor]) -> list[Tensor]:
+        """e(w) = rho g / ||g||, Foret et al. 2021, eq. 2 for p = 2."""
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        scale = self.rho / (_norm(gradients) + 1e-12)
+        return [gradient * scale for gradient in gradients]
+
+
+class ASAM(SAM):
+    """SAM in units of each weight, so that rescaling a layer does not change its sharpness.
+
+    T = |w| + eta for every weight; e(w) = rho T^2 g / ||T g||. Kwon et al. 2021, eq. 12 with the
+    element-wise operator. The authors' code leaves biases unscaled, here they are scaled too.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        base: Callable[..., Optimizer],
+        lr: float | None = None,
+        *,
+        rho: float = 0.5,
+        eta: float = 0.01,
+    ) -> None:
+        """
+        Args:
+            params, base, lr, rho: see `SAM`.
+            eta: added to |w|, >= 0, so that weights near zero move as well.
+
+        Raises:
+            ValueError: if rho or eta is out of its range, or for the base.
+        """
+        if not eta >= 0:
+            raise ValueError(f"optimizer.eta is {eta}, but it has to be 0 or more")
+        super().__init__(params, base, lr, rho=rho)
+        self.eta = eta
+
+    def _perturbation(self, weights: list[Tensor]) -> list[Tensor]:
+        scales = [weight.abs() + self.eta for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        scaled = [s * gradient for s, gradient in zip(scales, gradients, strict=True)]
+        factor = self.rho / (_norm(scaled) + 1e-12)
+        return [s * gradient * factor for s, gradient in zip(scales, scaled, strict=True)]
+
+
+class Lookahead(Wrapper):
+    """Every `k` steps the weights go back part of the way to where they were k steps ago.
+
+    The base's weights are the fast ones. After k steps the slow weights move by `alpha` towards
+    them, and the fast weights start again from there. Evaluation uses the slow weights: `eval`
+    puts them in place, and `train` the fast ones.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        base: Callable[..., Optimizer],
+        lr: float | None = None,
+        *,
+        k: int = 5,
+        alpha: float = 0.5,
+    ) -> None:
+        """
+        Args:
+            params, base, lr: see `Wrapper`.
+            k: steps of the base for one of the slow weights, >= 1.
+            alpha: share of the way to the fast weights, in (0, 1]; 1 is the base by itself.
+
+        Raises:
+            ValueError: if an option is out of its range, or for the base.
+        """
+        if not k >= 1:
+            raise ValueError(f"optimizer.k is {k}, but it has to be 1 or more")
+        if not 0 < alpha <= 1:
+            raise ValueError(f"optimizer.alpha is {alpha}, but it has to be in (0, 1]")
+        super().__init__(params, base, lr)
+        self.k, self.alpha = k, alpha
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of the base, and at each k-th one of the slow weights."""
+        before = {
+            weight: weight.clone()
+            for weight in self._weights()
+            if weight.requires_grad and "slow_weight" not in self.state.get(weight, {})
+        }
+        loss = self.base_optimizer.step(closure)
+        for weight, value in before.items():
+            if weight.grad is not None:
+                # Only now: many classes set up a weight's state where it has none
+                self.state[weight]["slow_weight"] = value
+        for group in self.param_groups:
+            group["num_fast_steps"] = (group.get("num_fast_steps", 0) + 1) % self.k
+            if group["num_fast_steps"] == 0:
+                for weight in group["params"]:
+                    if "slow_weight" in self.state.get(weight, {}):
+                        slow = self.state[weight]["slow_weight"]
+                        weight.copy_(slow.lerp_(weight, self.alpha))
+        return loss
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        super().eval()
+        for weight, state in self.state.items():
+            if "slow_weight" in state and "fast_weight" not in state:
+                state["fast_weight"] = weight.clone()
+                weight.copy_(state["slow_weight"])
+
+    @torch.no_grad()
+    def train(self) -> None:
+        for weight, state in self.state.items():
+            if "fast_weight" in state:
+                weight.copy_(state.pop("fast_weight"))
+        super().train()
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.nn.utils.get_total_norm(tensors)
+
+
+def _random_states(weights: list[Tensor]) -> dict[str, Any]:
+    """The generators that a training step may draw from."""
+    devices = {weight.device for weight in weights if weight.is_cuda}
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": {device: torch.cuda.get_rng_state(device) for device in devices},
+        "numpy": np.random.get_state(),
+        "python": random.getstate(),
+    }
+
+
+def _restore_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    for device, state in states["cuda"].items():
+        torch.cuda.set_rng_state(state, device)
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])
+
+
+@contextmanager
+def _same_buffers(net: nn.Module | None) -> Iterator[None]:
+    """Give a network its buffers back at the end."""
+    buffers = [] if net is None else list(net.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    yield
+    for buffer, value in zip(buffers, before, strict=True):
+        buffer.copy_(value)
