@@ -64,7 +64,7 @@ def main() -> int:
     port = listener.getsockname()[1]
     url = f"http://{names[0]}:{port}"
     print(f"{url}  (Ctrl+C stops)", flush=True)
-    if is_public:
+    if is_public and sys.stdout.encoding.lower().startswith("utf"):  # else it has no such blocks
         print(qr_text(url), flush=True)
     app = create_app(
         outputs,

@@ -424,6 +424,13 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         assert lines[0] == "study,optimizer,run,answer," + ",".join("0123456789")
         assert len(lines) == 1 + 5 * 2 + 1
         assert lines[-1].startswith("digits-mlp,ensemble,mean,7,0,0.005,")
+        side = page.locator("#pad").bounding_box()["width"]
+        page.click("#projector")
+        assert page.url.endswith("?study=digits-mlp&projector=1")
+        page.reload()
+        page.wait_for_selector("#voices article")
+        assert page.locator("#pad").bounding_box()["width"] > 1.2 * side
+        assert page.locator("#voices .bars").first.is_hidden()
 
 
 def test_page_takes_a_finger(browser: Any, url: str) -> None:

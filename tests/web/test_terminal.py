@@ -2,14 +2,17 @@
 
 import io
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 from rich.console import Console
 
 from optlab.web.terminal import answer_table
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_table_has_a_line_for_each_optimizer_and_the_ensemble(
 def test_what_cannot_be_answered_is_said(
     trained_outputs: Path, picture: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="The image is blank"):
+    with pytest.raises(ValueError, match=r"white\.png is blank"):
         answer_table(a_seven(tmp_path / "white.png", ink=255), trained_outputs)
     with pytest.raises(ValueError, match="There is no study called 'nothing'"):
         answer_table(picture, trained_outputs, "nothing")
@@ -66,3 +69,23 @@ def test_class_names_are_no_markup(
 def test_no_trained_model_is_said_with_the_command(picture: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no trained model yet. Run: python train.py -m"):
         answer_table(picture, tmp_path)
+
+
+def test_script_answers_every_file_that_it_can_read(
+    trained_outputs: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone = Image.open(picture).convert("RGB").resize((1600, 1200)).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # as a phone records a photo that it took upright
+    small = phone.resize((30, 40))
+    phone.save(tmp_path / "phone.jpg", "MPO", exif=exif, save_all=True, append_images=[small])
+    (tmp_path / "junk.png").write_bytes(b"junk")
+    script = runpy.run_path(str(ROOT / "scripts" / "predict.py"), run_name="predict")
+    files = [str(tmp_path / name) for name in ("junk.png", "missing.png", "phone.jpg")]
+    assert script["main"]([*files, str(picture), "--outputs", str(trained_outputs)]) == 1
+    out, err = capsys.readouterr()
+    assert "junk.png" in err
+    assert "missing.png" in err
+    answers = [line.split("│")[2].strip() for line in out.splitlines() if "Ensemble" in line]
+    assert answers == ["7", "7"]
+    assert script["main"]([str(picture), "--outputs", str(trained_outputs)]) == 0

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from optlab.analysis.labels import display_name
-from optlab.data.pictures import opened, upright
+from optlab.data.pictures import opened, shown, upright
 from optlab.plots.palette import style_of
 from optlab.web.inference import Networks, ask
 from optlab.web.preprocessing import prepare
@@ -20,13 +20,19 @@ from optlab.web.selection import choose
 NUM_RUNNERS_UP = 2
 
 
-def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> RichTable:
+def answer_table(
+    image: Path,
+    outputs: Path,
+    study_name: str | None = None,
+    networks: Networks | None = None,
+) -> RichTable:
     """Ask each optimizer's models about one image.
 
     Args:
         image: a file of any format that training reads, and of any size that it does.
         outputs: the folder of studies.
         study_name: whom to ask; None for the newest study.
+        networks: those that were loaded for another image; None loads them.
 
     Raises:
         ValueError: no readable image, nothing in it, no such study or no trained model; the
@@ -44,12 +50,13 @@ def answer_table(image: Path, outputs: Path, study_name: str | None = None) -> R
         image_size=read.image_size,
     )
     if prepared.blank:
-        raise ValueError("The image is blank: there is nothing in it to read.")
-    answer = ask(Networks(), models, prepared, with_saliency=False)
+        raise ValueError(f"{shown(image)} is blank: there is nothing in it to read.")
+    answer = ask(networks or Networks(), models, prepared, with_saliency=False)
     if answer is None:
         raise ValueError(f"None of the models of {study.name} could be loaded.")
 
-    table = RichTable(title=escape(f"{study.title} ({read.title})"), title_justify="left")
+    title = escape(f"{shown(image.name)}: {study.title} ({read.title})")
+    table = RichTable(title=title, title_justify="left")
     table.add_column("Optimizer")
     table.add_column("Says", justify="center")
     table.add_column("Sure", justify="right")
