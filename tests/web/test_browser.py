@@ -63,7 +63,12 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-OTHER, SEEDS, DIVERGED = "another", "seeds", "diverged"  # studies next to digits-mlp
+OTHER, SEEDS, DIVERGED, PICTURES = (
+    "another",
+    "seeds",
+    "diverged",
+    "pictures",
+)  # studies next to digits-mlp
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,11 @@ def outputs(trained_outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (outputs / SEEDS / "adam-seed2" / "record.json").unlink()
     shutil.copytree(next(trained.glob("sgd-*")), outputs / DIVERGED / "sgd")
     edit_record(outputs / DIVERGED / "sgd" / "record.json", study=DIVERGED, status="diverged")
+    folder = shutil.copytree(next(trained.glob("adagrad-*")), outputs / PICTURES / "adagrad")
+    dataset = json.loads((folder / "record.json").read_text())["dataset"]
+    edit_record(
+        folder / "record.json", study=PICTURES, dataset=dataset | {"preparation": "center_crop"}
+    )
     shutil.copytree(trained, outputs / "digits-mlp")
     (outputs / "digits-mlp" / "study.json").touch()
     return outputs
@@ -338,6 +348,11 @@ def test_every_change_of_the_canvas_can_be_undone(page: Any, tmp_path: Path) -> 
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
     wait_until(page, says.format("7"))
+    page.select_option("#study", PICTURES)
+    page.wait_for_selector("#example", state="hidden")
+    wait_until(page, says.format("?"))
+    page.select_option("#study", "digits-mlp")
+    wait_until(page, says.format("7"))
 
 
 SIZES = [(320, 640), (360, 740), (768, 1024), (844, 390), (640, 360), (1280, 720), (1920, 1080)]
@@ -407,7 +422,7 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         route.fulfill(json=answer)
 
     with quiet_page(browser, f"{url}?study={OTHER}&optimizer=rmsprop") as page:
-        assert page.inner_text("#glance-title") == "Another"
+        wait_until(page, "document.getElementById('glance-title').textContent === 'Another'")
         assert page.locator("#optimizer-chips input:checked").get_attribute("value") == "rmsprop"
         page.locator("#optimizer-chips label").filter(has_text="All optimizers").click()
         page.select_option("#study", "digits-mlp")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from optlab.analysis import read_study, summarize
+from optlab.runs.folder import RunFolder
 from optlab.web import schemas
 from optlab.web.inference import Networks
 from optlab.web.run_index import RunIndex, Table
@@ -68,6 +69,19 @@ def test_run_trained_again_is_read_again_under_its_old_id(
     ((new, after),) = run_index.table().models.values()
     assert (old.id, new.run.record.num_epochs) == (new.id, 77)
     assert after.modified_ns > before.modified_ns
+
+
+def test_run_without_record_is_in_training_or_interrupted(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    curve = [(2.0, 2.0, 0.5), (1.0, 1.0, 0.6)]
+    make_run(optimizer="sgd")
+    folder = make_run(optimizer="adam", curve=curve)
+    (folder / "record.json").unlink()
+    index = RunIndex(tmp_path, interval_s=0)
+    with RunFolder(folder).lock():
+        assert index.table().unfinished == (("digits-mlp", folder.name, 2, True),)
+    assert index.table().unfinished == (("digits-mlp", folder.name, 2, False),)
 
 
 def test_folder_without_record_does_not_count(make_run: MakeRun, tmp_path: Path) -> None:
