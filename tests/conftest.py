@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import omegaconf.base
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -22,6 +23,8 @@ from optlab.studies.compose import StudyConfigLoader
 pytest_plugins = ["made_studies"]
 
 ROOT = Path(__file__).parent.parent
+# OmegaConf parses an interpolation whenever it is read, which takes a fifth of a small run
+omegaconf.base.parse = cache(omegaconf.base.parse)  # type: ignore[attr-defined]
 # The embedded digits on a CPU (1,293 training images: 21 steps of 64), no more files than needed
 SMALL = {
     "data": "digits",
