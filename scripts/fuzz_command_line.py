@@ -144,6 +144,10 @@ RULES: dict[str, Rule] = {
     "optimizer.fused": either(NULL, SWITCH),
     "optimizer.betas": each(number(0, 1, open_at=[1]), 2),
     "schedule_free:optimizer.betas": each(number(0, 1, open_at=[0, 1]), 2),
+    **{  # of the base, unless it is given
+        f"{wrapper}:optimizer.lr": either(NULL, number(0, open_at=[0]))
+        for wrapper in ("asam", "lookahead", "sam")
+    },
     "optimizer.etas": one_of([0.5, 1.2]),
     "optimizer.step_sizes": one_of([1.0e-6, 0.1]),
     "adafactor:optimizer.eps": one_of([None, 1.0e-3]),
@@ -157,6 +161,8 @@ RULES: dict[str, Rule] = {
     "optimizer.tolerance_change": number(0),
     "optimizer.line_search_fn": one_of("strong_wolfe", None),
     "scheduler.warmup_steps": NULL,  # with warmup_fraction
+    "scheduler.decay_steps": NULL,  # with decay_fraction
+    "scheduler.decay_fraction": number(0, 0.95),  # the rest is the warm-up
     "scheduler.drop_every_steps": NULL,  # with drop_every_fraction
     "callbacks.early_stopping": NULL,
     "callbacks.histograms": NULL,
@@ -281,6 +287,8 @@ def options() -> Iterator[Option]:
             if f"{group}/{path.stem}" in SKIPPED or "pretrained" in path.stem:
                 continue
             values, comments = _read(path)
+            if str(values.get("_target_")).startswith("pytorch_optimizer."):
+                continue  # what a value may be is left to a class of another package
             chosen = f"{group}={path.stem}"
             context = (chosen, *CONTEXTS.get(chosen, ()))
             yield from _below(f"{group}.", values, comments, context)

@@ -22,7 +22,7 @@ def clean_hydra():
     ("argument", "expected"),
     [
         ("optimizer=adamm", ["unknown choice optimizer=adamm",
-                            "did you mean optimizer=adam", "allowed: adadelta, adafactor"]),
+                            "did you mean optimizer=adam", "allowed: adabelief, adadelta"]),
         ("modle=cnn", ["unknown option modle", "model"]),
         ("optimizer.learning_rate=1", ["unknown option optimizer.learning_rate",
                                        "allowed:", "optimizer.lr"]),
