@@ -46,21 +46,24 @@ RANGES = {
             optimizer.tolerance_grad optimizer.tolerance_change EarlyStopping.patience
             EarlyStopping.min_delta trainer.reload_dataloaders_every_n_epochs
             hydra.sweeper.tuning_seed hydra.sweeper.extra_trials hydra.sweeper.finalists
-            hydra.sweeper.finalist_seeds hydra.sweeper.first_seed ASAM.eta""",
+            hydra.sweeper.finalist_seeds hydra.sweeper.first_seed ASAM.eta
+            Diagnostics.hessian_images""",
         ">= 1": """num_replicas optimizer.max_iter optimizer.max_eval optimizer.history_size
             optimizer.num_iterations optimizer.d trainer.max_epochs trainer.min_epochs
             trainer.min_steps trainer.num_nodes trainer.accumulate_grad_batches
             trainer.log_every_n_steps trainer.check_val_every_n_epoch
-            hydra.sweeper.max_batch_size hydra.launcher.num_processes Lookahead.k""",
-        ">= 2": "hydra.sweeper.trials",
+            hydra.sweeper.max_batch_size hydra.launcher.num_processes Lookahead.k
+            EMAWeightAveraging.update_every_n_steps SWA.every_n_steps LAWA.every_n_steps
+            Diagnostics.power_iterations Snapshots.steps""",
+        ">= 2": "hydra.sweeper.trials LAWA.k Diagnostics.every_n_steps",
         "in [1, 9999]": "hydra.sweeper.seeds",  # further tuning seeds are 10,000 apart
         ">= 5": "hydra.sweeper.rounds",  # fewer seeds make no claim
         ">= 1, or -1": "trainer.max_steps",
         ">= 0, or -1": "trainer.num_sanity_val_steps",
         "<= 0": "optimizer.beta2_decay",
         "in [0, 1)": """optimizer.betas optimizer.momentum optimizer.rho RMSprop.alpha
-            module.label_smoothing""",
-        "in (0, 1)": "AdamWScheduleFree.betas",
+            module.label_smoothing SWA.start""",
+        "in (0, 1)": "AdamWScheduleFree.betas EMAWeightAveraging.decay",
         "in (0, 1]": "Lookahead.alpha",
         "in [0, 1]": "optimizer.dampening ASGD.alpha",
         "in [1, 1024]": "num_threads",  # far more end the process, without a word
@@ -81,6 +84,8 @@ CHECKED = ("torch.", "lightning.", "schedulefree.", "optlab.")
 OF_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 CHOICE_WITH = {
     **{"callbacks.early_stopping": "early_stopping", "callbacks.histograms": "full"},
+    **{"callbacks.average": "ema", "callbacks.snapshots": "snapshots"},
+    "callbacks.diagnostics": "diagnostics",
     **dict.fromkeys(("callbacks.best", "callbacks.figures", "callbacks.progress"), "default"),
 }
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
