@@ -448,6 +448,15 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         assert page.locator("#voices .bars").first.is_hidden()
 
 
+def test_unknown_study_in_the_address_is_said(browser: Any, url: str) -> None:
+    with quiet_page(browser, f"{url}?study=nowhere") as page:
+        wait_until(page, "document.getElementById('live').textContent.includes('Blank')")
+        assert "nowhere" in page.inner_text("#toast:visible")
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        assert "nowhere" in page.inner_text("#toast:visible")
+
+
 def test_page_takes_a_finger(browser: Any, url: str) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True

@@ -80,7 +80,7 @@ class SecurityMiddleware:
         if not length.isdigit():
             await _refuse(send_guarded, 400, "Content-Length is not a number.")
             return
-        # A client that waits for leave to send needs none to be told that the body is too large
+        # This client sends nothing before it is asked to, so it can read the refusal at once
         waits = headers.get(b"expect", b"").lower() == b"100-continue"
         if waits and int(length[:20]) > self.max_body_bytes:
             await _refuse(send_guarded, 413, self._too_large())

@@ -28,6 +28,7 @@ let asking = false;
 let askAgain = false;
 let last = null; // the newest prediction, while it answers what is drawn
 let showAgain = () => {}; // with details that have arrived since
+let failure = ""; // why the newest failed question failed
 let speakTimer = 0;
 
 async function ask() {
@@ -42,9 +43,10 @@ async function ask() {
   try {
     const prediction = await predict(await pad.toBlob(), { ...chosen, saliency: $("saliency").checked });
     if (isStillChosen()) show(prediction);
-    toast("");
+    if ($("toast").textContent === failure) toast(""); // other messages stay
   } catch (error) {
-    toast(error.message);
+    failure = error.message;
+    toast(failure);
     if (isStillChosen()) showNoAnswer("No answer", error.message);
   } finally {
     asking = false;
@@ -255,7 +257,9 @@ async function refresh() {
   if (isBack) toast("");
   const now = JSON.stringify(models);
   if (now === known) {
-    if (isBack) ask(); // what could not be asked in the meantime
+    if (!isBack) return;
+    for (const [id, detail] of state.details) if (!detail) state.details.delete(id);
+    ask(); // what could not be asked in the meantime
     return;
   }
   known = now;
@@ -319,6 +323,7 @@ async function openPicture(file) {
   if (!file) return;
   try {
     pad.show(await createImageBitmap(file), file);
+    toast("");
   } catch {
     toast("That file is no picture that this browser can open.");
   }
@@ -379,7 +384,10 @@ $("saliency").addEventListener("change", () => {
   $("sees-text").hidden = $("saliency").checked;
   ask();
 });
-$("study").addEventListener("change", () => chooseStudy(state.models.studies.find((study) => study.name === $("study").value)));
+$("study").addEventListener("change", () => {
+  toast("");
+  chooseStudy(state.models.studies.find((study) => study.name === $("study").value));
+});
 $("optimizer-chips").addEventListener("change", (event) => {
   choose(event.target.value, null);
   showRuns();
