@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from optlab.training.identity import GROUPS as IDENTITY_GROUPS
 from optlab.training.identity import NOT_IN_HASH, identity, run_hash
 from optlab.training.identity import OPTIONS as IDENTITY_OPTIONS
+from optlab.training.option_names import for_hydra_groups
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -158,7 +159,8 @@ def test_command_of_a_yaml_header_composes(line):
 def assert_composes(line):
     """The first job of a command composes; what stands for a user's own path is kept as it is."""
     line = line.replace(", then", " ").replace("<hash>", "0123abcd")
-    words = [w for w in shlex.split(line) if "=" in w and "…" not in w]
+    typed = [word for word in shlex.split(line) if "=" in word and "…" not in word]
+    words = [for_hydra_groups(word) for word in typed]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # for glob(*)
@@ -170,4 +172,4 @@ def assert_composes(line):
             else:
                 overrides.append(override.input_line)
         config = compose("train", overrides=overrides, return_hydra_config=True)
-    assert config.optimizer._target_
+    assert OmegaConf.to_container(config.optimizer, resolve=True)["_target_"]

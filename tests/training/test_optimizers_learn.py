@@ -1,4 +1,4 @@
-"""Every optimizer of conf/optimizer, as its YAML stands, learns the embedded digits."""
+"""Every optimizer of conf/optimizer, as its YAML stands, learns the embedded digits and resumes."""
 
 from pathlib import Path
 
@@ -31,3 +31,11 @@ def test_optimizer_learns_the_digits(optimizer, train):
     record = train(f"optimizer={optimizer}", *settings).record
     assert record["status"] == "finished"
     assert record["test"]["best"]["accuracy"] >= MIN_TEST_ACCURACY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_interrupted_run_resumes_to_the_same_numbers(optimizer, train, interrupted, tmp_path):
+    chosen = (f"optimizer={optimizer}", "trainer.max_epochs=2", "model.dropout=0.3")
+    interrupted(29, *chosen, f"outputs={tmp_path}/cut")  # in the second epoch
+    train(*chosen, f"outputs={tmp_path}/cut").assert_equals(train(*chosen))
