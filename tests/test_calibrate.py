@@ -44,3 +44,22 @@ def test_equals_are_rarely_separated_by_steps_to_the_target():
     false, found = SCRIPT["claims_on_steps"](num_seeds=10, num_studies=50, last_step=float("inf"))
     assert false < 0.05 + 3 * (0.05 * 0.95 / 50) ** 0.5
     assert found > 0.8
+
+
+def test_seeds_in_rounds_take_fewer_runs_and_find_most_of_what_all_seeds_find():
+    (line,) = [
+        each for each in SCRIPT["IN_ROUNDS"] if "last weights, correlation 0.3" in each.title
+    ]
+    found = SCRIPT["in_rounds"](line, (5, 10, 20), num_studies=40)
+    fixed = SCRIPT["in_rounds"](line, (20,), num_studies=40)
+    assert found.runs < 0.75
+    assert fixed.runs == 1
+    assert found.power > fixed.power - 0.15
+    assert found.false_claims < 0.1
+
+
+def test_counting_looks_makes_fewer_false_claims():
+    counted, not_counted = (
+        SCRIPT["looks_by_hand"](num_studies=150, counted=each) for each in (True, False)
+    )
+    assert counted < not_counted < 0.25

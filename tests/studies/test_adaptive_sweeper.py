@@ -101,6 +101,20 @@ def test_sweep_ends_when_only_the_best_is_left(study, launched, folder):
     assert outcome(folder) == {"sgd": (1, "lower"), "adam": (1, "open")}
 
 
+def test_folds_of_a_configuration_stop_together(study, launched, folder):
+    study(*SWEEP, "data.num_folds=2", "data.fold=0,1", report=False)
+    assert [len(names) for names in launched] == [30, 12]
+    rows = read_study_file(folder).adaptive.candidates
+    stopped = [row.typed for row in rows if row.status == "lower"]
+    assert [("optimizer=sgd" in typed, "data.fold=1" in typed) for typed in stopped] == [
+        (True, False), (True, True),
+    ]  # fmt: skip
+    (workload,) = read_study(folder).workloads
+    assert {one.label: len(one.runs) for one in workload.configurations} == {
+        "sgd": 10, "adam": 16, "adamw": 16,
+    }  # fmt: skip
+
+
 def test_configuration_that_always_diverges_stops(study, launched, folder):
     launched.diverging = ("sgd",)
     study(*SWEEP, report=False)
