@@ -70,6 +70,13 @@ class Rounds:
         """Whether a run belongs to one of the rounds, finished or not."""
         return any(run_hash in row.runs for row in self.plan.candidates)
 
+    def is_pending(self, run_hash: str) -> bool:
+        """Whether a run belongs to a round that has not ended."""
+        return any(
+            run_hash in row.runs and run_hash not in self._finished(row) and row.status == "open"
+            for row in self.plan.candidates
+        )
+
     def counts(self, run_hash: str) -> bool:
         """Whether a run belongs to a round that its configuration has finished."""
         return any(run_hash in self._finished(row) for row in self.plan.candidates)

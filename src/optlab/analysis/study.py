@@ -112,7 +112,7 @@ class Study:
             key_of(identity_of(run)) for run in self.runs if self.rounds.is_planned(run.hash)
         }
         return tuple(
-            (run, UNFINISHED_ROUND if self.rounds.is_planned(run.hash) else BEYOND_THE_ROUNDS)
+            (run, UNFINISHED_ROUND if self.rounds.is_pending(run.hash) else BEYOND_THE_ROUNDS)
             for run in self.runs
             if key_of(identity_of(run)) in planned and not self.rounds.counts(run.hash)
         )

@@ -123,10 +123,10 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
     sentences = [f"Seeds were added in rounds of {joined([*map(str, plan.rounds)])}."]
     for (num_seeds, status), names in sorted(stopped.items()):
         why = {"lower": "lower on validation", "no result": "without a finished run"}[status]
-        sentences.append(f"{some(names)} stopped after {num_seeds} seeds ({why}).")
+        sentences.append(f"After {num_seeds} seeds {some(names)} stopped ({why}).")
     for num_seeds, names in sorted(going_on.items()):
-        has = "has" if len(names) == 1 else "have"
-        sentences.append(f"{some(names)} {has} {num_seeds} seeds.")
+        who = "The others have" if stopped else "All have"
+        sentences.append(f"{who} {num_seeds} seeds: {some(names)}.")
         if len(names) > 1 and num_seeds < plan.rounds[-1]:
             sentences.append("The sweep has not ended; the same command resumes it.")
     if stopped:
