@@ -166,6 +166,11 @@ RULES: dict[str, Rule] = {
     "scheduler.drop_every_steps": NULL,  # with drop_every_fraction
     "callbacks.early_stopping": NULL,
     "callbacks.histograms": NULL,
+    "callbacks.average": NULL,
+    "callbacks.snapshots": NULL,
+    "callbacks.diagnostics": NULL,
+    "callbacks.average.every_n_steps": either(NULL, whole(1)),
+    "callbacks.snapshots.steps": each(whole(1)),
     "callbacks.best.dirpath": lambda v: False,  # checkpoints/ of the run
     "callbacks.best.monitor": one_of("val/accuracy"),
     "early_stopping:callbacks.best.monitor": one_of("val/loss"),
@@ -288,7 +293,7 @@ def options() -> Iterator[Option]:
                 continue
             values, comments = _read(path)
             if str(values.get("_target_")).startswith("pytorch_optimizer."):
-                continue  # what a value may be is left to a class of another package
+                continue  # its types hold; whether a value makes sense is left to the package
             chosen = f"{group}={path.stem}"
             context = (chosen, *CONTEXTS.get(chosen, ()))
             yield from _below(f"{group}.", values, comments, context)

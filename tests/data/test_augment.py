@@ -73,7 +73,7 @@ def test_identity_warp_changes_nothing():
     assert (warp(images, matrices) - images).abs().max() < 0.01
 
 
-def test_affine_draws_stay_within_their_knobs():
+def test_affine_draws_stay_within_their_options():
     augmentation = Augmentation(rotation_degrees=30.0, scale_range=0.1, translation_pixels=3.0)
     matrices = augmentation.draw(5000, 28, seed=0, epoch=0).affine.double()
     scale = 1 / matrices[:, :, :2].det().sqrt()
@@ -133,7 +133,7 @@ def test_without_draws_images_pass_unchanged():
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"crop_padding": -1}, r"augment\.crop_padding is -1, but must be a whole number"),
         ({"crop_padding": 1.5}, r"augment\.crop_padding is 1\.5"),
@@ -146,13 +146,15 @@ def test_without_draws_images_pass_unchanged():
         ({"cutout_pixels": -2}, r"augment\.cutout_pixels is -2"),
     ],
 )
-def test_knob_out_of_range_is_named(knobs, message):
+def test_option_out_of_range_is_named(options, message):
     with pytest.raises(ValueError, match=message):
-        Augmentation(**knobs)
+        Augmentation(**options)
 
 
-@pytest.mark.parametrize("knob", ["crop_padding", "cutout_pixels", "translation_pixels"])
-def test_change_as_large_as_the_image_is_refused(knob):
-    Augmentation(**{knob: 27}).check_fits(28)
-    with pytest.raises(ValueError, match=rf"{knob} is 28, but must be below the images' 28 pixels"):
-        Augmentation(**{knob: 28}).check_fits(28)
+@pytest.mark.parametrize("option", ["crop_padding", "cutout_pixels", "translation_pixels"])
+def test_change_as_large_as_the_image_is_refused(option):
+    Augmentation(**{option: 27}).check_fits(28)
+    with pytest.raises(
+        ValueError, match=rf"{option} is 28, but must be below the images' 28 pixels"
+    ):
+        Augmentation(**{option: 28}).check_fits(28)

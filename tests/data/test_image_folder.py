@@ -207,7 +207,7 @@ def test_cut_jpeg_is_named(tmp_path):
         load(tmp_path)
 
 
-def test_sizes_that_differ_name_both_pictures_and_the_knob(tmp_path):
+def test_sizes_that_differ_name_both_pictures_and_the_option(tmp_path):
     make_tree(tmp_path)
     save(tmp_path / "train" / "bee" / "x.png", np.zeros((8, 9, 3), dtype=np.uint8))
     with pytest.raises(DataUnavailableError, match=r"x\.png has 9 x 8 .*0\.png has 8 x 8") as error:
@@ -215,7 +215,7 @@ def test_sizes_that_differ_name_both_pictures_and_the_knob(tmp_path):
     assert "data.image_size=8" in str(error.value)
 
 
-def test_pictures_that_are_not_square_name_the_knob(tmp_path):
+def test_pictures_that_are_not_square_name_the_option(tmp_path):
     save(tmp_path / "train" / "ant" / "0.png", np.zeros((8, 12), dtype=np.uint8))
     save(tmp_path / "test" / "ant" / "0.png", np.zeros((8, 12), dtype=np.uint8))
     with pytest.raises(DataUnavailableError, match=r"(?s)12 x 8 pixels.*data\.image_size=12"):

@@ -16,11 +16,11 @@ def test_unknown_set_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"), [("title", "Mine"), ("image_size", 32), ("preparation", "mnist")]
+    ("option", "value"), [("title", "Mine"), ("image_size", 32), ("preparation", "mnist")]
 )
-def test_knob_that_an_official_set_would_ignore_is_refused(knob, value):
-    with pytest.raises(ValueError, match=rf"data\.{knob} is .*data=digits would ignore it"):
-        load_dataset("digits", **{knob: value})
+def test_option_that_an_official_set_would_ignore_is_refused(option, value):
+    with pytest.raises(ValueError, match=rf"data\.{option} is .*data=digits would ignore it"):
+        load_dataset("digits", **{option: value})
 
 
 def test_image_folder_without_root_is_refused():

@@ -114,10 +114,10 @@ def test_set_that_is_nowhere_is_named_with_the_places_and_not_fetched(tmp_path):
 
 
 def test_digits_need_no_root_and_are_split_as_recorded(tmp_path):
-    knobs = {"name": "digits", "val_fraction": 0.2, "split_seed": 3}
-    trained = ImageDataModule(**knobs)
+    options = {"name": "digits", "val_fraction": 0.2, "split_seed": 3}
+    trained = ImageDataModule(**options)
     trained.setup()
-    record = record_of(knobs, trained.checksum)
+    record = record_of(options, trained.checksum)
     found = load_run_datamodule(make_run(tmp_path), record)
     assert found.val_indices.tolist() == trained.val_indices.tolist()
     assert found.num_test == 360  # of the 1,797 images, one in five
@@ -125,10 +125,10 @@ def test_digits_need_no_root_and_are_split_as_recorded(tmp_path):
 
 def test_pictures_are_those_of_the_recorded_folder_or_none(tmp_path):
     make_pictures(tmp_path / "insects")
-    knobs = {"name": "image_folder", "root": str(tmp_path / "insects"), "val_fraction": 0.25}
-    trained = ImageDataModule(**knobs)
+    options = {"name": "image_folder", "root": str(tmp_path / "insects"), "val_fraction": 0.25}
+    trained = ImageDataModule(**options)
     trained.setup()
-    record = record_of(knobs, trained.checksum)
+    record = record_of(options, trained.checksum)
     assert load_run_datamodule(make_run(tmp_path), record).num_test == 8
 
     make_pictures(tmp_path / "insects", seed=1)

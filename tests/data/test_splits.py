@@ -7,8 +7,8 @@ from optlab.data.splits import split_train_part, stratified_subset
 LABELS = torch.from_numpy(np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100)))
 
 
-def split(labels=LABELS, **knobs):
-    return split_train_part(labels, **{"val_fraction": 0.1, "split_seed": 0, **knobs})
+def split(labels=LABELS, **options):
+    return split_train_part(labels, **{"val_fraction": 0.1, "split_seed": 0, **options})
 
 
 def test_train_and_validation_are_disjoint_complete_and_ascending():
@@ -65,7 +65,7 @@ def test_stratified_subset_keeps_unequal_shares():
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"val_fraction": 0.0}, r"data\.val_fraction is 0\.0, but must lie between 0 and 1"),
         ({"val_fraction": 1.0}, r"data\.val_fraction is 1\.0"),
@@ -83,9 +83,9 @@ def test_stratified_subset_keeps_unequal_shares():
         ({"train_fraction": 0.005}, r"0\.005, 4 of 900 images, which leaves a class without"),
     ],
 )
-def test_knob_out_of_range_is_named(knobs, message):
+def test_option_out_of_range_is_named(options, message):
     with pytest.raises(ValueError, match=message):
-        split(**knobs)
+        split(**options)
 
 
 def test_class_with_a_single_image_is_refused():

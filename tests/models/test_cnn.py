@@ -41,7 +41,7 @@ def test_odd_image_sizes_are_rounded_down_by_pooling():
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"filters": []}, r"model.filters is \[\]"),
         ({"filters": [4, 0]}, r"model.filters is \[4, 0\]"),
@@ -57,6 +57,6 @@ def test_odd_image_sizes_are_rounded_down_by_pooling():
         ({"filters": [2, 2, 2, 2, 2]}, r"makes 5 stages, .* 28 pixels can be halved 4 times"),
     ],
 )
-def test_knob_out_of_range_is_refused_by_name(knobs, message):
+def test_option_out_of_range_is_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
-        CNN(1, 28, 10, **knobs)
+        CNN(1, 28, 10, **options)

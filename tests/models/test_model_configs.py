@@ -32,7 +32,7 @@ def test_model_file_builds_a_network(name):
 @pytest.mark.parametrize(
     "name", ["finetuned", "resnet18_pretrained", "efficientnet_lite0_pretrained"]
 )
-def test_transfer_file_sets_every_knob(name, tmp_path):
+def test_transfer_file_sets_every_option(name, tmp_path):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     assert config.pop("name") == name
     config.weights = str(tmp_path)

@@ -38,13 +38,13 @@ def test_logit_scale_multiplies_the_logits():
 
 
 @pytest.mark.parametrize(
-    ("image_size", "knobs", "message"),
+    ("image_size", "options", "message"),
     [
         (32, {"widths": [64, 128]}, r"model.widths is \[64, 128\], but there are 4 stages"),
         (32, {"logit_scale": 0.0}, r"model.logit_scale is 0.0, but it is above 0"),
         (7, {}, r"halves the image three times, but it has 7 pixels"),
     ],
 )
-def test_knob_out_of_range_is_refused_by_name(image_size, knobs, message):
+def test_option_out_of_range_is_refused_by_name(image_size, options, message):
     with pytest.raises(ValueError, match=message):
-        ResNet9(3, image_size, 10, **knobs)
+        ResNet9(3, image_size, 10, **options)

@@ -286,7 +286,7 @@ def test_colour_images_for_grey_weights_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"fit": "crop"}, r"model.fit is 'crop', but it is resize or pad"),
         ({"freeze_body": False, "unfreeze_epoch": 1}, r"leaves nothing to unfreeze"),
@@ -297,6 +297,6 @@ def test_colour_images_for_grey_weights_are_refused(tmp_path):
         ({"resize_to": 64}, r"takes 32 pixels only"),
     ],
 )
-def test_knob_out_of_range_is_refused_by_name(colour_run, knobs, message):
+def test_option_out_of_range_is_refused_by_name(colour_run, options, message):
     with pytest.raises(ValueError, match=message):
-        FineTuned(1, 28, 10, weights=str(colour_run), **knobs)
+        FineTuned(1, 28, 10, weights=str(colour_run), **options)

@@ -29,8 +29,8 @@ CASES = [
 
 
 def case_id(case):
-    name, knobs = case
-    return "-".join([name, *(f"{knob}={value}" for knob, value in knobs.items())])
+    name, options = case
+    return "-".join([name, *(f"{option}={value}" for option, value in options.items())])
 
 
 def problem():
@@ -42,14 +42,14 @@ def problem():
     return starts, targets, noise
 
 
-def run_both(name, knobs, schedule=lambda step: 1.0):
+def run_both(name, options, schedule=lambda step: 1.0):
     """Largest difference over all elements, after every step: (num_steps,)."""
     starts, targets, noise = problem()
     thetas = [start.copy() for start in starts]
     tensors = [torch.tensor(start, requires_grad=True) for start in starts]
-    ours = OPTIMIZERS[name](thetas, **knobs)
+    ours = OPTIMIZERS[name](thetas, **options)
     # foreach=False is torch's plain loop over parameters: the one that its documentation shows
-    theirs = getattr(torch.optim, name)(tensors, foreach=False, **knobs)
+    theirs = getattr(torch.optim, name)(tensors, foreach=False, **options)
     peak_lr, differences = ours.lr, []
     for step in range(NUM_STEPS):
         ours.lr = theirs.param_groups[0]["lr"] = peak_lr * schedule(step)
@@ -83,9 +83,9 @@ def test_defaults_are_those_of_torch(name):
 
     theirs = inspect.signature(getattr(torch.optim, name)).parameters
     ours = inspect.signature(OPTIMIZERS[name]).parameters
-    knobs = {knob: p.default for knob, p in ours.items() if knob != "parameters"}
-    assert len(knobs) >= 5
-    assert {knob: theirs[knob].default for knob in knobs} == knobs
+    options = {option: p.default for option, p in ours.items() if option != "parameters"}
+    assert len(options) >= 5
+    assert {option: theirs[option].default for option in options} == options
 
 
 def test_sgd_on_numbers_worked_by_hand():
@@ -146,17 +146,17 @@ def test_weight_decay_per_parameter_equals_torch_groups(name):
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_resumed_optimizer_goes_on_as_the_one_that_never_stopped(case):
-    name, knobs = case
+    name, options = case
     starts, _, noise = problem()
     straight = [start.copy() for start in starts]
-    optimizer = OPTIMIZERS[name](straight, **knobs)
+    optimizer = OPTIMIZERS[name](straight, **options)
     for gradients in noise[:10]:
         optimizer.step(gradients)
     state, resumed = optimizer.state_dict(), [theta.copy() for theta in straight]
     for gradients in noise[10:30]:  # going on must not reach into the saved state
         optimizer.step(gradients)
 
-    later = OPTIMIZERS[name](resumed, **knobs)
+    later = OPTIMIZERS[name](resumed, **options)
     later.load_state_dict(state)
     for gradients in noise[10:30]:
         later.step(gradients)
@@ -186,7 +186,7 @@ def test_gradient_that_would_broadcast_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "message"),
+    ("name", "options", "message"),
     [
         ("SGD", {"lr": -1.0}, "lr is -1.0, but must be at least 0"),
         ("SGD", {"lr": float("nan")}, "lr is nan, but must be at least 0"),
@@ -206,11 +206,11 @@ def test_gradient_that_would_broadcast_is_refused():
         ("Adagrad", {"initial_accumulator_value": -1.0}, "initial_accumulator_value is -1.0"),
     ],
 )
-def test_optimizer_refuses_knob_out_of_range(name, knobs, message):
+def test_optimizer_refuses_option_out_of_range(name, options, message):
     with pytest.raises(ValueError, match=message):
-        OPTIMIZERS[name]([np.ones(2)], **knobs)
+        OPTIMIZERS[name]([np.ones(2)], **options)
 
 
-def test_unknown_knob_is_an_error():
+def test_unknown_option_is_an_error():
     with pytest.raises(TypeError, match="unexpected keyword argument 'foreach'"):
         RMSprop([np.ones(2)], foreach=True)

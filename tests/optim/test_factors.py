@@ -10,7 +10,7 @@ from optlab.optim import factors
 
 
 @pytest.mark.parametrize(
-    ("factor", "knobs", "table"),
+    ("factor", "options", "table"),
     [
         (
             factors.step_decay,
@@ -76,8 +76,8 @@ from optlab.optim import factors
         ),
     ],
 )
-def test_factor_matches_table(factor: Callable[..., float], knobs, table):
-    measured = {step: factor(step, **knobs) for step in table}
+def test_factor_matches_table(factor: Callable[..., float], options, table):
+    measured = {step: factor(step, **options) for step in table}
     assert measured == pytest.approx(table, abs=1e-6)
 
 
@@ -94,7 +94,7 @@ def torch_factors(make: Callable[..., lr_scheduler.LRScheduler], num_steps: int)
 
 
 @pytest.mark.parametrize(
-    ("factor", "knobs", "make"),
+    ("factor", "options", "make"),
     [
         (
             factors.step_decay,
@@ -142,6 +142,6 @@ def torch_factors(make: Callable[..., lr_scheduler.LRScheduler], num_steps: int)
         ),
     ],
 )
-def test_factor_equals_torchs_scheduler(factor, knobs, make):
-    ours = [factor(step, **knobs) for step in range(24)]
+def test_factor_equals_torchs_scheduler(factor, options, make):
+    ours = [factor(step, **options) for step in range(24)]
     assert ours == pytest.approx(torch_factors(make, 24), abs=1e-9)

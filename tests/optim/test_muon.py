@@ -184,7 +184,7 @@ def test_plain_parameters_are_accepted():
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"lr": -1.0}, r"optimizer.lr is -1.0"),
         ({"momentum": 1.0}, r"optimizer.momentum is 1.0"),
@@ -198,6 +198,6 @@ def test_plain_parameters_are_accepted():
         ({"first_layer": "sgd"}, r"optimizer.first_layer is 'sgd', .* adamw or muon"),
     ],
 )
-def test_knob_out_of_range_is_refused_by_name(knobs, message):
+def test_option_out_of_range_is_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
-        Muon(param_groups(MLP(1, 4, 3)), **knobs)
+        Muon(param_groups(MLP(1, 4, 3)), **options)

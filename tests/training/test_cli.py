@@ -188,15 +188,15 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
 
 
 @pytest.mark.parametrize(
-    ("knob", "message"),
+    ("option", "message"),
     [
         ("data.batch_size=0", "data.batch_size is 0, but must be at least 1"),
         ("data.augment.crop_fill=mirror", "crop_fill"),
     ],
 )
-def test_wrong_value_of_the_data_is_told_in_its_own_words(knob, message, make_config, capsys):
+def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_config, capsys):
     with pytest.raises(SystemExit):
-        cli.train(make_config(knob))
+        cli.train(make_config(option))
     told = capsys.readouterr().err
     assert message in told
     assert "InstantiationException" not in told

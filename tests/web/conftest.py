@@ -227,9 +227,9 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         if dataset and dataset["in_channels"] == 3:
             net: nn.Module = CNN(3, dataset["image_size"], 10)
             return write_run(tmp_path, net, **choices)
-        knobs = {"hidden_sizes": [8]}
-        net = MLP(in_channels=1, image_size=28, num_classes=10, **knobs)
-        return write_run(tmp_path, net, **{"kwargs": knobs, **choices})
+        options = {"hidden_sizes": [8]}
+        net = MLP(in_channels=1, image_size=28, num_classes=10, **options)
+        return write_run(tmp_path, net, **{"kwargs": options, **choices})
 
     return make
 

@@ -56,10 +56,10 @@ class Augmentation:
     cutout_pixels: int = 0
 
     def __post_init__(self) -> None:
-        for knob in ("crop_padding", "cutout_pixels"):
-            value = getattr(self, knob)
+        for option in ("crop_padding", "cutout_pixels"):
+            value = getattr(self, option)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise _wrong(knob, value, "a whole number of pixels, at least 0")
+                raise _wrong(option, value, "a whole number of pixels, at least 0")
         if self.crop_fill not in ("zero", "reflect"):
             raise _wrong("crop_fill", self.crop_fill, "zero or reflect")
         if self.crop_fill == "reflect" and not self.crop_padding:
@@ -75,9 +75,11 @@ class Augmentation:
 
     def check_fits(self, image_size: int) -> None:
         """Raise ValueError where a change is too large for images of this side in pixels."""
-        for knob in ("crop_padding", "translation_pixels", "cutout_pixels"):
-            if getattr(self, knob) >= image_size:
-                raise _wrong(knob, getattr(self, knob), f"below the images' {image_size} pixels")
+        for option in ("crop_padding", "translation_pixels", "cutout_pixels"):
+            if getattr(self, option) >= image_size:
+                raise _wrong(
+                    option, getattr(self, option), f"below the images' {image_size} pixels"
+                )
 
     @property
     def has_affine(self) -> bool:
@@ -203,8 +205,8 @@ def cut_out(images: Tensor, centres: Tensor, *, side: int, fill: Tensor) -> Tens
     return torch.where(inside, fill, images)
 
 
-def _wrong(knob: str, value: object, allowed: str) -> ValueError:
+def _wrong(option: str, value: object, allowed: str) -> ValueError:
     return ValueError(
-        f"data.augment.{knob} is {value!r}, but must be {allowed}.\n\n"
+        f"data.augment.{option} is {value!r}, but must be {allowed}.\n\n"
         "hint: conf/data/shared/common.yaml says what each option of data.augment does"
     )

@@ -44,7 +44,7 @@ class ImageDataModule(L.LightningDataModule):
         num_folds: 0, or the number of folds.
         fold: the fold held out.
         train_fraction: share of the training images used, stratified and nested.
-        augment: knobs of Augmentation; None or empty for none.
+        augment: options of Augmentation; None or empty for none.
         seed: of batch order and augmentation.
     """
 
@@ -70,14 +70,14 @@ class ImageDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for knob, value in (
+        for option, value in (
             ("data.batch_size", batch_size),
             ("data.eval_batch_size", eval_batch_size),
         ):
             if value < 1:
                 raise ValueError(
-                    f"{knob} is {value}, but must be at least 1.\n\n"
-                    f"hint: leave {knob} out for its default"
+                    f"{option} is {value}, but must be at least 1.\n\n"
+                    f"hint: leave {option} out for its default"
                 )
         self.name = name
         self.batch_size = batch_size
@@ -89,7 +89,7 @@ class ImageDataModule(L.LightningDataModule):
         check_normalize(normalize)
         self._normalize = normalize
         self._eval_batch_size = eval_batch_size
-        self._split_knobs: dict[str, Any] = {
+        self._split_options: dict[str, Any] = {
             "val_fraction": val_fraction,
             "split_seed": split_seed,
             "num_folds": num_folds,
@@ -110,7 +110,7 @@ class ImageDataModule(L.LightningDataModule):
         if self._source is not None:
             return
         source = self._load()
-        split = split_train_part(source.train_labels, **self._split_knobs)
+        split = split_train_part(source.train_labels, **self._split_options)
         _, self.in_channels, _, self.image_size = source.train_images.shape
         if self.augmentation is not None:
             self.augmentation.check_fits(self.image_size)
@@ -175,7 +175,7 @@ class ImageDataModule(L.LightningDataModule):
         if max_images is not None and max_images < len(indices):
             labels = self._loaded_source().train_labels[indices]
             indices = indices[
-                stratified_subset(labels, max_images, self._split_knobs["split_seed"])
+                stratified_subset(labels, max_images, self._split_options["split_seed"])
             ]
         return self._eval_loader("train", indices)
 
@@ -223,15 +223,15 @@ class ImageDataModule(L.LightningDataModule):
         )
 
 
-def _make_augmentation(knobs: Mapping[str, Any] | None) -> Augmentation | None:
-    """None where no knob asks for a change, so that the loader skips the work."""
+def _make_augmentation(options: Mapping[str, Any] | None) -> Augmentation | None:
+    """None where no option asks for a change, so that the loader skips the work."""
     known = [field.name for field in fields(Augmentation)]
-    for knob in knobs or {}:
-        if knob not in known:
-            near = difflib.get_close_matches(str(knob), known, n=1)
+    for option in options or {}:
+        if option not in known:
+            near = difflib.get_close_matches(str(option), known, n=1)
             raise ValueError(
-                f"data.augment.{knob} is no augmentation; there are {', '.join(known)}.\n\n"
+                f"data.augment.{option} is no augmentation; there are {', '.join(known)}.\n\n"
                 f"hint: {f'did you mean data.augment.{near[0]}?' if near else 'choose from these'}"
             )
-    augmentation = Augmentation(**(knobs or {}))
+    augmentation = Augmentation(**(options or {}))
     return None if augmentation == Augmentation() else augmentation

@@ -31,7 +31,7 @@ def load_dataset(
 
     Raises:
         DataUnavailableError: the set is missing, damaged, or cannot be fetched.
-        ValueError: unknown name, or a knob that the set would ignore.
+        ValueError: unknown name, or an option that the set would ignore.
     """
     if name not in DATASET_NAMES:
         near = difflib.get_close_matches(str(name), DATASET_NAMES, n=1)

@@ -42,9 +42,9 @@ def split_train_part(
             split_seed, smaller shares are subsets of larger ones.
 
     Raises:
-        ValueError: a knob out of its range, or classes too small to be split.
+        ValueError: an option out of its range, or classes too small to be split.
     """
-    _check_knobs(val_fraction, split_seed, num_folds, fold, train_fraction)
+    _check_options(val_fraction, split_seed, num_folds, fold, train_fraction)
     y = labels.numpy()
     _check_classes(y, num_folds)
     if num_folds:
@@ -96,7 +96,7 @@ def stratified_subset(labels: Tensor, num_images: int, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(order[:num_images]))
 
 
-def _check_knobs(
+def _check_options(
     val_fraction: float, split_seed: int, num_folds: int, fold: int, train_fraction: float
 ) -> None:
     if not 0.0 < val_fraction < 1.0:

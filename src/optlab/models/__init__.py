@@ -1,7 +1,7 @@
 """Networks from a batch of images to logits: plain nn.Modules, one a file.
 
 Every constructor takes `in_channels`, `image_size` and `num_classes`, which the data decides, and
-the network's own knobs by name. Every `forward` maps (B, C, H, W) to (B, num_classes). The last
+the network's own options by name. Every `forward` maps (B, C, H, W) to (B, num_classes). The last
 linear layer is called `head` everywhere, so that transfer can replace it.
 """
 

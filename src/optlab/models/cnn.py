@@ -61,7 +61,7 @@ class CNN(nn.Module):
             init: a name in `optlab.models.initialization.INITIALIZATIONS`.
 
         Raises:
-            ValueError: if a knob is out of its range; the message names it.
+            ValueError: if an option is out of its range; the message names it.
         """
         super().__init__()
         layers_of = [layers] * len(filters) if isinstance(layers, int) else list(layers)
@@ -79,7 +79,7 @@ class CNN(nn.Module):
                 f"model.conv_dropout is {conv_dropout}, but a rate lies in [0, 1).\n\n"
                 f"hint: 0.1 zeroes a tenth of the channels; 0.0 switches it off"
             )
-        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_knob="model.hidden_sizes")
+        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_option="model.hidden_sizes")
 
         stages: list[nn.Module] = []
         channels, size = in_channels, image_size

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 
 def dropout_per_layer(
-    dropout: float | Sequence[float], num_layers: int, *, layers_knob: str
+    dropout: float | Sequence[float], num_layers: int, *, layers_option: str
 ) -> list[float]:
     """One rate per hidden layer.
 
     Args:
         dropout: probability that a unit is zeroed in training, in [0, 1).
         num_layers: number of hidden layers.
-        layers_knob: the knob that `num_layers` comes from, for the message.
+        layers_option: the option that `num_layers` comes from, for the message.
 
     Raises:
         ValueError: if a list has another length than there are layers, or a rate is out of range.
@@ -19,8 +19,8 @@ def dropout_per_layer(
     rates = [dropout] * num_layers if isinstance(dropout, (int, float)) else list(dropout)
     if len(rates) != num_layers:
         raise ValueError(
-            f"model.dropout lists {len(rates)} rates, but {layers_knob} makes {num_layers} hidden "
-            f"layers.\n\nhint: give one rate for each hidden layer, or one number for all"
+            f"model.dropout lists {len(rates)} rates, but {layers_option} makes {num_layers} "
+            f"hidden layers.\n\nhint: give one rate for each hidden layer, or one number for all"
         )
     checked = rates if rates else [dropout] if isinstance(dropout, (int, float)) else []
     for rate in checked:

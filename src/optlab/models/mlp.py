@@ -40,7 +40,7 @@ class MLP(nn.Module):
             init: a name in `optlab.models.initialization.INITIALIZATIONS`.
 
         Raises:
-            ValueError: if a knob is out of its range; the message names it.
+            ValueError: if an option is out of its range; the message names it.
         """
         super().__init__()
         if any(size < 1 for size in hidden_sizes):
@@ -48,7 +48,7 @@ class MLP(nn.Module):
                 f"model.hidden_sizes is {list(hidden_sizes)}, but every layer needs 1 unit or more."
                 f"\n\nhint: leave a layer out instead of giving it {min(hidden_sizes)} units"
             )
-        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_knob="model.hidden_sizes")
+        rates = dropout_per_layer(dropout, len(hidden_sizes), layers_option="model.hidden_sizes")
 
         layers: list[nn.Module] = []
         num_inputs = in_channels * image_size**2

@@ -39,7 +39,7 @@ class ResNet9(nn.Module):
             logit_scale: factor on the logits, above 0; small values soften early predictions.
 
         Raises:
-            ValueError: if a knob is out of its range; the message names it.
+            ValueError: if an option is out of its range; the message names it.
         """
         super().__init__()
         if len(widths) != 4 or any(width < 1 for width in widths):

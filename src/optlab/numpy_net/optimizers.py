@@ -278,7 +278,7 @@ class Adagrad(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    # the class of the same name in torch.optim takes the same knobs
+    # the class of the same name in torch.optim takes the same options
     "SGD": SGD,
     "Adam": Adam,
     "AdamW": AdamW,
@@ -287,8 +287,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def _require(allowed: bool, knob: str, value: object, meaning: str) -> None:
+def _require(allowed: bool, option: str, value: object, meaning: str) -> None:
     if not allowed:
         raise ValueError(
-            f"{knob} is {value}, but must be {meaning}.\n\nhint: change optimizer.{knob}"
+            f"{option} is {value}, but must be {meaning}.\n\nhint: change optimizer.{option}"
         )

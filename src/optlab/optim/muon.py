@@ -217,9 +217,9 @@ def _is_hidden_matrix(entry: Any, outer_ids: set[int]) -> bool:
     return parameter.ndim >= 2 and id(parameter) not in outer_ids
 
 
-def _check(knob: str, value: Any, allowed: str, is_allowed: bool) -> None:
+def _check(option: str, value: Any, allowed: str, is_allowed: bool) -> None:
     if not is_allowed:
         raise ValueError(
-            f"optimizer.{knob} is {value!r}, but it has to be {allowed}.\n\n"
-            f"hint: conf/optimizer/muon.yaml says what optimizer.{knob} does"
+            f"optimizer.{option} is {value!r}, but it has to be {allowed}.\n\n"
+            f"hint: conf/optimizer/muon.yaml says what optimizer.{option} does"
         )

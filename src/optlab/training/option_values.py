@@ -80,7 +80,7 @@ LABELED = (
 EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 # Packages whose types and ranges hold; of another's classes, only what OptLab computes with
-CHECKED = ("torch.", "lightning.", "schedulefree.", "optlab.")
+CHECKED = ("torch.", "lightning.", "schedulefree.", "pytorch_optimizer.", "optlab.")
 OF_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 CHOICE_WITH = {
     **{"callbacks.early_stopping": "early_stopping", "callbacks.histograms": "full"},

@@ -261,7 +261,7 @@ def _explain_errors(app: FastAPI) -> None:
             return JSONResponse({"detail": str(error)}, status)
 
     @app.exception_handler(Exception)  # outside all middleware, so the headers come here
-    async def apologise(_: Request, error: Exception) -> JSONResponse:
+    async def on_server_error(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse(
             {"detail": "The server failed at this; its log says why."}, 500, SECURITY_HEADERS
         )
