@@ -35,7 +35,7 @@ SMALL = {
 # What two trainings of one run may differ in: clocks, and how much memory the process had. CUDA
 # graphs time no step.
 CLOCKS = ("started_at", "finished_at", "wall_time_s", "train_time_s", "images_per_s")
-COSTS = ("peak_memory_gib", "optimizer_share", "evaluations_per_step")
+COSTS = ("peak_memory_gib", "batch_norm_time_s", "optimizer_share", "evaluations_per_step")
 OF_THE_PROCESS = (*CLOCKS, *COSTS, "command", "overrides", "git_commit")
 
 
