@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -122,32 +121,6 @@ def test_frozen_parameters_stay_and_learn_once_unfrozen(name):
     for seed in range(1, 10):  # Shampoo computes its first preconditioner at the tenth step
         take_step(net, optimizer, *problem(seed))
     assert not torch.equal(net.body[0].weight, before)
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[Tensor, Tensor]:
-    images, labels = load_digits(return_X_y=True)
-    pixels = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16  # (1797, 1, 8, 8)
-    return (pixels - pixels.mean()) / pixels.std(), torch.tensor(labels)
-
-
-# The others take longer; tests/training/test_optimizers_learn.py trains all of them
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(OF_LIBRARY) - set(WRAPPERS)))
-def test_default_knobs_reach_90_percent_on_digits_in_ten_epochs(name, digits):
-    images, labels = digits
-    torch.manual_seed(0)
-    order = torch.randperm(len(images))
-    train, test = order[360:], order[:360]
-    net = MLP(1, 8, 10)
-    optimizer = make_optimizer(name, net)
-    set_mode(optimizer, "train")
-    for _ in range(10):
-        for batch in train[torch.randperm(len(train))].split(64):
-            take_step(net, optimizer, images[batch], labels[batch])
-    set_mode(optimizer, "eval")
-    with torch.no_grad():
-        accuracy = (net(images[test]).argmax(dim=1) == labels[test]).float().mean()
-    assert accuracy >= 0.90
 
 
 # --- the algorithms written out, as a reference; g is the gradient, s the state, t counts from 1
