@@ -64,6 +64,8 @@ PROBLEMS = [
     (["num_replicas=2", "optimizer=adafactor"], r"=2 with optimizer=adafactor: it factors"),
     (["num_replicas=2", "trainer.gradient_clip_val=1"], r"=2 with trainer\.gradient_clip_val"),
     (["num_replicas=2", "callbacks=early_stopping"], r"num_replicas=2 with early stopping"),
+    (["num_replicas=2", "callbacks=ema"], r"num_replicas=2 with callbacks\.average"),
+    (["num_replicas=2", "callbacks=diagnostics"], r"=2 with callbacks\.diagnostics"),
     (["num_replicas=2", "scheduler=plateau"], r"num_replicas=2 with scheduler=plateau"),
     (["num_replicas=2", "trainer=ddp"], r"num_replicas=2 with trainer\.strategy=ddp"),
     (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained: a fr"),

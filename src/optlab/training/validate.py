@@ -25,6 +25,9 @@ from optlab.training.option_values import ConfigError, wrong_options, wrong_top_
 
 OWN_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
+# Callbacks that look at the weights of one network
+OF_ONE_NETWORK = """EMAWeightAveraging WeightAveraging StochasticWeightAveraging SWA LAWA Snapshots
+    Diagnostics""".split()
 BEST = {  # what callbacks.best has for its file to hold the weights that the record calls best
     "_target_": "optlab.training.checkpoints.BestCheckpoint",
     **{"dirpath": "${run_dir}/checkpoints", "filename": "best"},
@@ -286,6 +289,9 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         yield f"{so} with early stopping: replicas would stop at different epochs"
     if callbacks.get("best") is None:
         yield f"{so} with callbacks.best=null: replicas are tested from their best weights"
+    for name, entry in _callbacks(config):
+        if str(entry.get("_target_")).rpartition(".")[2] in OF_ONE_NETWORK:
+            yield f"{so} with callbacks.{name}: it would see the weights of all replicas as one"
     if _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield f"{so} with scheduler=plateau: replicas would need different learning rates"
     if uses_ddp(config):
