@@ -26,8 +26,10 @@ from optlab.training.option_values import ConfigError, wrong_options, wrong_top_
 OWN_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 # Callbacks that look at the weights of one network
-OF_ONE_NETWORK = """EMAWeightAveraging WeightAveraging StochasticWeightAveraging SWA LAWA Snapshots
-    Diagnostics""".split()
+OF_ONE_NETWORK = (
+    *("EMAWeightAveraging", "WeightAveraging", "StochasticWeightAveraging", "SWA", "LAWA"),
+    *("Snapshots", "Diagnostics"),
+)
 BEST = {  # what callbacks.best has for its file to hold the weights that the record calls best
     "_target_": "optlab.training.checkpoints.BestCheckpoint",
     **{"dirpath": "${run_dir}/checkpoints", "filename": "best"},
