@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from optlab.analysis import read_study
 from optlab.plots.palette import STYLES, style_of, styles_by_label, styles_for
 
-OF_PACKAGES = ("torch.", "optlab.", "schedulefree.")
+OF_PACKAGES = ("torch.", "optlab.", "pytorch_optimizer.", "schedulefree.")
 FIVE = ("sgd", "adam", "rmsprop", "adagrad", "adamw")
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.

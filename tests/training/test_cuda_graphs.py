@@ -72,10 +72,11 @@ def test_update_is_recorded_where_torch_can_to_the_same_numbers(optimizer, make_
     config = make_config(f"optimizer={optimizer}")
     datamodule = build_data(config)
     module = build_module(config, build_net(config, datamodule), datamodule)
-    passes_only = ("adafactor", "lbfgs", "muon", "schedule_free")  # torch cannot
+    is_torchs = config.optimizer._target_.startswith("torch.")
+    passes_only = ("adafactor", "lbfgs")  # torch cannot
     passes_only += ("adamax", "asgd", "nadam", "radam")  # torch rounds otherwise
     assert can_be_recorded(module.make_optimizer(module.param_groups())) == (
-        optimizer not in passes_only
+        is_torchs and optimizer not in passes_only
     )
 
 
