@@ -318,6 +318,20 @@ def test_script_says_what_to_do_when_nothing_finished(new_study, capsys, report_
     assert "hint: repeat the command that started the study" in error
 
 
+def test_script_says_that_no_trial_had_a_result(new_study, capsys, report_script):
+    writer = new_study()
+    folder = writer.run("sgd", status="diverged", reason="the loss was not finite")
+    row = {
+        **{"optimizer": "sgd", "configuration": "sgd", "status": "diverged", "tuning_seed": 0},
+        "hash": json.loads((folder / "record.json").read_text())["hash"],
+    }
+    writer.meta(tuning={"rows": [row], "winners": []})
+    assert report_script.main([str(writer.folder)]) == 2
+    error = capsys.readouterr().err
+    assert "no trial of the fair sweep" in error
+    assert "conf/search_space" in error
+
+
 def test_importing_analysis_brings_neither_torch_nor_matplotlib():
     code = (
         "import sys, optlab.analysis, optlab.plots.palette; "

@@ -138,6 +138,11 @@ def _nothing_to_report(study: Study) -> str:
         "tuning": len(study.tuning_runs),
     }
     found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    if study.tuning_runs and not any(run.is_finished for run in study.tuning_runs):
+        return (
+            f"no trial of the fair sweep in {study.folder} had a result, so there is no winner "
+            "to report.\n\nhint: lower the learning rates of conf/search_space, or lr_multiplier"
+        )
     return (
         f"{study.folder} holds no finished run{f' ({found})' if found else ''}.\n\n"
         "hint: repeat the command that started the study; it resumes where it stopped"

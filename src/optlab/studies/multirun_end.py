@@ -41,6 +41,9 @@ class StudyReport(Callback):
             try:
                 write_study(study, config, title=_title(next(runs), config))
                 _report(study)
+            except ValueError as error:  # which says all that a user can act on
+                print(f"error: {error}", file=sys.stderr)
+                reported = False
             except Exception:  # Hydra would make a warning of it and exit with 0
                 traceback.print_exc()
                 reported = False
