@@ -95,7 +95,8 @@ class WaitsOfSteps(Callback):
         self.places |= set(self.waits)
 
 
-WAITING = ("adafactor", "asgd", "lbfgs")  # torch reads a number of theirs in every step
+# A number of theirs is read in every step: by torch, of Prodigy by its package
+WAITING = ("adafactor", "asgd", "lbfgs", "prodigy")
 
 
 @pytest.mark.parametrize(
