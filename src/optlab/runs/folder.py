@@ -36,9 +36,7 @@ class RunFolder:
         self.validation = path / "validation.csv"  # VALIDATION_COLUMNS; of runs that validate more
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
-        self.diagnostics = (
-            path / "diagnostics.csv"
-        )  # DIAGNOSTIC_COLUMNS, with callbacks=diagnostics
+        self.diagnostics = path / "diagnostics.csv"  # DIAGNOSTIC_COLUMNS; of callbacks=diagnostics
         self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
         self.mistakes = path / "test_mistakes.npz"  # test images that were not recognized

@@ -33,9 +33,9 @@ from optlab.runs.study_file import (
     CandidateRow,
     StudyFile,
     read_study_file,
-    study_path,
     write_study_file,
 )
+from optlab.studies.tuning_rows import read_files, restore
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
 
@@ -81,10 +81,7 @@ def sweep(
     )
     if config.plan:
         return [_print_plan(candidates, launcher, hydra_context, config, plan)]
-    before = {
-        study: read_study_file(study) if study_path(study).exists() else None
-        for study in dict.fromkeys(one.study for one in candidates)
-    }
+    before = read_files(one.study for one in candidates)
     for study, file in before.items():
         _refuse_other_plan(study, file or StudyFile(), plan)
     for study in before:
@@ -101,7 +98,7 @@ def sweep(
             returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
         except ValueError:  # a config contradicts itself, so most likely none was started
             if not any(folder.exists() for one in candidates for folder in one.folders):
-                _restore(before)
+                restore(before)
             raise
         missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
         if missing:
@@ -197,14 +194,6 @@ def _take_progress(candidates: Sequence[Candidate], file: StudyFile) -> None:
         older = rows.get(one.row.runs[0])
         if older is not None and older.runs == one.row.runs:
             one.row.num_rounds, one.row.status = older.num_rounds, older.status
-
-
-def _restore(before: dict[Path, StudyFile | None]) -> None:
-    for study, file in before.items():
-        if file is None:
-            study_path(study).unlink()
-        else:
-            write_study_file(study, file)
 
 
 def _is_open(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import vector_to_parameters
 
+from optlab.models.load import load_checkpoint
 from optlab.runs.folder import RunFolder
 
 MARGIN = 0.15  # of the paths' extent, on each side of the grid
@@ -63,7 +64,7 @@ def read_snapshots(run: Path, net: nn.Module, prefix: str = "net.") -> tuple[np.
             "hint: train it with callbacks=snapshots"
         )
     names = [name for name, _ in net.named_parameters()]
-    states = [torch.load(each, weights_only=True) for each in files]
+    states = [load_checkpoint(each) for each in files]
     vectors = [torch.cat([state[prefix + name].flatten() for name in names]) for state in states]
     return np.array([int(each.stem.removeprefix("step-")) for each in files]), torch.stack(vectors)
 
