@@ -497,7 +497,8 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
         assert page.evaluate(chosen) == "optimizer"  # the keyboard stays where it was
         server.terminate()
         server.wait(timeout=10)
-        page.wait_for_selector("#toast:visible", timeout=30_000)
+        answers = "document.getElementById('toast').textContent.includes('does not answer')"
+        wait_until(page, answers)
         server, _ = serve(tmp_path, port=int(url.rpartition(":")[2].strip("/")))
         page.wait_for_selector("#toast", state="hidden", timeout=30_000)
         page.close()
