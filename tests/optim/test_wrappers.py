@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from schedulefree import AdamWScheduleFree
 from torch import nn
 
 from optlab.optim import ASAM, SAM, Lookahead
@@ -143,6 +144,18 @@ def test_wrapper_shares_groups_and_state_with_its_base(make, net):
     assert optimizer.param_groups is optimizer.base_optimizer.param_groups
     assert optimizer.state is optimizer.base_optimizer.state
     assert optimizer.state[net[0].weight]["exp_avg"].any()
+
+
+def test_wrapper_evaluates_where_its_base_does(net):
+    assert not hasattr(SAM(net.parameters(), partial(SGD, lr=0.1)), "eval")
+    optimizer = SAM(net.parameters(), AdamWScheduleFree)
+    optimizer.train()
+    train(net, optimizer, num_steps=3)
+    trained = net[0].weight.detach().clone()
+    optimizer.eval()
+    assert not torch.equal(net[0].weight, trained)
+    optimizer.train()
+    torch.testing.assert_close(net[0].weight, trained)
 
 
 @pytest.mark.parametrize(

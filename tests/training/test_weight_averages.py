@@ -121,8 +121,9 @@ def test_evaluated_weights_have_statistics_of_their_own(name, train, make_config
     assert done.record["batch_norm_time_s"] > 0
 
 
-def test_trained_weights_keep_their_running_statistics(train):
-    assert train(*SHORT, *BATCH_NORM).record["batch_norm_time_s"] is None
+@pytest.mark.parametrize("optimizer", ["adam", "sam"])
+def test_trained_weights_keep_their_running_statistics(optimizer, train):
+    assert train(*SHORT, *BATCH_NORM, f"optimizer={optimizer}").record["batch_norm_time_s"] is None
 
 
 class Killed(BaseException):

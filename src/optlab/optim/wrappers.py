@@ -20,7 +20,11 @@ from torch.optim import LBFGS, Optimizer
 
 
 class Wrapper(Optimizer):
-    """An optimizer whose parameter groups and state are those of its base."""
+    """An optimizer whose parameter groups and state are those of its base.
+
+    A base that evaluates at other weights than it trains has the methods `train` and `eval`, as
+    schedule-free ones do; then the wrapper has them as well.
+    """
 
     def __init__(
         self, params: Any, base: Callable[..., Optimizer], lr: float | None = None
@@ -45,6 +49,11 @@ class Wrapper(Optimizer):
         self.defaults = made.defaults
         self._share()
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("train", "eval"):
+            return getattr(self.base_optimizer, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+
     def _share(self) -> None:
         self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
 
@@ -60,18 +69,6 @@ class Wrapper(Optimizer):
             self.base_optimizer.add_param_group(param_group)
         else:  # within torch's own __init__
             super().add_param_group(param_group)
-
-    def train(self) -> None:
-        """Switch a base that evaluates at other weights, as schedule-free ones do, to training."""
-        self._switch("train")
-
-    def eval(self) -> None:
-        """Switch such a base to evaluation."""
-        self._switch("eval")
-
-    def _switch(self, mode: str) -> None:
-        if callable(switch := getattr(self.base_optimizer, mode, None)):
-            switch()
 
     def _weights(self) -> list[Tensor]:
         return [each for group in self.param_groups for each in group["params"]]
@@ -244,7 +241,7 @@ class Lookahead(Wrapper):
 
     @torch.no_grad()
     def eval(self) -> None:
-        super().eval()
+        getattr(self.base_optimizer, "eval", _do_nothing)()
         for weight, state in self.state.items():
             if "slow_weight" in state and "fast_weight" not in state:
                 state["fast_weight"] = weight.clone()
@@ -255,7 +252,11 @@ class Lookahead(Wrapper):
         for weight, state in self.state.items():
             if "fast_weight" in state:
                 weight.copy_(state.pop("fast_weight"))
-        super().train()
+        getattr(self.base_optimizer, "train", _do_nothing)()
+
+
+def _do_nothing() -> None:
+    """Stand for a method that the base does not have."""
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
