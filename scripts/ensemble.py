@@ -32,20 +32,21 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.study_dir} has no finished run.\n\nhint: train it to the end first"
             )
         refuse_mixture(runs)
-        answers = []
+        probabilities = []
         for run in runs:
             answered = read_answers(run, "best")
-            if answered is None:
+            if answered is None or answered.probabilities is None:
                 raise ValueError(
                     f"{run.folder} has kept no probabilities for the test images.\n\n"
                     "hint: train it again with rerun=true, on one device"
                 )
-            answers.append(answered)
+            labels = answered.labels
+            probabilities.append(answered.probabilities)
         ensemble = Ensemble(
             names=[run.folder.name for run in runs],
             validation=np.array([run.metric("validation", "best") for run in runs]),
-            probabilities=np.stack([each.probabilities for each in answers]),
-            labels=answers[0].labels,
+            probabilities=np.stack(probabilities),
+            labels=labels,
         )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,7 +15,8 @@ def random_answers(seed, num_images=500, num_classes=4):
     rng = np.random.default_rng(seed)
     logits = 3 * rng.standard_normal((num_images, num_classes))
     probabilities = torch.tensor(logits, dtype=torch.float32).softmax(dim=1).numpy()
-    return Answers(rng.integers(0, num_classes, num_images), probabilities)
+    labels = rng.integers(0, num_classes, num_images)
+    return Answers(labels, probabilities.argmax(axis=1), probabilities)
 
 
 @pytest.mark.parametrize("num_bins", [5, 15])
@@ -32,14 +33,17 @@ def test_error_is_that_of_torchmetrics(num_bins):
 
 def test_answers_that_are_right_as_often_as_they_are_sure_have_no_error():
     probabilities = np.tile(np.float32([0.75, 0.25]), (4, 1))
-    found = reliability_of([Answers(np.array([0, 0, 0, 1]), probabilities)])
+    found = reliability_of(
+        [Answers(np.array([0, 0, 0, 1]), probabilities.argmax(axis=1), probabilities)]
+    )
     assert found.error == pytest.approx(0)
     (bin_,) = np.flatnonzero(found.share)
     assert (found.share[bin_], found.confidence[bin_], found.accuracy[bin_]) == (1, 0.75, 0.75)
 
 
 def test_certain_answers_are_in_the_last_bin():
-    found = reliability_of([Answers(np.array([0, 1]), np.float32([[1, 0], [1, 0]]))])
+    probabilities = np.float32([[1, 0], [1, 0]])
+    found = reliability_of([Answers(np.array([0, 1]), np.array([0, 0]), probabilities)])
     assert found.share[-1] == 1
     assert found.error == pytest.approx(0.5)
 

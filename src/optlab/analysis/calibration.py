@@ -34,8 +34,8 @@ class Reliability:
 
 
 def reliability_of(answers: Sequence[Answers], num_bins: int = NUM_BINS) -> Reliability:
-    """Return the reliability of all answers together, which are one or more."""
-    confidence = np.concatenate([each.probabilities.max(axis=1) for each in answers])
+    """Return the reliability of all answers together, which are one or more with probabilities."""
+    confidence = np.concatenate([np.max(each.probabilities, axis=1) for each in answers])
     is_correct = np.concatenate([each.is_correct for each in answers])
     bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     counts, sums, right = (
@@ -56,7 +56,7 @@ class Calibration:
 
 
 def calibrations(rows: Iterable[ConfigurationSummary]) -> list[Calibration]:
-    """Return the calibration of each configuration whose runs have kept their answers.
+    """Return the calibration of each configuration whose runs have kept their probabilities.
 
     Raises:
         ValueError: a run's file of answers is damaged.
@@ -64,7 +64,7 @@ def calibrations(rows: Iterable[ConfigurationSummary]) -> list[Calibration]:
     found = []
     for row in rows:
         read = [read_answers(run) for run in row.configuration.finished]
-        answers = [each for each in read if each is not None]
+        answers = [each for each in read if each and each.probabilities is not None]
         if answers and len(answers) == len(read):
             error = mean_interval([reliability_of([each]).error for each in answers])
             assert error is not None

@@ -19,7 +19,8 @@ class Votes:
 
     Attributes:
         labels: (N,) true classes of the test images.
-        majority: (N,) the class that most runs answered; of equally many, the more probable one.
+        majority: (N,) the class that most runs answered; of equally many, the more probable one,
+            or the first where runs have kept no probabilities.
         share_right: (N,) share of the runs that recognize an image.
         own_share: share of the images on which two of its runs differ; None for one run.
     """
@@ -63,17 +64,19 @@ def votes_of(row: ConfigurationSummary) -> Votes | None:
     answers = [each for each in read if each is not None]
     if not answers or len(answers) < len(read):
         return None
-    labels, shape = answers[0].labels, answers[0].probabilities.shape
-    if any(each.probabilities.shape != shape for each in answers) or any(
-        not np.array_equal(each.labels, labels) for each in answers
-    ):
+    labels = answers[0].labels
+    if any(not np.array_equal(each.labels, labels) for each in answers):
         return None
     images = np.arange(len(labels))
-    counts = np.zeros(shape)  # (N, K), runs that answered a class
+    num_classes = 1 + max(int(max(each.labels.max(), each.predicted.max())) for each in answers)
+    counts = np.zeros((len(labels), num_classes))  # (N, K), runs that answered a class
     for each in answers:
-        counts[images, each.probabilities.argmax(axis=1)] += 1
-    probabilities = np.mean([each.probabilities for each in answers], axis=0)
+        counts[images, each.predicted] += 1
     num_runs = len(answers)
+    votes = counts.copy()
+    for each in answers:
+        if each.probabilities is not None:  # all together less than a run's vote
+            votes += each.probabilities[:, :num_classes] / (2 * num_runs)
     own_share = None
     if num_runs > 1:
         equal_pairs = (counts * (counts - 1)).sum(axis=1) / (num_runs * (num_runs - 1))
@@ -81,7 +84,7 @@ def votes_of(row: ConfigurationSummary) -> Votes | None:
     return Votes(
         row=row,
         labels=labels,
-        majority=(counts + probabilities / 2).argmax(axis=1),  # less than a run's vote
+        majority=votes.argmax(axis=1),
         share_right=counts[images, labels] / num_runs,
         own_share=own_share,
     )

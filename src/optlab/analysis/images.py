@@ -27,15 +27,20 @@ MIN_SEEDS_FOR_IMAGES = 10  # fewer seeds do not tell an image's effect from the 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a run's weights answered: `labels` (N,) and `probabilities` (N, num_classes)."""
+    """What a run's weights answered: classes `labels` and `predicted` (N,).
+
+    `probabilities` (N, num_classes) is None for runs of a study archive, which has the classes
+    only.
+    """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray | None = None
 
     @property
     def is_correct(self) -> np.ndarray:
         """Whether each image was recognized, bool (N,)."""
-        return np.asarray(self.probabilities.argmax(axis=1) == self.labels)
+        return np.asarray(self.predicted == self.labels)
 
 
 def read_answers(run: Run, weights: str | None = None) -> Answers | None:
@@ -46,13 +51,16 @@ def read_answers(run: Run, weights: str | None = None) -> Answers | None:
     Raises:
         ValueError: the file is damaged.
     """
-    path = RunFolder(run.folder).answers
+    files = RunFolder(run.folder)
+    path = files.answers if files.answers.is_file() else files.predictions
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            probabilities = arrays[weights or run.judged_weights].astype(np.float32)
-            return Answers(arrays["labels"].astype(np.int64), probabilities)
+            labels, found = (arrays[name] for name in ("labels", weights or run.judged_weights))
+            if path == files.predictions:
+                return Answers(labels.astype(np.int64), found.astype(np.int64))
+            return Answers(labels.astype(np.int64), found.argmax(axis=1), found.astype(np.float32))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} is damaged ({error}).\n\nhint: delete it to do without the answers, or repeat "

@@ -39,6 +39,7 @@ class RunFolder:
         self.diagnostics = path / "diagnostics.csv"  # DIAGNOSTIC_COLUMNS; of callbacks=diagnostics
         self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
+        self.predictions = path / "test_predictions.npz"  # in archives: labels, classes of both
         self.mistakes = path / "test_mistakes.npz"  # test images that were not recognized
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python

@@ -1,0 +1,117 @@
+"""A study in one file, to stand new optimizers against without training the others again.
+
+The archive is a `.tar.xz` of the study's folder with what the analysis reads: study.json, and of
+each run its record, its curve of epochs and the classes that it answered for the test images.
+Weights, steps and pictures stay behind.
+"""
+
+import io
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from optlab.files import atomic_write
+from optlab.runs.folder import RunFolder, recorded_runs
+from optlab.runs.record import read_record
+from optlab.runs.study_file import read_study_file, study_path
+
+
+def pack_study(study: Path, archive: Path) -> int:
+    """Write a study's archive and return the number of its runs.
+
+    Trials of a fair sweep keep no answers for the test images, which nobody judges. The same
+    study gives the same bytes.
+
+    Args:
+        study: the folder, such as outputs/mnist-mlp.
+        archive: the file to write, *.tar.xz; an older one is replaced.
+
+    Raises:
+        ValueError: the study has no recorded run, or a file of it is damaged.
+    """
+    runs = [folder for folder in recorded_runs(study.parent) if folder.parent == study]
+    if not runs:
+        raise ValueError(
+            f"{study} holds no recorded run.\n\nhint: give a study's folder, such as "
+            "outputs/mnist-mlp"
+        )
+    tuning = read_study_file(study).tuning
+    judged = {text for row in tuning.winners for text in row.runs} if tuning else set()
+    trials = {row.hash for row in tuning.rows} - judged if tuning else set()
+    with (
+        atomic_write(archive) as partial,
+        tarfile.open(partial, "w:xz", preset=9) as file,
+    ):
+        if study_path(study).is_file():
+            _add(file, study.name, study_path(study).name, study_path(study).read_bytes())
+        for folder in runs:
+            files = RunFolder(folder)
+            name = f"{study.name}/{folder.name}"
+            _add(file, name, files.record.name, files.record.read_bytes())
+            if files.epochs.is_file():
+                _add(file, name, files.epochs.name, files.epochs.read_bytes())
+            if files.answers.is_file() and read_record(folder).hash not in trials:
+                _add(file, name, files.predictions.name, _predictions(files.answers))
+    return len(runs)
+
+
+def unpack_study(archive: Path, outputs: Path) -> Path:
+    """Lay a study's archive out below `outputs` and return its folder.
+
+    Raises:
+        ValueError: the file is no archive of a study, or the study's folder is there already.
+    """
+    outputs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=outputs, prefix=".unpacking-") as partial:
+        try:
+            with tarfile.open(archive, "r:xz") as file:
+                file.extractall(partial, filter="data")
+        except FileNotFoundError:
+            raise ValueError(f"there is no file {archive}.\n\nhint: see docs/comparison") from None
+        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+            raise ValueError(
+                f"{archive} is no archive of a study ({error}).\n\n"
+                "hint: python scripts/archive.py pack makes one"
+            ) from error
+        folders = list(Path(partial).iterdir())
+        if len(folders) != 1 or not recorded_runs(Path(partial)):
+            raise ValueError(
+                f"{archive} holds no study.\n\nhint: python scripts/archive.py pack makes one"
+            )
+        study = outputs / folders[0].name
+        if study.exists():
+            raise ValueError(
+                f"{study} is there already.\n\n"
+                "hint: use it as it is, or name another folder with --outputs"
+            )
+        shutil.move(folders[0], study)
+    return study
+
+
+def _add(file: tarfile.TarFile, folder: str, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(f"{folder}/{name}")
+    member.size = len(content)
+    file.addfile(member, io.BytesIO(content))
+
+
+def _predictions(answers: Path) -> bytes:
+    """The classes of test_probabilities.npz, not compressed: xz does it over all runs at once."""
+    try:
+        with np.load(answers) as arrays:
+            smallest = np.uint8 if arrays["labels"].max() < 256 else np.uint16
+            classes = {
+                name: (each if name == "labels" else each.argmax(axis=1)).astype(smallest)
+                for name, each in arrays.items()
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{answers} is damaged ({error}).\n\nhint: repeat the run with rerun=true"
+        ) from error
+    content = io.BytesIO()
+    np.savez(content, **classes)
+    return content.getvalue()
