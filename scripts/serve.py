@@ -101,7 +101,7 @@ def study_arguments(outputs: Path, *overrides: str) -> list[str]:
         where = [f"outputs={outputs}"]
     else:
         where = [quote_override("outputs", outputs)]
-    return ["-m", *overrides, FIVE_OPTIMIZERS, *where]
+    return ["-m", *overrides, FIVE_OPTIMIZERS, "callbacks=snapshots", *where]
 
 
 def train_command(outputs: Path) -> str:

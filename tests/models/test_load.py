@@ -50,6 +50,25 @@ def test_full_path_of_the_class_is_a_target_too(tmp_path, net):
     assert isinstance(load_network(run_dir), MLP)
 
 
+def test_snapshot_is_loaded_with_its_batch_statistics(tmp_path):
+    kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 10, "batch_norm": True}
+    net = CNN(**kwargs)
+    run_dir = write_run(tmp_path / "run", net, "optlab.models.CNN", kwargs)
+    net(torch.rand(16, 1, 8, 8))  # moves the means and variances of batch normalization
+    (run_dir / "snapshots").mkdir()
+    halves = {
+        f"net.{name}": tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in net.state_dict().items()
+    }
+    torch.save(halves, run_dir / "snapshots" / "step-000030.pt")
+    images = torch.rand(3, 1, 8, 8)
+    loaded = load_network(run_dir, 30)
+    assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded(images), net.eval()(images), atol=2e-3, rtol=2e-3)
+    with pytest.raises(ValueError, match=r"no snapshots/step-000010\.pt"):
+        load_network(run_dir, 10)
+
+
 def test_unknown_weights_are_refused(run_dir):
     with pytest.raises(ValueError, match=r"weights is 'first', but a run keeps best and last"):
         load_network(run_dir, "first")

@@ -1,6 +1,7 @@
 """Made studies: run folders as training leaves them, from small networks trained for a second."""
 
 import asyncio
+import copy
 import csv
 import json
 from collections.abc import Callable
@@ -15,9 +16,11 @@ import torch
 from torch import nn
 
 from optlab.models import CNN, MLP
+from optlab.runs.folder import STEP_COLUMNS, RunFolder
 from optlab.web.app import create_app
 
 MEAN, STD = 0.3052, 0.3619  # of the embedded digits at 28x28; any values would do here
+STEPS_PER_EPOCH = 23  # 1,437 images in batches of 64
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
     "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
@@ -46,6 +49,7 @@ def write_run(
     accuracy: float = 0.9,
     curve: list[tuple[float, float, float]] | None = None,
     confusion: list[list[int]] | None = None,
+    snapshots: dict[int, dict[str, torch.Tensor]] | None = None,
 ) -> Path:
     """A run folder by the book: checkpoint and curves first, the record last."""
     dataset = dataset or {
@@ -67,6 +71,14 @@ def write_run(
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for name in ("best", "last"):
         torch.save({"state_dict": state}, folder / "checkpoints" / f"{name}.ckpt")
+    (folder / "snapshots").mkdir()
+    for step, moment in (snapshots or {}).items():
+        moment = {f"net.{name}": tensor.half() for name, tensor in moment.items()}
+        torch.save(moment, RunFolder(folder).snapshot(step))
+    with (folder / "steps.csv").open("w", newline="") as file:
+        losses = np.repeat([loss for loss, _, _ in curve or []], STEPS_PER_EPOCH)
+        rows = [(step, loss, lr) for step, loss in enumerate(losses, start=1)]
+        csv.writer(file).writerows([STEP_COLUMNS, *rows])
     with (folder / "epochs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -82,7 +94,8 @@ def write_run(
             ]
         )
         for epoch, (train_loss, val_loss, val_accuracy) in enumerate(curve or [], start=1):
-            row = [epoch, epoch * 18, lr, train_loss, val_accuracy, val_loss, val_accuracy, epoch]
+            step = epoch * STEPS_PER_EPOCH
+            row = [epoch, step, lr, train_loss, val_accuracy, val_loss, val_accuracy, epoch]
             writer.writerow(row)
     scores = {"loss": 0.3, "accuracy": accuracy}
     finished = status == "finished"
@@ -111,7 +124,7 @@ def write_run(
             "num_parameters": sum(p.numel() for p in net.parameters()),
         },
         "optimizer": {"name": optimizer, "target": "torch.optim.Adam", "lr": lr},
-        "validation": {"best": {"epoch": 1, "step": 18, **scores}, "last": scores},
+        "validation": {"best": {"epoch": 1, "step": STEPS_PER_EPOCH, **scores}, "last": scores},
         "train": {"best": scores, "last": scores},
         "test": {"best": scores, "last": scores} if finished else None,
         "confusion_matrix": confusion,
@@ -180,7 +193,8 @@ def trained_outputs(
         net = MLP(in_channels=1, image_size=28, num_classes=10, hidden_sizes=[128])
         step = make(net.parameters())
         curve = []
-        for _ in range(20):
+        snapshots = {0: copy.deepcopy(net.state_dict())}
+        for epoch in range(1, 21):
             total = 0.0
             for chosen in torch.randperm(1437).split(64):
                 loss = nn.functional.cross_entropy(net(images[chosen]), labels[chosen])
@@ -195,6 +209,8 @@ def trained_outputs(
             said = logits.argmax(dim=1)
             accuracy = (said == labels[1437:]).float().mean().item()
             curve.append((total / 1437, val_loss, accuracy))
+            if epoch in (1, 20):
+                snapshots[epoch * STEPS_PER_EPOCH] = copy.deepcopy(net.state_dict())
         confusion = np.zeros((10, 10), int)
         np.add.at(confusion, (labels[1437:].numpy(), said.numpy()), 1)
         write_run(
@@ -206,6 +222,7 @@ def trained_outputs(
             accuracy=accuracy,
             curve=curve,
             confusion=confusion.tolist(),
+            snapshots=snapshots,
         )
     write_run(
         outputs, net, optimizer="sgd", lr=50.0, status="diverged", kwargs={"hidden_sizes": [128]}

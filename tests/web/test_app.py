@@ -73,6 +73,50 @@ def test_model_has_its_curve_and_confusion_matrix(client: Any) -> None:
     assert detail["run_name"] == model["run_name"]
 
 
+def test_every_optimizer_answers_with_the_weights_of_a_moment(client: Any) -> None:
+    study = client.get("/api/studies/digits-mlp").json()
+    assert study["moments"] == [
+        {"step": step, "epoch": epoch} for step, epoch in [(0, 0), (23, 1), (460, 20)]
+    ]
+
+    def answers(query: str) -> dict[str, Any]:
+        said = send(client, png(seven()), query=query).json()
+        return {each["optimizer"]: each["models"][0] for each in said["optimizers"]}
+
+    start, between, end = answers("?step=0"), answers("?step=459"), answers("?step=460")
+    assert {each["step"] for each in start.values()} == {0}
+    first, *others = [each["probabilities"] for each in start.values()]
+    assert all(other == first for other in others)  # all began at the same weights
+    assert {each["step"] for each in between.values()} == {23}
+    # the fixture's checkpoint is the last epoch; snapshots have half precision
+    best = answers("")
+    for optimizer, each in best.items():
+        said = end[optimizer]["probabilities"]
+        np.testing.assert_allclose(said, each["probabilities"], atol=0.01)
+        assert start[optimizer]["probabilities"] != said
+
+
+def test_model_has_its_losses_at_the_moments(client: Any) -> None:
+    model = client.get("/api/models").json()["models"][0]
+    detail = client.get(f"/api/models/{model['id']}").json()
+    losses = detail["curve"]["train_loss"]
+    assert detail["moments"]["steps"] == [0, 23, 460]
+    # of 1, 3 and 47 batches; an epoch has 23, and the fixture gives all of them its mean
+    end = (23 * losses[-1] + 23 * losses[-2] + losses[-3]) / 47
+    assert detail["moments"]["train_loss"] == pytest.approx([losses[0], losses[1], end])
+
+
+def test_run_without_snapshots_says_so_and_knows_no_moments(
+    make_run: Callable[..., Path], client_for: Any, tmp_path: Path
+) -> None:
+    make_run(curve=[(1.0, 1.0, 0.5)])
+    client = client_for(tmp_path)
+    assert client.get("/api/studies/digits-mlp").json()["moments"] == []
+    refused = send(client, png(seven()), query="?step=0")
+    assert refused.status_code == 404
+    assert "callbacks=snapshots" in refused.json()["detail"]
+
+
 def test_study_has_a_row_and_a_curve_for_each_optimizer(client: Any) -> None:
     rows = client.get("/api/studies/digits-mlp").json()["rows"]
     assert sorted(row["optimizer"] for row in rows) == FIVE
@@ -207,6 +251,8 @@ def test_drawn_pictures_of_the_data_set_are_recognised(
         ("?model=" + "x" * 150, 404, "No model has the id"),
         ("?study=digits-mlp&model=zz", 404, "No finished model of this study has the id 'zz'."),
         ("?saliency=perhaps", 422, "saliency: "),
+        ("?step=-1", 422, "step: "),
+        ("?step=1.5", 422, "step: "),
         ("?optimiser=adam", 422, "optimiser: Extra inputs are not permitted."),
         ("?study=", 422, "study: "),
         ("?study=" + "x" * 300, 422, "study: "),

@@ -355,6 +355,38 @@ def test_every_change_of_the_canvas_can_be_undone(page: Any, tmp_path: Path) -> 
     wait_until(page, says.format("7"))
 
 
+def test_slider_answers_with_the_weights_of_a_moment_and_moves_the_markers(page: Any) -> None:
+    text = "document.getElementById('moment').getAttribute('aria-valuetext')"
+    title = "document.getElementById('ensemble-title').textContent"
+    places = "[...document.querySelectorAll('.spark .marker')].map((e) => e.getAttribute('d'))"
+    draw(page, STROKES["7"])
+    assert settled(page) == "7"
+    wait_until(page, f"({places}).length === 5")
+    assert page.evaluate(text) == "end: weights of the best epoch"
+    at_end = page.evaluate(places), page.inner_text("#big-sure")
+    page.focus("#moment")
+    page.keyboard.press("Home")
+    wait_until(page, f"{title}.endsWith('before training')")
+    assert page.evaluate(text) == "step 0: before training"
+    bars = "[...document.querySelectorAll('.bars')].map((e) => e.ariaLabel.split(': ')[1])"
+    assert len(set(page.evaluate(bars))) == 1  # all began at the same weights
+    assert all(d.startswith("M1 ") for d in page.evaluate(places))
+    assert page.locator("#voices .confusion").first.is_hidden()
+    page.keyboard.press("ArrowRight")
+    wait_until(page, f"{title}.endsWith('after 23 steps')")
+    page.keyboard.press("End")
+    wait_until(page, f"!{title}.includes('after')")
+    assert (page.evaluate(places), page.inner_text("#big-sure")) == at_end
+    page.click("#play")  # from the start, because it was at the end
+    wait_until(page, f"{title}.endsWith('before training')")
+    wait_until(page, f"!/after|before/.test({title})")
+    wait_until(page, "document.getElementById('play').textContent === 'Play'")
+    page.focus("#moment")
+    page.keyboard.press("Home")
+    page.select_option("#study", OTHER)
+    wait_until(page, f"{text}.startsWith('end')")
+
+
 SIZES = [(320, 640), (360, 740), (768, 1024), (844, 390), (640, 360), (1280, 720), (1920, 1080)]
 
 
@@ -436,9 +468,9 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
             page.get_by_text("Download", exact=True).click()
             page.get_by_text("The answers (CSV)").click()
         lines = Path(download.value.path()).read_text().splitlines()
-        assert lines[0] == "study,optimizer,run,answer," + ",".join("0123456789")
+        assert lines[0] == "study,optimizer,run,step,answer," + ",".join("0123456789")
         assert len(lines) == 1 + 5 * 2 + 1
-        assert lines[-1].startswith("digits-mlp,ensemble,mean,7,0,0.005,")
+        assert lines[-1].startswith("digits-mlp,ensemble,mean,,7,0,0.005,")
         side = page.locator("#pad").bounding_box()["width"]
         page.click("#projector")
         assert page.url.endswith("?study=digits-mlp&projector=1")

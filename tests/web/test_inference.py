@@ -13,7 +13,7 @@ from torch import nn
 from optlab.analysis import Run
 from optlab.models import load_network
 from optlab.runs.record import DatasetFacts
-from optlab.web.inference import Networks, ask
+from optlab.web.inference import NO_SNAPSHOTS, Networks, ask
 from optlab.web.preprocessing import Prepared
 from optlab.web.run_index import Input, Model, RunIndex
 
@@ -70,7 +70,7 @@ def test_saliency_is_the_gradient_of_the_top_logit() -> None:
 
     expected = np.zeros((28, 28))
     expected[3, 5], expected[7, 2] = 1.0, 0.5
-    networks = Networks(load=lambda _: OnePixel())
+    networks = Networks(load=lambda *_: OnePixel())
     answer = ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=True)
     assert answer is not None
     np.testing.assert_allclose(answer.saliency, expected, atol=1e-6)
@@ -97,7 +97,7 @@ def network_of(num_classes: int = 10) -> nn.Module:
 def test_network_is_loaded_once_even_when_many_ask_at_once(tmp_path: Path) -> None:
     loads = []
 
-    def load(folder: Path) -> nn.Module:
+    def load(folder: Path, _: str | int) -> nn.Module:
         loads.append(folder)
         return network_of()
 
@@ -116,7 +116,7 @@ def test_network_is_loaded_once_even_when_many_ask_at_once(tmp_path: Path) -> No
 def test_oldest_network_makes_room() -> None:
     loads = []
 
-    def load(folder: Path) -> nn.Module:
+    def load(folder: Path, _: str | int) -> nn.Module:
         loads.append(folder.name)
         return network_of()
 
@@ -124,6 +124,23 @@ def test_oldest_network_makes_room() -> None:
     for model_id in ("a", "b", "a", "c", "a", "b"):
         networks.get(fake_model(model_id, Path(model_id)))
     assert loads == ["a", "b", "c", "b"]
+
+
+def test_moments_of_training_share_the_room_and_are_loaded_once(tmp_path: Path) -> None:
+    loads = []
+
+    def load(_: Path, weights: str | int) -> nn.Module:
+        loads.append(weights)
+        return network_of()
+
+    (tmp_path / "snapshots").mkdir()
+    for step in (0, 10, 300):
+        (tmp_path / "snapshots" / f"step-{step:06d}.pt").touch()
+    networks, model = Networks(load=load, max_parameters=2 * 7850), fake_model(folder=tmp_path)
+    for step in (None, 12, 10, None, 299, 10**9, 0, None):
+        networks.get(model, step)
+    assert loads == ["best", 10, 300, 0, "best"]
+    assert networks.get(fake_model("b"), 10) == NO_SNAPSHOTS
 
 
 def test_run_that_cannot_be_used_says_why_and_the_others_answer(
@@ -154,12 +171,12 @@ def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
 
 
 def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
-    assert Networks(load=lambda _: network_of(7)).get(fake_model()) == (
+    assert Networks(load=lambda *_: network_of(7)).get(fake_model()) == (
         "it does not answer with 10 classes"
     )
     broken = network_of()
     nn.init.constant_(broken[1].bias, float("nan"))  # type: ignore[index]
-    assert Networks(load=lambda _: broken).get(fake_model()) == (
+    assert Networks(load=lambda *_: broken).get(fake_model()) == (
         "its weights or its answers are not finite"
     )
 
@@ -170,5 +187,5 @@ def test_network_whose_answer_to_the_picture_is_not_finite_keeps_silent() -> Non
             answer: torch.Tensor = super().forward(images)
             return answer / (images.amax() <= 0)  # infinite for all but the probe
 
-    networks = Networks(load=lambda _: Loud(nn.Flatten(), nn.Linear(784, 10)))
+    networks = Networks(load=lambda *_: Loud(nn.Flatten(), nn.Linear(784, 10)))
     assert ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=False) is None

@@ -103,8 +103,8 @@ def test_network_is_given_the_numbers_that_training_made_of_the_file(
 ) -> None:
     folder = folder_of(shape)
     images, outputs, net = trained_and_run(make_run, folder.parents[1], **options)
-    monkeypatch.setattr(terminal, "Networks", lambda: Networks(lambda _: net))
-    store = Networks(lambda _: net)
+    monkeypatch.setattr(terminal, "Networks", lambda: Networks(lambda *_: net))
+    store = Networks(lambda *_: net)
     kinds = {"jpg": "jpeg", "tif": "tiff", "pgm": "ppm"}
     files = sorted(folder.iterdir())
     assert len(images) == 2 * len(files) >= 16

@@ -1,8 +1,8 @@
 """A trained network from a run's folder, ready to predict.
 
-A run's folder holds `record.json`, written last, and `checkpoints/{best,last}.ckpt`. Only networks
-of `optlab.models` are built from a record, and checkpoints are read with `weights_only=True`, so
-that a folder from elsewhere cannot run code.
+A run's folder holds `record.json`, written last, and `checkpoints/{best,last}.ckpt`, and it may
+hold `snapshots/step-*.pt`. Only networks of `optlab.models` are built from a record, and weights
+are read with `weights_only=True`, so that a folder from elsewhere cannot run code.
 """
 
 import pickle
@@ -25,32 +25,38 @@ DAMAGED = (
 STATE_PREFIX = "net."  # the training module keeps the network under this name
 
 
-def load_network(run_dir: str | Path, weights: str = "best") -> nn.Module:
+def load_network(run_dir: str | Path, weights: str | int = "best") -> nn.Module:
     """The trained network of a run, in eval mode, on the CPU.
 
     Args:
         run_dir: the folder of a finished run, `outputs/<study>/<run name>-<hash>`.
-        weights: `best` (highest validation accuracy) or `last` (end of training).
+        weights: `best` (highest validation accuracy), `last` (end of training), or a number of
+            optimizer steps of which `callbacks=snapshots` has kept the weights.
 
     Raises:
         ValueError: if the folder holds no finished run, the network is none of ours, or the
             checkpoint is missing, damaged or belongs to another network.
     """
-    if weights not in ("best", "last"):
+    if isinstance(weights, str) and weights not in ("best", "last"):
         raise ValueError(
             f"weights is {weights!r}, but a run keeps best and last.\n\n"
             f"hint: best has the highest validation accuracy, last is the end of training"
         )
     files = RunFolder(Path(run_dir))
     record = read_record(files.path)
-    checkpoint_path = files.checkpoint(weights)
+    if isinstance(weights, int):
+        checkpoint_path, key = files.snapshot(weights), None
+    else:
+        checkpoint_path, key = files.checkpoint(weights), "state_dict"
     if not checkpoint_path.is_file():
+        missing = checkpoint_path.relative_to(files.path)
         raise ValueError(
-            f"{run_dir} has no checkpoints/{weights}.ckpt; its status is {record.status!r}.\n\n"
+            f"{run_dir} has no {missing}; its status is {record.status!r}.\n\n"
             "hint: choose a finished run, or train it again with rerun=true"
+            + ("" if key else " callbacks=snapshots")
         )
     net = build_network(record.model, files.record)
-    state = _network_state(checkpoint_path)
+    state = _network_state(checkpoint_path, key)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:  # which lists the parameters
@@ -115,9 +121,11 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         raise ValueError(f"{path} {problem}") from error
 
 
-def _network_state(path: Path) -> dict[str, Tensor]:
+def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
+    """The network's part of a state_dict, which is the file itself or lies in it under `key`."""
     try:
-        state = load_checkpoint(path)["state_dict"]
+        state = load_checkpoint(path)
+        state = state if key is None else state[key]
         return {
             name.removeprefix(STATE_PREFIX): tensor
             for name, tensor in state.items()

@@ -1,6 +1,7 @@
 """Where a run keeps its files, and which process holds them."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ STEP_COLUMNS = ("step", "train/loss", "lr")
 VALIDATION_COLUMNS = ("epoch", "step", "val/loss", "val/accuracy", "train_time_s")
 DIAGNOSTIC_COLUMNS = ("epoch", "step", "quantity", "layer", "value")
 LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
+
+
+_SNAPSHOT = re.compile(r"step-(\d{6,18})\.pt")
 
 
 class RunLocked(ValueError):
@@ -51,6 +55,19 @@ class RunFolder:
     def checkpoint(self, weights: str) -> Path:
         """The checkpoint of the `best` or the `last` weights."""
         return self.checkpoints / f"{weights}.ckpt"
+
+    @property
+    def snapshot_steps(self) -> list[int]:
+        """The optimizer steps of which there is a snapshot, in order."""
+        try:
+            names = [file.name for file in self.snapshots.iterdir()]
+        except OSError:
+            return []
+        return sorted(int(found[1]) for name in names if (found := _SNAPSHOT.fullmatch(name)))
+
+    def snapshot(self, step: int) -> Path:
+        """The weights after `step` optimizer steps."""
+        return self.snapshots / snapshot_name(step)
 
     @property
     def event_files(self) -> list[Path]:
@@ -118,6 +135,11 @@ class RunFolder:
 
     def _tags(self) -> list[str]:
         return self._commands.read_text().split() if self._commands.is_file() else []
+
+
+def snapshot_name(step: int) -> str:
+    """The name of a snapshot's file."""
+    return f"step-{step:06d}.pt"
 
 
 def tagged_with(outputs: Path, command_id: str) -> list[Path]:

@@ -57,16 +57,17 @@ def read_snapshots(run: Path, net: nn.Module, prefix: str = "net.") -> tuple[np.
     Raises:
         ValueError: the run has kept fewer than two.
     """
-    files = sorted(RunFolder(run).snapshots.glob("step-*.pt"))
-    if len(files) < 2:
+    files = RunFolder(run)
+    steps = files.snapshot_steps
+    if len(steps) < 2:
         raise ValueError(
             f"{run} has kept no snapshots of its weights.\n\n"
             "hint: train it with callbacks=snapshots"
         )
     names = [name for name, _ in net.named_parameters()]
-    states = [load_checkpoint(each) for each in files]
+    states = [load_checkpoint(files.snapshot(step)) for step in steps]
     vectors = [torch.cat([state[prefix + name].flatten() for name in names]) for state in states]
-    return np.array([int(each.stem.removeprefix("step-")) for each in files]), torch.stack(vectors)
+    return np.array(steps), torch.stack(vectors).float()
 
 
 def plane_of(vectors: Tensor) -> tuple[Tensor, Tensor, float]:

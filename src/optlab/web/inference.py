@@ -19,7 +19,10 @@ from optlab.web.run_index import Model, modified_ns
 
 log = logging.getLogger(__name__)
 
+NO_SNAPSHOTS = "it has kept no weights of that moment; callbacks=snapshots keeps them"
 MAX_CACHED_PARAMETERS = 250_000_000  # about 1 GiB of float32 weights
+
+_Key = tuple[str, str | int, int, int]  # model, weights, when its record and they were written
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,34 @@ class Networks:
     """Loaded networks, each loaded once and kept while there is room, oldest use out first.
 
     Args:
-        load: from a run folder to a network in eval mode on the CPU.
-        max_parameters: how many parameters all kept networks may have together.
+        load: from a run folder, and `best` or the step of a snapshot, to a network in eval mode on
+            the CPU.
+        max_parameters: how many parameters all kept networks may have together, those of moments
+            of training among them.
     """
 
     def __init__(
         self,
-        load: Callable[[Path], nn.Module] = load_network,
+        load: Callable[[Path, str | int], nn.Module] = load_network,
         max_parameters: int = MAX_CACHED_PARAMETERS,
     ) -> None:
         self._load = load
         self._max_parameters = max_parameters
-        self._kept: OrderedDict[tuple[str, int, int], nn.Module | str] = OrderedDict()
+        self._kept: OrderedDict[_Key, nn.Module | str] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
-    def get(self, model: Model) -> nn.Module | str:
-        """The model's network, or in a sentence why it cannot answer."""
-        key = _key(model)
+    def get(self, model: Model, step: int | None = None) -> nn.Module | str:
+        """The model's network, or in a sentence why it cannot answer.
+
+        Args:
+            step: with the weights of the latest snapshot at or before this optimizer step; None for
+                those of the best epoch.
+        """
+        weights = _weights_at(model, step)
+        if weights is None:
+            return NO_SNAPSHOTS
+        key = _key(model, weights)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -80,22 +93,25 @@ class Networks:
             with self._lock:
                 if key in self._kept:
                     return self._kept[key]
-            network = self._load_checked(model)
+            network = self._load_checked(model, weights)
             with self._lock:
                 self._kept[key] = network
                 self._make_room(key)
         return network
 
-    def problem(self, model: Model) -> str | None:
+    def problem(self, model: Model, step: int | None = None) -> str | None:
         """Why this model was found unusable; None where it works or has not been tried."""
+        weights = _weights_at(model, step)
+        if weights is None:
+            return NO_SNAPSHOTS
         with self._lock:
-            kept = self._kept.get(_key(model))
+            kept = self._kept.get(_key(model, weights))
         return kept if isinstance(kept, str) else None
 
-    def _load_checked(self, model: Model) -> nn.Module | str:
+    def _load_checked(self, model: Model, weights: str | int) -> nn.Module | str:
         read = model.input
         try:
-            network = self._load(model.run.folder)
+            network = self._load(model.run.folder, weights)
             with torch.inference_mode():
                 logits = network(torch.zeros(1, read.in_channels, read.image_size, read.image_size))
         except Exception:  # whatever a damaged or foreign file sets off, the others must answer
@@ -108,8 +124,8 @@ class Networks:
             return "its weights or its answers are not finite"
         return network.requires_grad_(False)
 
-    def _make_room(self, latest: tuple[str, int, int]) -> None:
-        for key in [k for k in self._kept if k[0] == latest[0] and k != latest]:
+    def _make_room(self, latest: _Key) -> None:
+        for key in [k for k in self._kept if k[:2] == latest[:2] and k != latest]:
             del self._kept[key]  # the weights of before
         total = sum(map(_num_parameters, self._kept.values()))
         while total > self._max_parameters and len(self._kept) > 1:
@@ -117,13 +133,24 @@ class Networks:
             total -= _num_parameters(network)
 
 
-def _key(model: Model) -> tuple[str, int, int]:
+def step_at(model: Model, step: int | None) -> int | None:
+    """The optimizer step of the weights with which a model answers; None where it is not known."""
+    if step is None:
+        validation = model.run.record.validation
+        return validation.best.step if validation else None
+    steps = RunFolder(model.run.folder).snapshot_steps
+    return max((each for each in steps if each <= step), default=None)
+
+
+def _weights_at(model: Model, step: int | None) -> str | int | None:
+    return "best" if step is None else step_at(model, step)
+
+
+def _key(model: Model, weights: str | int) -> _Key:
     """What was trained again, or copied after its record, is loaded again."""
     files = RunFolder(model.run.folder)
-    record_ns, weights_ns = (
-        modified_ns(file) or 0 for file in (files.record, files.checkpoint("best"))
-    )
-    return model.id, record_ns, weights_ns
+    file = files.snapshot(weights) if isinstance(weights, int) else files.checkpoint(weights)
+    return model.id, weights, modified_ns(files.record) or 0, modified_ns(file) or 0
 
 
 def _num_parameters(network: nn.Module | str) -> int:
@@ -136,6 +163,7 @@ def ask(
     prepared: Prepared,
     *,
     with_saliency: bool,
+    step: int | None = None,
 ) -> Answer | None:
     """Ask every model, by optimizer; None where none of them can answer.
 
@@ -144,13 +172,14 @@ def ask(
         models: by optimizer; all read the same input shape and know the same classes.
         prepared: the picture as a network reads it.
         with_saliency: also say which pixels each answer depends on.
+        step: the moment of training, as for `Networks.get`.
     """
     pixels = torch.from_numpy(prepared.pixels)[None]  # (1, C, H, W)
     optimizers = []
     for optimizer, members in models.items():
         answers = []
         for model in members:
-            network = networks.get(model)
+            network = networks.get(model, step)
             if isinstance(network, str):
                 continue
             answer = _ask_one(network, model, pixels, with_saliency)

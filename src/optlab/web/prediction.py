@@ -46,10 +46,12 @@ def answer_question(
     )
     answer = None
     if not prepared.blank:
-        answer = inference.ask(store, asked, prepared, with_saliency=question.saliency)
+        answer = inference.ask(
+            store, asked, prepared, with_saliency=question.saliency, step=question.step
+        )
     answered = [each.model for said in answer.optimizers for each in said.models] if answer else []
     unanswered = {
-        model: store.problem(model) or "its answer is not finite"
+        model: store.problem(model, question.step) or "its answer is not finite"
         for members in asked.values()
         for model in members
         if not prepared.blank and model not in answered
@@ -61,7 +63,7 @@ def answer_question(
         raise NotFound(f"None of the chosen models can answer: {name} ({problem}){others}.")
     num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
     elapsed_ms = 1000 * (time.perf_counter() - start_s)
-    return _prediction(study, prepared, answer, unanswered, num_left_out, elapsed_ms)
+    return _prediction(study, question.step, prepared, answer, unanswered, num_left_out, elapsed_ms)
 
 
 def _picture(content_type: str, body: bytes) -> np.ndarray:
@@ -74,6 +76,7 @@ def _picture(content_type: str, body: bytes) -> np.ndarray:
 
 def _prediction(
     study: Study,
+    step: int | None,
     prepared: Prepared,
     answer: inference.Answer | None,
     unanswered: dict[Model, str],
@@ -91,7 +94,11 @@ def _prediction(
         schemas.OptimizerChoice(
             optimizer=said.optimizer,
             models=[
-                schemas.ModelChoice(id=each.model.id, **choice(each.probabilities))
+                schemas.ModelChoice(
+                    id=each.model.id,
+                    step=inference.step_at(each.model, step),
+                    **choice(each.probabilities),
+                )
                 for each in said.models
             ],
             saliency=_levels(said.saliency),
@@ -110,6 +117,7 @@ def _prediction(
         )
     return schemas.Prediction(
         study=study.name,
+        step=step,
         class_names=names,
         blank=prepared.blank,
         seen=schemas.Seen(channels=channels, side=side, pixels=prepared.pixels.tolist()),

@@ -101,8 +101,18 @@ class Curve(_Reply):
     val_accuracy: list[float | None]
 
 
+class Moments(_Reply):
+    """The snapshots of a run; empty lists where it kept none."""
+
+    steps: list[int] = Field(description="optimizer steps, rising")
+    train_loss: list[float | None] = Field(
+        description="mean over the batches from there on, as many as a tenth of the steps so far"
+    )
+
+
 class ModelDetail(Model):
     curve: Curve
+    moments: Moments
     class_names: list[str]
     confusion_matrix: list[list[int]] | None = Field(
         description="rows: true class, columns: what the model said; test images, best weights"
@@ -133,11 +143,17 @@ class StudyRow(_Reply):
     curve: Curve | None = Field(description="mean over the runs, up to the shortest of them")
 
 
+class Moment(_Reply):
+    step: int = Field(description="optimizer steps so far")
+    epoch: float | None = Field(description="epochs so far, of the model that trained longest")
+
+
 class StudyDetail(StudyEntry):
     rows: list[StudyRow]
     judged_weights: list[str] = Field(
         description="last or best, whose accuracies the rows are; models answer with the best"
     )
+    moments: list[Moment] = Field(description="of which any of its models has a snapshot, rising")
 
 
 class Question(BaseModel):
@@ -149,6 +165,15 @@ class Question(BaseModel):
     optimizer: list[Name] = Field(default=[], max_length=64, description="only these")
     model: list[Name] = Field(default=[], max_length=64, description="only these, by id")
     saliency: bool = Field(default=False, description="also say which pixels the answers hang on")
+    step: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**15,
+        description=(
+            "a moment of training: each model answers with its latest snapshot at or before this "
+            "optimizer step (callbacks=snapshots keeps them); without it with its best epoch"
+        ),
+    )
 
 
 class Choice(_Reply):
@@ -159,6 +184,7 @@ class Choice(_Reply):
 
 class ModelChoice(Choice):
     id: str
+    step: int | None = Field(description="optimizer steps behind the weights that answered")
 
 
 class OptimizerChoice(Choice):
@@ -190,6 +216,7 @@ class Unanswered(_Reply):
 
 class Prediction(_Reply):
     study: str
+    step: int | None = Field(description="the moment of training that was asked for")
     class_names: list[str]
     blank: bool = Field(description="nothing was drawn; then nobody answers")
     seen: Seen

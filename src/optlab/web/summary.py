@@ -10,6 +10,7 @@ from optlab.analysis import Run
 from optlab.analysis.labels import display_name
 from optlab.analysis.mean_curves import mean_curves
 from optlab.plots.palette import style_of
+from optlab.runs.folder import RunFolder
 from optlab.web import schemas
 from optlab.web.inference import Networks
 from optlab.web.preprocessing import IN_WORDS, PEN_WIDTHS
@@ -55,6 +56,7 @@ def describe_model(model: Model, study: Study, networks: Networks) -> schemas.Mo
     return schemas.ModelDetail(
         **_model(model, study, networks).model_dump(),
         curve=_curve(model.run.epochs.set_index("epoch")),
+        moments=_moments(model.run),
         class_names=list(model.input.class_names),
         confusion_matrix=model.run.record.confusion_matrix,
     )
@@ -65,7 +67,39 @@ def describe_study(study: Study) -> schemas.StudyDetail:
     rows = [_row(study, optimizer) for optimizer in study.optimizers]
     finished = [run for row in study.rows for run in row.configuration.finished]
     judged = sorted({run.judged_weights for run in finished})
-    return schemas.StudyDetail(**_entry(study).model_dump(), rows=rows, judged_weights=judged)
+    return schemas.StudyDetail(
+        **_entry(study).model_dump(),
+        rows=rows,
+        judged_weights=judged,
+        moments=_study_moments(study),
+    )
+
+
+def _study_moments(study: Study) -> list[schemas.Moment]:
+    """Every optimizer step of which a model of the study has a snapshot."""
+    kept = {model: RunFolder(model.run.folder).snapshot_steps for model in study.models}
+    kept = {model: steps for model, steps in kept.items() if steps}
+    if not kept:
+        return []
+    epochs = max(kept, key=lambda model: kept[model][-1]).run.epochs
+    passed = epochs["step"].iloc[-1] / epochs["epoch"].iloc[-1] if len(epochs) else math.nan
+    return [
+        schemas.Moment(step=step, epoch=step / passed if passed > 0 else None)
+        for step in sorted({step for steps in kept.values() for step in steps})
+    ]
+
+
+def _moments(run: Run) -> schemas.Moments:
+    steps = RunFolder(run.folder).snapshot_steps
+    losses = run.steps["train/loss"]
+
+    def mean_from(step: int) -> float | None:
+        """Over a tenth of the steps so far, because one batch varies; at the end over the last."""
+        count = 1 + step // 10
+        mean = losses.iloc[: step + count].tail(count).mean()
+        return float(mean) if math.isfinite(mean) else None
+
+    return schemas.Moments(steps=steps, train_loss=[mean_from(step) for step in steps])
 
 
 def _entry(study: Study) -> schemas.StudyEntry:

@@ -1,7 +1,7 @@
 // Showing answers: the ensemble with everybody's vote, and one card for each voice.
 // Cards are built when the voices change and only updated while drawing.
 
-import { sparkline } from "./charts.js";
+import { markSparkline, sparkline } from "./charts.js";
 
 const $ = (id) => document.getElementById(id);
 export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(digits)} %`;
@@ -32,6 +32,11 @@ function shownClasses(names, probabilities) {
   return all.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, SHOWN_CLASSES);
 }
 
+/** Training losses at the moments of the slider, else of each epoch; and what they are over. */
+function lossesOf({ curve, moments }) {
+  return moments.steps.length ? [moments.train_loss, "moments of training"] : [curve.train_loss, "epochs"];
+}
+
 /** Ten bars; `label` is written under or next to each. */
 function makeBars(container, classes, names, kind) {
   container.replaceChildren(
@@ -53,7 +58,7 @@ function fillBars(container, probabilities, names) {
 }
 
 /**
- * @param {object[]} voices {key, title, subtitle, colour, probabilities, top, saliency, model}
+ * @param {object[]} voices {key, title, subtitle, colour, probabilities, top, saliency, model, step}
  * @param {Map<string, object>} details of models, by id
  */
 export class Answers {
@@ -143,9 +148,9 @@ export class Answers {
         fact("learning rate", model.lr === null ? "–" : String(+model.lr.toPrecision(3))));
       const detail = details.get(model.id);
       if (detail) {
-        const losses = detail.curve.train_loss;
+        const [losses, over] = lossesOf(detail);
         facts.append(make("div", "loss", make("dt", "", "training loss"),
-          make("dd", "", sparkline(losses, voice.colour, `Training loss over ${losses.length} epochs`))));
+          make("dd", "", sparkline(losses, voice.colour, `Training loss over ${losses.length} ${over}`))));
       }
       const cells = make("div", "cells", ...names.map(() => make("i")));
       cells.style.setProperty("--n", names.length);
@@ -209,7 +214,12 @@ export class Answers {
     fillBars(bars, voice.probabilities, names);
     bars.setAttribute("aria-label", `${voice.title}: ${names.map((name, i) => `${name} ${rounded(voice.probabilities[i])}`).join(", ")}`);
     for (const bar of bars.children) bar.classList.toggle("is-top", Number(bar.dataset.index) === voice.top);
-    const row = details.get(voice.model?.id)?.confusion_matrix?.[voice.top];
+    const detail = details.get(voice.model?.id);
+    if (detail?.moments.steps.length && voice.step !== null) {
+      const at = detail.moments.steps.findLastIndex((step) => step <= voice.step);
+      markSparkline(card.querySelector(".spark"), lossesOf(detail)[0], at, voice.colour);
+    }
+    const row = detail?.confusion_matrix?.[voice.top];
     if (!row || !card.querySelector(".confusion")) return;
     const total = row.reduce((sum, count) => sum + count, 0);
     card.querySelectorAll(".cells i").forEach((cell, i) => {

@@ -21,12 +21,13 @@ export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
 export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
 
 /** Ask for answers: `picture` is a blob of an image, `question` says whom to ask. */
-export function predict(picture, { study, optimizer, model, saliency }) {
+export function predict(picture, { study, optimizer, model, saliency, step }) {
   const query = new URLSearchParams();
   if (study) query.set("study", study);
   if (model) query.set("model", model);
   else if (optimizer) query.set("optimizer", optimizer);
   if (saliency) query.set("saliency", "true");
+  if (step !== null) query.set("step", step);
   return answerOf(
     fetch(`/api/predict?${query}`, {
       method: "POST",

@@ -25,18 +25,35 @@ function path(xs, ys) {
 
 const present = (values) => values.filter((value) => value !== null && Number.isFinite(value));
 
+function sparkScale(values) {
+  const known = present(values);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  return {
+    x: (_, i) => 1 + (98 * i) / Math.max(1, values.length - 1),
+    y: (value) => (value === null ? null : 27 - (24 * (value - low)) / (high - low || 1)),
+  };
+}
+
 /** A curve without axes, the height of two lines of text. */
 export function sparkline(values, colour, label) {
-  const known = present(values);
   const svg = element("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": label });
-  if (known.length === 0) return svg;
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const y = (value) => (value === null ? null : 27 - (24 * (value - low)) / (high - low || 1));
-  const x = (_, i) => 1 + (98 * i) / Math.max(1, values.length - 1);
+  if (present(values).length === 0) return svg;
+  const { x, y } = sparkScale(values);
   svg.append(
     element("path", { d: path(values.map(x), values.map(y)), fill: "none", stroke: colour, "stroke-width": 2, "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round" }),
   );
   return svg;
+}
+
+/** Put the marker of a sparkline on one of its values; none where there is no such value. */
+export function markSparkline(svg, values, index, colour) {
+  svg.querySelector(".marker")?.remove();
+  if (!Number.isFinite(values[index])) return;
+  const { x, y } = sparkScale(values);
+  // A line without length and with round ends: a dot that the stretched picture does not distort
+  svg.append(
+    element("path", { class: "marker", d: `M${x(0, index)} ${y(values[index])}h0`, stroke: colour, "stroke-width": 9, "stroke-linecap": "round", "vector-effect": "non-scaling-stroke" }),
+  );
 }
 
 function roundTicks(low, high) {

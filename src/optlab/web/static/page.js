@@ -6,6 +6,7 @@ import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
 import { showChart, showMissing, showStudy } from "./study.js";
+import { Timeline, after } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 5_000;
@@ -21,6 +22,7 @@ const state = {
 };
 const answers = new Answers();
 const pad = new Pad($("pad"), drawn);
+const timeline = new Timeline(ask);
 
 // ------------------------------------------------------------------ asking
 
@@ -38,7 +40,7 @@ async function ask() {
     return;
   }
   asking = true;
-  const chosen = { study: state.study.name, optimizer: state.optimizer, model: state.model };
+  const chosen = { study: state.study.name, optimizer: state.optimizer, model: state.model, step: timeline.step };
   const isStillChosen = () => chosen.study === state.study?.name && chosen.optimizer === state.optimizer && chosen.model === state.model;
   try {
     const prediction = await predict(await pad.toBlob(), { ...chosen, saliency: $("saliency").checked });
@@ -87,7 +89,8 @@ function voicesOf(optimizers) {
       const best = said.models.map(({ id }) => byId.get(id)).filter(Boolean)
         .sort((a, b) => (b.val_accuracy ?? 0) - (a.val_accuracy ?? 0))[0];
       const runs = Math.max(said.models.length, chosen.get(said.optimizer) ?? 0);
-      return { ...said, key: said.optimizer, title: title(said.optimizer), answered: said.models.length, runs, colour: colour(said.optimizer), model: best, subtitle: describe(best) };
+      const step = said.models.find(({ id }) => id === best?.id)?.step;
+      return { ...said, step, key: said.optimizer, title: title(said.optimizer), answered: said.models.length, runs, colour: colour(said.optimizer), model: best, subtitle: describe(best) };
     });
   }
   return optimizers.flatMap((said) =>
@@ -111,7 +114,8 @@ function show(prediction) {
   showAgain = () => show(prediction);
   const voices = voicesOf(prediction.optimizers);
   const who = state.model ? "One model’s answer" : state.optimizer ? `The answer of ${state.models.styles[state.optimizer]?.title ?? state.optimizer}` : "The ensemble’s answer";
-  const sentence = answers.show(prediction, voices, state.details, who);
+  const sentence = answers.show(prediction, voices, state.details, who + after(prediction.step));
+  $("voices").classList.toggle("at-moment", prediction.step !== null);
   paintSeen($("seen"), prediction.seen, prediction.ensemble.saliency);
   $("seen").setAttribute("aria-label", `The picture as ${prediction.seen.side} by ${prediction.seen.side} pixels`);
   voices.forEach((voice, i) => {
@@ -126,7 +130,7 @@ function show(prediction) {
   $("left-out").textContent = leftOut.join(" ");
   $("answers-csv").disabled = false;
   const top = prediction.ensemble;
-  speak(`${who}: ${top.name}, ${rounded(top.probabilities[top.top])} sure. ${sentence}`);
+  speak(`${who}${after(prediction.step)}: ${top.name}, ${rounded(top.probabilities[top.top])} sure. ${sentence}`);
   readDetails(voices);
 }
 
@@ -159,6 +163,7 @@ function toast(sentence) {
 
 function chooseStudy(study, { optimizer = null, model = null } = {}) {
   Object.assign(state, { study, detail: null });
+  timeline.show([]);
   choose(optimizer, model);
   showAgain = () => {};
   const pictures = study.reads === "picture";
@@ -225,6 +230,7 @@ async function readStudyDetail() {
     if (study !== state.study) return;
     state.detail = detail;
     showStudy(detail, state.models.styles);
+    timeline.show(detail.moments);
   } catch (error) {
     toast(error.message);
   }

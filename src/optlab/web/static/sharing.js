@@ -33,11 +33,11 @@ export function save(name, blob) {
 }
 
 /** A line for each run, for each optimizer's mean and for the ensemble, with all probabilities. */
-export function answersAsCsv({ study, class_names: names, optimizers, ensemble }) {
+export function answersAsCsv({ study, step, class_names: names, optimizers, ensemble }) {
   const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-  const line = (optimizer, run, { name, probabilities }) => [study, optimizer, run, name, ...probabilities];
+  const line = (optimizer, run, said) => [study, optimizer, run, said.step ?? step ?? "", said.name, ...said.probabilities];
   const rows = [
-    ["study", "optimizer", "run", "answer", ...names],
+    ["study", "optimizer", "run", "step", "answer", ...names],
     ...optimizers.flatMap((said) => [...said.models.map((model) => line(said.optimizer, model.id, model)), line(said.optimizer, "mean", said)]),
     line("ensemble", "mean", ensemble),
   ];
