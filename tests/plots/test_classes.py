@@ -58,4 +58,4 @@ def test_per_class_f1_writes_its_numbers_but_none_for_a_class_without_images():
     f1 = np.array([[0.991, 0.875, np.nan]])
     display = PerClassF1Display(f1=f1, labels=["adam"], class_names=["0", "1", "2"]).plot()
     assert [text.get_text() for text in display.artists["numbers"]] == ["99.1", "87.5"]
-    assert [label.get_text() for label in display.ax.get_yticklabels()] == ["adam"]
+    assert [label.get_text() for label in display.ax.get_yticklabels()] == ["Adam"]

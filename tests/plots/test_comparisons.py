@@ -23,7 +23,7 @@ def five_seeds(new_study):
 
 def test_forest_plot_says_what_its_lines_are(five_seeds):
     display = PairedDifferencesDisplay.from_summary(summary_of(five_seeds)).plot()
-    assert display.ax.get_xlabel().startswith("test accuracy minus that of adam")
+    assert display.ax.get_xlabel().startswith("test accuracy minus that of Adam")
     assert "simultaneous 95 % interval" in note(display)
     words = {
         label: text.get_text()

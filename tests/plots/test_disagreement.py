@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optlab.analysis.disagreement import Disagreement, Votes
-from optlab.plots.disagreement import DisagreementDisplay
+from optlab.analysis.disagreement import Disagreement, Votes, hardest_images
+from optlab.plots.disagreement import DisagreementDisplay, HardestImagesDisplay
 from optlab.plots.palette import style_of
 
 
 def votes(optimizer, majority, labels):
-    row = SimpleNamespace(label=optimizer, configuration=SimpleNamespace(optimizer=optimizer))
-    return Votes(row, labels, majority, np.zeros(len(labels)), None)
+    row = SimpleNamespace(label=optimizer, name=optimizer.title())
+    return Votes(row, labels, majority, 1.0 * (majority == labels), None)
 
 
 @pytest.fixture
@@ -33,8 +33,11 @@ def display():
 def test_half_of_a_row_is_recognized_by_each(display):
     (each,) = display.rows
     assert display.shown(each) == [*range(6), *range(30, 36)]
-    captions = [text.get_text() for text in display.plot().artists["captions"]]
-    assert captions == ["is yes\nsgd: no"] * 6 + ["is yes\nadam: no"] * 6
+    artists = display.plot().artists["captions"]
+    captions = [text.get_text() for text in artists]
+    assert captions == ["yes\nread as no"] * 12
+    colors = [text.get_color() for text in artists]
+    assert colors == [style_of("sgd").color] * 6 + [style_of("adam").color] * 6
 
 
 def test_images_that_no_run_has_kept_are_not_shown(display):
@@ -43,3 +46,19 @@ def test_images_that_no_run_has_kept_are_not_shown(display):
     assert display.shown(each) == [3, 31, 32]
     display.pictures = {}
     assert display.rows == []
+
+
+def test_hardest_images_come_with_what_most_configurations_read():
+    labels = np.array([0, 1, 2])
+    answers = [[0, 0, 0], [0, 0, 1], [0, 1, 1], [0, 1, 1]]
+    four = [votes(name, np.array(each), labels) for name, each in zip("abcd", answers, strict=True)]
+    hardest = hardest_images(four)
+    assert hardest.tolist() == [2]  # of image 1, half are right
+    display = HardestImagesDisplay(
+        votes=four,
+        images=hardest,
+        pictures={2: np.zeros((8, 8), np.uint8)},
+        class_names=["no", "yes", "maybe"],
+    )
+    (caption,) = display.plot().artists["captions"]
+    assert caption.get_text() == "maybe\nread as yes"

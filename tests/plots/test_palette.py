@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from optlab.analysis import read_study
-from optlab.plots.palette import STYLES, style_of, styles_by_label, styles_for
+from optlab.plots.palette import STYLES, on_dark, style_of, styles_by_label, styles_for
 
 OF_PACKAGES = ("torch.", "optlab.", "pytorch_optimizer.", "schedulefree.")
 FIVE = ("sgd", "adam", "rmsprop", "adagrad", "adamw")
@@ -82,15 +82,31 @@ def test_unknown_optimizer_has_one_style_always():
     assert style_of("mine").color not in {style.color for style in STYLES.values()}
 
 
-def test_configurations_of_one_optimizer_share_its_hue_and_differ():
-    light_to_dark = styles_for(["adam", "adam", "adam", "sgd"])
-    assert len({style.color for style in light_to_dark}) == 4
-    assert light_to_dark[3] == STYLES["sgd"]
-    assert {style.marker for style in light_to_dark[:3]} == {"o"}
+def test_configurations_of_one_optimizer_share_its_color_and_differ():
+    *adam, sgd = styles_for(["adam"] * 7 + ["sgd"])
+    assert {style.color for style in adam} == {STYLES["adam"].color}
+    assert len({style.dashes for style in adam}) == len({style.marker for style in adam}) == 7
+    assert sgd == STYLES["sgd"]
+    assert len(set(styles_for(["adam"] * 20))) == 20
 
 
-def test_where_no_optimizer_varies_lines_take_different_colors():
-    assert len({style.color for style in styles_for(["adam"] * 6)}) == 6
+@pytest.mark.parametrize(
+    ("option", "num_colors"), [("lr_multiplier", 1), ("optimizer.beta", 1), ("data.batch_size", 2)]
+)
+def test_where_no_optimizer_varies_colors_stand_for_what_does(option, num_colors, new_study):
+    writer = new_study()
+    for value in (1, 10):
+        writer.run("adam", config={option: value})
+    (workload,) = read_study(writer.folder).workloads
+    styles = styles_by_label(workload.configurations)
+    assert len({style.color for style in styles.values()}) == num_colors
+
+
+def test_dark_mode_makes_dark_colors_lighter_and_keeps_light_ones():
+    assert on_dark("#E69F00") == "#E69F00"
+    red, green, blue = (int(on_dark("#332288")[at : at + 2], 16) for at in (1, 3, 5))
+    assert blue > red > 0x33
+    assert red > green > 0x22  # the same hue, toward white
 
 
 def test_style_of_an_optimizer_does_not_depend_on_the_others(new_study, five_optimizers):

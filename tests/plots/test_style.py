@@ -3,11 +3,12 @@
 import threading
 from dataclasses import dataclass
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import matplotlib
 import pytest
 
-from optlab.plots.style import Display, RowsDisplay, name_lines, write_beside
+from optlab.plots.style import DARK, INK, Display, RowsDisplay, name_lines, shortened, write_beside
 
 LONG = "adamw · scheduler=warmup_cosine · batch_size=64 · weight_decay_on=weights"
 
@@ -56,6 +57,21 @@ def test_settings_are_those_of_the_style_while_drawing_and_as_before_after_it():
 def test_display_that_is_not_drawn_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="Lines is not drawn yet"):
         Lines(names=["a"]).save(tmp_path / "x.png")
+
+
+def test_all_formats_repeat_their_bytes_and_the_svg_follows_a_dark_page():
+    first, second = (Rows(labels=["radam"]).plot().in_all_formats() for _ in range(2))
+    assert first == second
+    assert (first["png"][:4], first["pdf"][:5]) == (b"\x89PNG", b"%PDF-")
+    svg = first["svg"].decode()
+    assert "@media screen and (prefers-color-scheme: dark)" in svg
+    assert f'[style*="fill: {INK.lower()}"]{{fill:{DARK[INK]}!important}}' in svg
+    ElementTree.fromstring(svg)
+
+
+def test_long_names_are_cut_and_stay_apart():
+    assert shortened(["cat", "aeroplane, civil"], 10) == ["cat", "aeroplane…"]
+    assert shortened(["class of cats", "class of dogs"], 9) == ["0: class…", "1: class…"]
 
 
 def test_long_note_takes_two_lines_above_the_axes():

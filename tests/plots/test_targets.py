@@ -35,4 +35,4 @@ def test_performance_profile_labels_axes_and_lines():
     shares = {"sgd": tau / 8, "adam": tau / 4}
     display = PerformanceProfileDisplay(tau=tau, shares=shares, num_workloads=2).plot()
     assert display.ax.get_xlabel() == "time to target / best time to target"
-    assert display.artists["labels"] == ["adam", "sgd"]  # by their ends
+    assert display.artists["labels"] == ["Adam", "SGD with momentum"]  # by their ends

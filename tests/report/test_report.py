@@ -34,13 +34,15 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.headings, self.sources, self.links = [], [], [], []
+        self.open, self.headings, self.sources, self.links, self.ids = [], [], [], [], []
         self.feed(text)
         assert self.open == [], "unclosed tags"
 
     def handle_starttag(self, tag, attrs):
         if tag not in ("meta", "link", "img", "br", "line"):
             self.open.append(tag)
+        if "id" in dict(attrs):
+            self.ids.append(dict(attrs)["id"])
         if tag == "img":
             self.sources.append(dict(attrs)["src"])
             assert dict(attrs)["alt"]
@@ -58,6 +60,10 @@ class Page(html.parser.HTMLParser):
             self.headings[-1] += data
 
 
+def _pictures(name):
+    return [f"{name}.{suffix}" for suffix in ("png", "svg", "pdf")]
+
+
 def test_report_of_five_optimizers_is_complete(five_optimizers):
     command = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
     five_optimizers.meta(commands=[command])
@@ -69,26 +75,28 @@ def test_report_of_five_optimizers_is_complete(five_optimizers):
         "verdict.json",
         "summary.csv",
         "summary.md",
+        "summary.tex",
         "runs.csv",
-        "loss_comparison.png",
-        "val_accuracy.png",
-        "time_to_target.png",
+        *_pictures("loss_comparison"),
+        *_pictures("val_accuracy"),
+        *_pictures("time_to_target"),
         "time_to_target.csv",
-        "paired_differences.png",
+        *_pictures("paired_differences"),
         "paired_differences.csv",
         "per_class.csv",
-        "per_class_f1.png",
-        "confusion_matrices.png",
+        *_pictures("per_class_f1"),
+        *_pictures("confusion_matrices"),
         "confusion_matrices.csv",
-        "generalization_gap.png",
-        "training_cost.png",
-        "pareto.png",
+        *_pictures("generalization_gap"),
+        *_pictures("training_cost"),
+        *_pictures("pareto"),
         "environment.csv",
     }
     text = index.read_text()
     page = Page(text)
     assert page.headings == [
         "mnist-mlp",
+        "The answer in one picture",
         "Summary",
         "Curves",
         "Time to target",
@@ -102,7 +110,8 @@ def test_report_of_five_optimizers_is_complete(five_optimizers):
         "How it was judged",
     ]
     assert command in text
-    assert text.index("leads on validation") < text.index("<table>")
+    verdict, picture = text.index("leads on validation"), text.index("<figure>")
+    assert text.index("<nav") < verdict < picture < text.index("<table>")
 
 
 def test_page_is_self_contained(five_optimizers):
@@ -110,8 +119,10 @@ def test_page_is_self_contained(five_optimizers):
     text = index.read_text()
     page = Page(text)
     assert len(page.sources) == 9
-    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert all((index.parent / link).is_file() for link in page.links)
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    assert anchors == set(page.ids)
     assert "http" not in text
     assert "<script" not in text
 

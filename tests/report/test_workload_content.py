@@ -107,7 +107,7 @@ def test_calibration_is_shown_where_runs_kept_their_answers(new_study, content_o
     np.savez(RunFolder(folder).answers, labels=[0, 0, 0, 0], last=probabilities)
     content = content_of(writer)
     (row,) = content["calibration_table"].rows
-    assert row[:2] == ("adam", "25.00")  # right in 100 % of cases, 75 % sure
+    assert row[:2] == ("Adam", "25.00")  # right in 100 % of cases, 75 % sure
     assert "reliability" in content["figures"]
 
 
@@ -115,8 +115,8 @@ def test_costs_have_evaluations_a_step_where_optimizers_differ_in_them(new_study
     writer = new_study()
     costs = {"optimizer_share": 0.125, "optimizer_state_bytes": 1_881_192}
     writer.run("adam", accuracy=0.98, record=costs | {"evaluations_per_step": 1.0})
-    assert content_of(writer)["cost_table"].rows[0][2:] == ("12 %", "1.88 MB", "0.40 GiB")
+    assert content_of(writer)["cost_table"].rows[0][3:] == ("12 %", "1.88 MB", "0.40 GiB")
     writer.run("lbfgs", accuracy=0.97, record={"evaluations_per_step": 5.1})
     table = content_of(writer)["cost_table"]
-    assert [row[3] for row in table.rows] == ["1", "5.1"]
-    assert table.rows[1][2] == "-"  # a run of an earlier version
+    assert [row[4] for row in table.rows] == ["1", "5.1"]
+    assert table.rows[1][3] == "-"  # a run of an earlier version

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from optlab.analysis.images import Answers, read_answers
-from optlab.analysis.statistics import Estimate, mean_interval
+from optlab.analysis.statistics import Estimate, bounded, mean_interval
 from optlab.analysis.summary import ConfigurationSummary
 
 NUM_BINS = 15
@@ -66,7 +66,7 @@ def calibrations(rows: Iterable[ConfigurationSummary]) -> list[Calibration]:
         read = [read_answers(run) for run in row.configuration.finished]
         answers = [each for each in read if each and each.probabilities is not None]
         if answers and len(answers) == len(read):
-            error = mean_interval([reliability_of([each]).error for each in answers])
+            error = bounded(mean_interval([reliability_of([each]).error for each in answers]))
             assert error is not None
             found.append(Calibration(row, error, reliability_of(answers)))
     return found

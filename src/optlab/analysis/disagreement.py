@@ -119,6 +119,15 @@ def disagreements(
     return found
 
 
+def hardest_images(votes: Sequence[Votes]) -> np.ndarray:
+    """Return the indices of the images that most runs misclassify, the hardest first.
+
+    Every configuration counts alike.
+    """
+    share_right = np.mean([each.share_right for each in votes], axis=0)
+    return _by_size(share_right < 0.5, 1 - share_right)
+
+
 def _by_size(chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
     indices = np.flatnonzero(chosen)
     return indices[np.argsort(-size[indices], kind="stable")]

@@ -15,11 +15,18 @@ def percent(fraction: float | None) -> str:
 
 
 def percent_estimate(estimate: Estimate | None) -> str:
-    """Mean and half of the 95 % interval: 97.83 ± 0.12."""
+    """Mean and half of the 95 % interval: 97.83 ± 0.12.
+
+    Where the interval is cut at 0 or 100, both ends: 99.83 (99.41 to 100.00).
+    """
     if estimate is None:
         return NOTHING
-    half = estimate.half_width
-    return percent(estimate.mean) + ("" if half is None else f" ± {100 * half:.2f}")
+    mean, low, high = estimate.mean, estimate.low, estimate.high
+    if low is None or high is None:
+        return percent(mean)
+    if math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-9):
+        return f"{percent(mean)} ± {100 * (high - low) / 2:.2f}"
+    return f"{percent(mean)} ({percent(low)} to {percent(high)})"
 
 
 def share(fraction: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from optlab.analysis.statistics import Estimate, mean_interval
+from optlab.analysis.statistics import Estimate, bounded, mean_interval
 from optlab.analysis.summary import validation_score
 from optlab.analysis.workloads import Configuration, Workload
 
@@ -90,7 +90,7 @@ def _row(row: dict[str, Any], split: str, finished: list[Configuration]) -> Publ
         default=None,
     )
     best, last = (
-        mean_interval(list(ours.accuracies(split, weights).values())) if ours else None
+        bounded(mean_interval([*ours.accuracies(split, weights).values()])) if ours else None
         for weights in ("best", "last")
     )
     return PublishedRow(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -19,10 +19,6 @@ class Estimate:
     high: float | None
     n: int
 
-    @property
-    def half_width(self) -> float | None:
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
 
 def mean_interval(
     values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE
@@ -37,6 +33,13 @@ def mean_interval(
         return Estimate(mean, None, None, 1)
     half = float(half_width_of_mean(sample, confidence))
     return Estimate(mean, mean - half, mean + half, n)
+
+
+def bounded(estimate: Estimate | None) -> Estimate | None:
+    """The estimate of a fraction: its interval ends at 0 and 1, which loses no coverage."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
 
 
 def half_width_of_mean(

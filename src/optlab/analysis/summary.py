@@ -8,10 +8,10 @@ from statistics import median
 
 from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
-from optlab.analysis.labels import key_of
+from optlab.analysis.labels import display_name, key_of
 from optlab.analysis.looks import level_of, level_of_next_look, looks_at
 from optlab.analysis.records import Run
-from optlab.analysis.statistics import Estimate, mean_interval
+from optlab.analysis.statistics import Estimate, bounded, mean_interval
 from optlab.analysis.target import (
     Reached,
     median_with_misses,
@@ -48,6 +48,11 @@ class ConfigurationSummary:
         return self.configuration.label
 
     @property
+    def name(self) -> str:
+        """The label with the optimizer as its authors write it, for readers."""
+        return display_name(self.label)
+
+    @property
     def has_few_runs(self) -> bool:
         """Whether it has too few runs next to the others to lead."""
         return self.tier == FEW_RUNS
@@ -65,8 +70,8 @@ class ConfigurationSummary:
         return len(self.configuration.failed)
 
     def accuracy(self, split: str, weights: str | None = None) -> Estimate | None:
-        """Mean accuracy at the judged weights, or at those that are asked for."""
-        return mean_interval(list(self.configuration.accuracies(split, weights).values()))
+        """Mean accuracy at the judged weights, or at those that are asked for; within [0, 1]."""
+        return bounded(mean_interval([*self.configuration.accuracies(split, weights).values()]))
 
     @cached_property
     def gap(self) -> Estimate | None:

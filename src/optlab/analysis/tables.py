@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optlab.analysis.formatting import NOTHING, count, percent_estimate, points, seconds
+from optlab.analysis.formatting import MINUS, NOTHING, count, percent_estimate, points, seconds
 from optlab.analysis.per_class import confusion_matrices, precision_recall_f1
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of, time_to_target
-from optlab.analysis.verdict import outlook
+from optlab.analysis.verdict import interval, outlook
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,6 @@ def _target_text(row: ConfigurationSummary) -> str:
     return when if total == 1 or not row.num_reached else f"{when} ({row.num_reached}/{total})"
 
 
-def _speed_text(row: ConfigurationSummary) -> str:
-    speed = mean_of_record(row, "images_per_s")
-    return count(float(f"{speed:.3g}")) if speed else NOTHING
-
-
 def _verdict_text(row: ConfigurationSummary) -> str:
     further = outlook(row.difference) if row.difference else ""
     return f"{row.verdict} ({further})" if further else row.verdict
@@ -117,7 +112,7 @@ def _short_verdict(row: ConfigurationSummary) -> str:
 
 SUMMARY = (
     Column("rank", lambda row: row.rank, "#", lambda row: str(row.rank), "#"),
-    Column("label", lambda row: row.label, "configuration", lambda row: row.label, ""),
+    Column("label", lambda row: row.label, "configuration", lambda row: row.name, ""),
     Column("optimizer", lambda row: row.configuration.optimizer),
     Column("num_finished", lambda row: row.num_finished, "runs", _runs_text, "runs"),
     Column("num_diverged", lambda row: row.num_diverged),
@@ -153,9 +148,7 @@ SUMMARY = (
         lambda row: seconds(mean_of_record(row, "train_time_s")),
         "time",
     ),
-    Column(
-        "images_per_s", lambda row: mean_of_record(row, "images_per_s"), "images/s", _speed_text
-    ),
+    Column("images_per_s", lambda row: mean_of_record(row, "images_per_s")),
     Column("peak_memory_gib", lambda row: mean_of_record(row, "peak_memory_gib")),
     Column("optimizer_share", lambda row: mean_of_record(row, "optimizer_share")),
     Column("evaluations_per_step", lambda row: mean_of_record(row, "evaluations_per_step")),
@@ -187,6 +180,53 @@ def summary_table(summaries: Iterable[WorkloadSummary]) -> pd.DataFrame:
                     cells[column.name] = value
             rows.append(cells | {"target": summary.target})
     return pd.DataFrame(rows)
+
+
+def latex_table(summary: WorkloadSummary) -> str:
+    """The summary for a paper, a table environment with the rules of booktabs."""
+    names = ("label", "num_finished", "val_accuracy", "test_accuracy")
+    rows = []
+    for row in summary.rows:
+        cells = {column.name: column.text(row) for column in SUMMARY if column.name in names}
+        one = row.difference
+        rows.append(
+            {
+                "Configuration": cells["label"],
+                "Runs": cells["num_finished"],
+                "Validation": cells["val_accuracy"],
+                "Test": cells["test_accuracy"],
+                "Difference": NOTHING if row.is_best else points(one.mean if one else None),
+                "95 % interval": (interval(one) if one else "") or NOTHING,
+                "p": f"{one.p_value:.2g}" if one and one.p_value is not None else NOTHING,
+            }
+        )
+    caption = (
+        f"{summary.workload.title}: accuracy in percent, mean and 95 % interval over runs. "
+        "Difference: of test accuracy to the best by validation, in percentage points, paired by "
+        "seed; the intervals hold for all rows at once, p is adjusted after Holm."
+    )
+    frame = pd.DataFrame([{_latex(key): _latex(cell) for key, cell in row.items()} for row in rows])
+    text = frame.to_latex(
+        index=False,
+        column_format="lr" + "r" * (len(frame.columns) - 2),
+        position="tb",
+        caption=_latex(caption),
+        label=f"tab:{summary.workload.name}",
+    )
+    text = text.replace("\\begin{table}[tb]\n", "\\begin{table}[tb]\n\\centering\n")
+    return "% \\usepackage{booktabs}\n" + text
+
+
+def _latex(text: str) -> str:
+    special = {char: f"\\{char}" for char in "&%$#_{}"} | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        MINUS: "$-$",
+        "±": r"$\pm$",
+        "·": r"$\cdot$",
+    }
+    return "".join(special.get(char, char) for char in text)
 
 
 def runs_table(study: Study, summaries: Iterable[WorkloadSummary]) -> pd.DataFrame:

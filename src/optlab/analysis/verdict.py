@@ -15,7 +15,6 @@ from optlab.analysis.formatting import (
     seconds,
     some,
 )
-from optlab.analysis.labels import display_name
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of
@@ -50,7 +49,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
 
 
 def _lead(summary: WorkloadSummary, best: ConfigurationSummary) -> str:
-    name = display_name(best.label)
+    name = best.name
     on_validation = best.accuracy("validation")
     on_test = best.accuracy("test")
     assert on_validation is not None and on_test is not None  # finished runs have both
@@ -63,13 +62,13 @@ def _lead(summary: WorkloadSummary, best: ConfigurationSummary) -> str:
             "no other configuration finished to compare it with."
         )
     if len(summary.tied) > 1:
-        tied = some([display_name(row.label) for row in summary.tied])
+        tied = some([row.name for row in summary.tied])
         return f"{tied} tie on validation with {validation}{over}."
     return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
 
 
 def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: bool) -> list[str]:
-    name = display_name(best.label)
+    name = best.name
     by_conclusion: dict[str, list[tuple[ConfigurationSummary, Difference]]] = {}
     for row, difference in summary.compared():
         by_conclusion.setdefault(difference.conclusion, []).append((row, difference))
@@ -97,7 +96,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
             f"Fewer than {MIN_SEEDS} seeds in common with {name}, too few for a claim on test: "
             f"{_named(too_few)}."
         )
-    without = [display_name(row.label) for row in summary.rows if _shares_no_seed(row)]
+    without = [row.name for row in summary.rows if _shares_no_seed(row)]
     if without:
         remarks.append(
             f"No seed in common with {name}, so not compared with it on test: {some(without)}."
@@ -116,10 +115,10 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
     going_on: dict[int, list[str]] = {}
     for row, found in planned.items():
         if found.is_open:
-            going_on.setdefault(found.num_seeds, []).append(display_name(row.label))
+            going_on.setdefault(found.num_seeds, []).append(row.name)
         else:
             key = found.num_seeds, found.status
-            stopped.setdefault(key, []).append(display_name(row.label))
+            stopped.setdefault(key, []).append(row.name)
     sentences = [f"Seeds were added in rounds of {joined([*map(str, plan.rounds)])}."]
     for (num_seeds, status), names in sorted(stopped.items()):
         why = {"lower": "lower on validation", "no result": "without a finished run"}[status]
@@ -140,7 +139,7 @@ def _looks(summary: WorkloadSummary) -> list[str]:
     """Which claims were read before, with fewer seeds."""
     by_looks: dict[tuple[int, ...], list[str]] = {}
     for row, _ in summary.compared():
-        by_looks.setdefault(summary.looks(row), []).append(display_name(row.label))
+        by_looks.setdefault(summary.looks(row), []).append(row.name)
     remarks = []
     for looks, names in by_looks.items():
         if len(looks) > 1:
@@ -159,7 +158,7 @@ def _new_images(summary: WorkloadSummary) -> list[str]:
     for row, difference in summary.compared():
         interval = summary.over_images.get(row.label)
         if difference.is_significant and interval is not None:
-            by_answer[interval[0] > 0 or interval[1] < 0].append(display_name(row.label))
+            by_answer[interval[0] > 0 or interval[1] < 0].append(row.name)
     return [
         f"{words}: {some(names)}."
         for words, names in (
@@ -178,7 +177,7 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
     shared = [row for row in summary.finished if row.configuration.shared_tuning]
     if not shared:
         return []
-    names = some([display_name(row.label) for row in shared])
+    names = some([row.name for row in shared])
     those = "each optimizer" if len(shared) == len(summary.finished) else names
     seeds = sorted({seed for row in shared for seed in row.configuration.shared_tuning})
     return [
@@ -191,7 +190,7 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
 def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
     """What the study could have seen, where it saw no difference."""
     open_ones = {
-        display_name(row.label): one
+        row.name: one
         for row, one in summary.compared()
         if one.num_seeds >= MIN_SEEDS and not one.is_significant
     }
@@ -239,13 +238,13 @@ def _other_weights(summary: WorkloadSummary) -> list[str]:
     remarks = []
     stopped = [row for row in summary.finished if row.configuration.judged_weights == "best"]
     if 0 < len(stopped) < len(summary.finished):
-        names = some([display_name(row.label) for row in stopped])
+        names = some([row.name for row in stopped])
         remarks.append(
             f"Judged at the best epoch, because of early stopping: {names}. That flatters them on "
             "validation; the others are judged at their last weights."
         )
     if order := summary.order_by_best_epoch:
-        names = some([display_name(row.label) for row in order])
+        names = some([row.name for row in order])
         remarks.append(f"Ranked by the best epoch of each run, the order would be {names}.")
     return remarks
 
@@ -259,13 +258,13 @@ def _missing_seeds(summary: WorkloadSummary) -> list[str]:
         )
     few = [row for row in summary.rows if row.has_few_runs]
     if few:
-        listed = some([f"{display_name(row.label)} ({row.num_finished})" for row in few])
+        listed = some([f"{row.name} ({row.num_finished})" for row in few])
         remarks.append(f"With far fewer runs than the others, and so ranked after them: {listed}.")
     return remarks
 
 
 def _edited_code(summary: WorkloadSummary) -> list[str]:
-    edited = [display_name(row.label) for row in summary.finished if row.configuration.mixes_code]
+    edited = [row.name for row in summary.finished if row.configuration.mixes_code]
     if not edited:
         return []
     return [
@@ -281,7 +280,7 @@ def _shares_no_seed(row: ConfigurationSummary) -> bool:
 def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
     return some(
         [
-            f"{display_name(row.label)} ({points(difference.mean)} points"
+            f"{row.name} ({points(difference.mean)} points"
             + (f", {difference.confidence} interval {text})" if text else ")")
             for row, difference in members
             for text in [interval(difference)]
@@ -306,8 +305,7 @@ def _failures(summary: WorkloadSummary) -> list[str]:
     for word in ("diverged", "failed"):
         rows = [row for row in summary.rows if getattr(row, f"num_{word}")]
         texts = [
-            f"{display_name(row.label)} ({getattr(row, f'num_{word}')} of "
-            f"{len(row.configuration.runs)})"
+            f"{row.name} ({getattr(row, f'num_{word}')} of {len(row.configuration.runs)})"
             for row in rows[: 2 * MOST_NAMED]
         ]
         if len(rows) > len(texts):
@@ -336,7 +334,7 @@ def _target(summary: WorkloadSummary) -> list[str]:
     if not any(row.num_reached for row in rows):
         return [f"None reached {target}."]
     reached = [
-        f"{display_name(row.label)} {row.num_reached} of {len(row.reached)}"
+        f"{row.name} {row.num_reached} of {len(row.reached)}"
         + (f" ({count(row.steps_to_target)})" if row.num_reached else "")
         for row in rows
     ]
@@ -348,7 +346,7 @@ def _target(summary: WorkloadSummary) -> list[str]:
         remarks.append(f"Steps are not equal work: {unequal}.")
     timed = [row for row in rows if math.isfinite(row.time_to_target_s or math.inf)]
     if timed and not summary.unlike_clocks:
-        times = [f"{display_name(row.label)} {seconds(row.time_to_target_s)}" for row in timed]
+        times = [f"{row.name} {seconds(row.time_to_target_s)}" for row in timed]
         remarks.append(f"Median seconds until then, reported without a claim: {some(times)}.")
     return remarks
 
@@ -364,14 +362,14 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
             f"Who is first is open: a paired test on steps needs {MIN_SEEDS} seeds, or {MIN_SIGNS} "
             "where runs missed the target."
         )
-    first, name = rows[0], display_name(rows[0].label)
+    first, name = rows[0], rows[0].name
     later = {
         one.later
         for one in summary.steps_claims
         if one.is_significant and one.earlier == first.label
     }
-    separated = some([display_name(row.label) for row in rows[1:] if row.label in later] or ["-"])
-    others = [display_name(row.label) for row in rows[1:] if row.label not in later]
+    separated = some([row.name for row in rows[1:] if row.label in later] or ["-"])
+    others = [row.name for row in rows[1:] if row.label not in later]
     if not others:
         return f"First, by a paired test on steps: {name}."
     if not later:
@@ -385,7 +383,7 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
 def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
     """Why a step of one configuration is more work than one of another; empty if it is not."""
     evaluations = {
-        display_name(row.label): estimate.mean
+        row.name: estimate.mean
         for row in rows
         if (estimate := row.mean(lambda run: run.record.evaluations_per_step))
     }

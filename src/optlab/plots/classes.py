@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.text import Text
 
+from optlab.analysis.labels import display_name
 from optlab.analysis.per_class import most_confused
 from optlab.plots.style import (
     INK,
@@ -18,11 +20,17 @@ from optlab.plots.style import (
     Display,
     RowsDisplay,
     divide,
+    shortened,
     wrapped,
 )
 
 MAX_CLASSES_WITH_NUMBERS = 20
 MAX_CLASSES_WITH_NAMES = 40
+
+
+def _tint(color: str) -> Colormap:
+    """From paper, of whatever color it is, to a color."""
+    return LinearSegmentedColormap.from_list("tint", [(color, 0.0), (color, 1.0)])
 
 
 def _draw_cells(ax: Axes, values: np.ndarray, **colors: Any) -> QuadMesh:
@@ -41,7 +49,7 @@ def _draw_cells(ax: Axes, values: np.ndarray, **colors: Any) -> QuadMesh:
 
 
 def _write_cells(
-    ax: Axes, texts: Sequence[Sequence[str]], is_dark: np.ndarray, size: float
+    ax: Axes, texts: Sequence[Sequence[str]], is_dark: np.ndarray, size: float, ink: str = INK
 ) -> list[Text]:
     """Write into the cells of a matrix, an empty text for nothing."""
     return [
@@ -50,7 +58,7 @@ def _write_cells(
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if is_dark[i, j] else INK,
+            color="white" if is_dark[i, j] else ink,
             in_layout=False,  # inside the axes, so the layout need not measure it
         )
         for i, row in enumerate(texts)
@@ -60,6 +68,7 @@ def _write_cells(
 
 
 def _name_classes(ax: Axes, names: Sequence[str], size: float) -> None:
+    names = shortened(names)
     tilted = max((len(name) for name in names), default=0) > 4
     ax.set_xticks(range(len(names)), names, fontsize=size, rotation=60 if tilted else 0)
 
@@ -89,9 +98,9 @@ class ConfusionMatrixDisplay(Display):
         np.fill_diagonal(share, np.nan)
         worst = float(np.nanmax(share)) if size > 1 else 0.0
         top = max(1.25 * worst, 1e-9)
-        self.artists["cells"] = _draw_cells(ax, share, cmap="Oranges", vmin=0, vmax=top)
+        self.artists["cells"] = _draw_cells(ax, share, cmap=_tint("#E65100"), vmin=0, vmax=top)
         diagonal = np.where(np.eye(size, dtype=bool), 1.0, np.nan)
-        _draw_cells(ax, diagonal, cmap="Blues", vmin=0, vmax=6)
+        _draw_cells(ax, diagonal, cmap=_tint("#0072B2"), vmin=0, vmax=6)
         ax.set_aspect("equal")
         self.artists["numbers"] = []
         if size <= MAX_CLASSES_WITH_NUMBERS:
@@ -101,7 +110,7 @@ class ConfusionMatrixDisplay(Display):
         shown = names if size <= MAX_CLASSES_WITH_NAMES else []
         small = SIZE_SMALL - 1.5 * self.compact
         _name_classes(ax, shown, small)
-        ax.set_yticks(range(len(shown)), shown, fontsize=small)
+        ax.set_yticks(range(len(shown)), shortened(shown), fontsize=small)
         if self.compact:
             return ""
         ax.set(xlabel="predicted", ylabel="true")
@@ -134,7 +143,7 @@ class ConfusionMatricesDisplay(Display):
         panels = divide(ax, *self.grid)
         self.artists["panels"] = []
         for panel, matrix, label in zip(panels.flat, self.matrices, self.labels, strict=False):
-            title = wrapped(label, 40 if panels.shape[1] < 3 else 26)
+            title = wrapped(display_name(label), 40 if panels.shape[1] < 3 else 26)
             one = ConfusionMatrixDisplay(
                 matrix=matrix, class_names=self.class_names, title=title, compact=True
             )
@@ -169,7 +178,7 @@ class PerClassF1Display(RowsDisplay):
             texts = [["" if np.isnan(f1) else f"{f1:.1f}" for f1 in row] for row in values]
             size = SIZE_SMALL * min(1.0, 12 / num_classes)
             is_dark = values < low + 0.6 * (high - low)
-            self.artists["numbers"] = _write_cells(ax, texts, is_dark, size)
+            self.artists["numbers"] = _write_cells(ax, texts, is_dark, size, "black")
             _name_classes(ax, [str(name) for name in self.class_names], SIZE_TEXT - 1)
         else:
             ax.set_xticks([])

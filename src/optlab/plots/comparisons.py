@@ -30,7 +30,7 @@ class PairedDifferencesDisplay(RowsDisplay):
             labels=[row.label for row, _ in compared],
             differences=[difference for _, difference in compared],
             styles=[styles[row.label] for row, _ in compared],
-            best=summary.best.label if summary.best else "",
+            best=summary.best.name if summary.best else "",
             title=f"Difference in test accuracy: {summary.workload.title}",
         )
 

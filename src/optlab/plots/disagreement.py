@@ -1,17 +1,19 @@
-"""Test images that only one of two configurations recognizes."""
+"""Test images that only one of two configurations recognizes, or that most misclassify."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from optlab.analysis.disagreement import Disagreement
+from optlab.analysis.disagreement import Disagreement, Votes
 from optlab.plots.images import draw_tiles
 from optlab.plots.palette import LineStyle
-from optlab.plots.style import SIZE_SMALL, WIDTH_IN, Display, divide
+from optlab.plots.style import SIZE_SMALL, WIDTH_IN, Display, divide, shortened
 
 _CAPTION = 0.5  # height of the two lines above a tile, in tiles
+_LONGEST_NAME = 10  # of a class above a tile
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,9 +53,10 @@ class DisagreementDisplay(Display):
 
     def draw(self, ax: Axes) -> str:
         self.artists["images"], self.artists["captions"] = [], []
+        names = shortened(self.class_names, _LONGEST_NAME)
         panels = divide(ax, len(self.rows), 1)[:, 0]
         for panel, each in zip(panels, self.rows, strict=True):
-            name, reference = each.ours.row.label, each.reference.row.label
+            name, reference = each.ours.row.name, each.reference.row.name
             shown = self.shown(each)
             self.artists["images"] += draw_tiles(
                 panel,
@@ -69,20 +72,73 @@ class DisagreementDisplay(Display):
                 f"{len(each.only_ours)} only {name}",
                 loc="left",
                 fontsize=SIZE_SMALL,
-                color=self.styles[name].color,
+                color=self.styles[each.ours.row.label].color,
             )
             for place, image in enumerate(shown):
-                truth = self.class_names[int(each.ours.labels[image])]
+                truth = names[int(each.ours.labels[image])]
                 wrong = each.reference if each.ours.is_right[image] else each.ours
-                said = self.class_names[int(wrong.majority[image])]
+                said = names[int(wrong.majority[image])]
                 caption = panel.text(
                     place + 0.5,
                     _CAPTION,
-                    f"is {truth}\n{wrong.row.configuration.optimizer}: {said}",
+                    f"{truth}\nread as {said}",
                     ha="center",
                     va="bottom",
                     fontsize=SIZE_SMALL - 1.5,
                     color=self.styles[wrong.row.label].color,
                 )
                 self.artists["captions"].append(caption)
-        return "above each image: its class, and what the majority of the other's runs says"
+        return (
+            "above each image: its class, and what most runs of the other read, "
+            "in the other's color"
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class HardestImagesDisplay(Display):
+    """Test images that most runs misclassify, with what they read instead."""
+
+    votes: Sequence[Votes]
+    images: Sequence[int]  # places in the test set, in the order to show
+    pictures: Mapping[int, np.ndarray]  # place in the test set -> uint8 (H, W) or (H, W, 3)
+    class_names: Sequence[str]
+    title: str = "Misclassified by most"
+
+    @property
+    def shown(self) -> list[int]:
+        return [int(image) for image in self.images if int(image) in self.pictures]
+
+    @property
+    def _columns(self) -> int:
+        return 12 if max(map(len, self.class_names), default=1) <= 3 else 8
+
+    @property
+    def figure_size(self) -> tuple[float, float]:
+        width = 1.2 * WIDTH_IN
+        rows = -(-len(self.shown) // self._columns) or 1
+        return width, rows * (1 + _CAPTION) * width / self._columns + 0.7
+
+    def draw(self, ax: Axes) -> str:
+        shown = [self.pictures[image] for image in self.shown]
+        names = shortened(self.class_names, _LONGEST_NAME)
+        self.artists["images"] = draw_tiles(
+            ax, shown, self._columns, _CAPTION, cmap="gray", vmin=0, vmax=255
+        )
+        self.artists["captions"] = []
+        for place, image in enumerate(self.shown):
+            row, column = divmod(place, self._columns)
+            wrong = Counter(
+                int(each.majority[image]) for each in self.votes if not each.is_right[image]
+            )
+            said = names[wrong.most_common(1)[0][0]] if wrong else "several"
+            truth = names[int(self.votes[0].labels[image])]
+            text = ax.text(
+                column + 0.5,
+                row * (1 + _CAPTION) + _CAPTION,
+                f"{truth}\nread as {said}",
+                ha="center",
+                va="bottom",
+                fontsize=SIZE_SMALL - 1.5,
+            )
+            self.artists["captions"].append(text)
+        return "above each image: its class, and what most configurations read; hardest first"

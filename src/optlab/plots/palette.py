@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optlab.analysis.labels import key_of
 from optlab.analysis.workloads import Configuration
 
 Dashes = tuple[float, ...]
+DARK_PAPER = (0x16, 0x18, 0x1C)  # of pages in dark mode
 
 SOLID: Dashes = ()
 DASHED: Dashes = (5, 1.6)
@@ -83,7 +85,7 @@ STYLES: dict[str, LineStyle] = {
 }
 
 # For names that are not listed above; dashes that no line of the five main ones shares a hue with.
-_SPARE_COLORS = ("#7A4F9E", "#2A7F8E", "#A6611A", "#4D6B1F", "#B0306A", "#3F4E8C", "#7D7453")
+SPARE_COLORS = ("#7A4F9E", "#2A7F8E", "#A6611A", "#4D6B1F", "#B0306A", "#3F4E8C", "#7D7453")
 _SPARE_DASHES = (LONG_DASH, DASH_DOT_DOT, SHORT_DASH, DASHED, DOTTED)
 _SPARE_MARKERS = ("X", "P", "*", "h", "8", "<", ">")
 
@@ -95,41 +97,70 @@ def style_of(optimizer: str) -> LineStyle:
         return known
     digest = hashlib.sha256(optimizer.encode()).digest()
     return LineStyle(
-        _SPARE_COLORS[digest[0] % len(_SPARE_COLORS)],
+        SPARE_COLORS[digest[0] % len(SPARE_COLORS)],
         _SPARE_DASHES[digest[1] % len(_SPARE_DASHES)],
         _SPARE_MARKERS[digest[2] % len(_SPARE_MARKERS)],
     )
 
 
+def on_dark(color: str) -> str:
+    """A color for dark paper: mixed with white until its contrast is 4.5:1 (WCAG 2.1, 1.4.3)."""
+    channels = [int(color[start : start + 2], 16) for start in (1, 3, 5)]
+    for percent_white in range(0, 100, 5):
+        mixed = [round(c + (255 - c) * percent_white / 100) for c in channels]
+        if (_luminance(mixed) + 0.05) / (_luminance(DARK_PAPER) + 0.05) >= 4.5:
+            break
+    return "#" + "".join(f"{c:02X}" for c in mixed)
+
+
+def _luminance(channels: Sequence[int]) -> float:
+    """Relative luminance of an sRGB color (WCAG 2.1)."""
+    linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def styles_by_label(configurations: Iterable[Configuration]) -> dict[str, LineStyle]:
-    """The style of each configuration's line, by its label."""
+    """The style of each configuration's line, by its label.
+
+    Configurations of one optimizer that differ in something else, such as the network, take the
+    styles of the palette one after another: their color does not stand for an optimizer.
+    """
     configurations = list(configurations)
-    styles = styles_for([one.optimizer for one in configurations])
+    optimizers = [one.optimizer for one in configurations]
+    if len(set(optimizers)) == 1 and _vary_elsewhere([one.config for one in configurations]):
+        cycle = [*STYLES.values()]
+        styles = [cycle[index % len(cycle)] for index in range(len(configurations))]
+    else:
+        styles = styles_for(optimizers)
     return {one.label: style for one, style in zip(configurations, styles, strict=True)}
+
+
+def _vary_elsewhere(configs: Sequence[dict[str, Any]]) -> bool:
+    keys = {key for config in configs for key in config}
+    varying = {key for key in keys if len({key_of(config.get(key)) for config in configs}) > 1}
+    return any(not key.startswith(("optimizer", "lr_multiplier", "scheduler")) for key in varying)
 
 
 def styles_for(optimizers: Sequence[str]) -> list[LineStyle]:
     """A style for each line of one picture, in order.
 
-    Several lines of one optimizer share its color, from dark to light, and differ in dashes. Where
-    all lines are of one optimizer, they take the styles of the palette one after another.
+    Several lines of one optimizer share its color and differ in dashes and markers. After
+    seven, dashes repeat in a lighter shade.
     """
-    if len(optimizers) > 1 and len(set(optimizers)) == 1:
-        cycle = [*STYLES.values()]
-        return [cycle[index % len(cycle)] for index in range(len(optimizers))]
     seen: dict[str, int] = {}
     styles = []
     for name in optimizers:
-        count, index = optimizers.count(name), seen.get(name, 0)
-        seen[name] = index + 1
-        styles.append(style_of(name) if count == 1 else _variant(style_of(name), index, count))
+        index = seen[name] = seen.get(name, -1) + 1
+        style = style_of(name)
+        styles.append(style if optimizers.count(name) == 1 else _variant(style, index))
     return styles
 
 
-def _variant(style: LineStyle, index: int, count: int) -> LineStyle:
-    amount = -0.35 + 0.8 * index / (count - 1)  # below zero toward black, above toward white
+def _variant(style: LineStyle, index: int) -> LineStyle:
+    dashes = (SOLID, DASHED, DOTTED, DASH_DOT, LONG_DASH, DASH_DOT_DOT, SHORT_DASH)
+    markers = style.marker + "osD^v<>".replace(style.marker, "")
+    lighter = min(0.25 * (index // len(dashes)), 0.75)
     channels = [int(style.color[start : start + 2], 16) for start in (1, 3, 5)]
-    goal = 255 if amount > 0 else 0
-    mixed = [round(channel + (goal - channel) * abs(amount)) for channel in channels]
-    dashes = (SOLID, DASHED, DOTTED, DASH_DOT, LONG_DASH, DASH_DOT_DOT)[index % 6]
-    return LineStyle("#" + "".join(f"{channel:02X}" for channel in mixed), dashes, style.marker)
+    mixed = [round(channel + (255 - channel) * lighter) for channel in channels]
+    color = "#" + "".join(f"{channel:02X}" for channel in mixed)
+    return LineStyle(color, dashes[index % len(dashes)], markers[index % 7])

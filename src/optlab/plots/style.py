@@ -5,6 +5,7 @@ without pyplot, so they may be drawn in several threads and processes at once.
 """
 
 import io
+import re
 import textwrap
 import threading
 from collections.abc import Sequence
@@ -15,19 +16,25 @@ from typing import Any, Self
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from optlab.analysis.labels import display_name
 from optlab.files import atomic_write
+from optlab.plots.palette import DARK_PAPER, SPARE_COLORS, STYLES, on_dark
 
 DPI = 160
 WIDTH_IN = 7.2
 INK, MUTED, FAINT = "#1F2328", "#5B6270", "#F1F2F4"
+GRID, EDGE, WHITE = "#E3E6EA", "#A9B0B8", "#FFFFFF"
 SIZE_TITLE, SIZE_TEXT, SIZE_SMALL = 12.0, 10.0, 8.5
 STYLE: Any = {
     "axes.axisbelow": True,
-    "axes.edgecolor": "#A9B0B8",
+    "axes.edgecolor": EDGE,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.labelcolor": INK,
@@ -36,18 +43,27 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.titlesize": SIZE_TEXT,
     "font.size": SIZE_TEXT,
-    "grid.color": "#E3E6EA",
+    "grid.color": GRID,
     "legend.fontsize": SIZE_SMALL,
     "legend.frameon": False,
     "legend.handlelength": 3,
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
+    "svg.hashsalt": "optlab",  # the same data give the same names of elements
     "text.color": INK,
     **{f"{axis}.color": MUTED for axis in ("xtick", "ytick")},
     **{f"{axis}.labelcolor": INK for axis in ("xtick", "ytick")},
     **{f"{axis}.labelsize": SIZE_SMALL + 0.5 for axis in ("xtick", "ytick")},
     **{f"{axis}.major.size": 3 for axis in ("xtick", "ytick")},
+}
+DARK = {  # what a picture's colors become in dark mode; those of lines get lighter where needed
+    INK: "#E8EAED",
+    MUTED: "#A3ABB6",
+    FAINT: "#20242A",
+    GRID: "#2D333B",
+    EDGE: "#5A626C",
+    **{color: on_dark(color) for color in (*(s.color for s in STYLES.values()), *SPARE_COLORS)},
 }
 _LOCK = threading.RLock()  # matplotlib's settings belong to all threads
 _MAX_NAMES_AT_THE_SIDE = 14
@@ -112,6 +128,28 @@ class Display:
         self.figure.set_canvas(canvas)
         return buffer.getvalue()
 
+    def in_all_formats(self) -> dict[str, bytes]:
+        """The figure by suffix, as PNG, SVG and PDF; its layout is found once."""
+        png = self.png()
+        self.figure.set_layout_engine("none")
+        return {"png": png, "svg": self.svg(), "pdf": self.pdf()}
+
+    def svg(self) -> bytes:
+        """The figure as an SVG whose colors follow a dark page; the same data, the same bytes."""
+        text = self._print(FigureCanvasSVG, "svg", {"Date": None}).decode()
+        return text.replace("</style>", _dark_rules(text) + "</style>", 1).encode()
+
+    def pdf(self) -> bytes:
+        """The figure as a PDF; the same data give the same bytes."""
+        return self._print(FigureCanvasPdf, "pdf", {"CreationDate": None})
+
+    def _print(self, canvas: type[FigureCanvasBase], kind: str, metadata: dict[str, Any]) -> bytes:
+        buffer, figure, before = io.BytesIO(), self.figure, self.figure.canvas
+        with _LOCK, matplotlib.rc_context(STYLE):
+            getattr(canvas(figure), f"print_{kind}")(buffer, metadata=metadata)
+            figure.set_canvas(before)
+        return buffer.getvalue()
+
     def save(self, path: str | Path) -> Path:
         """Write a PNG, whole or not at all; folders on the way are made."""
         path = Path(path)
@@ -123,6 +161,27 @@ class Display:
         return self.png() if self.ax is not None else None
 
 
+def _dark_rules(svg: str) -> str:
+    """Style rules of a picture for dark mode on screens.
+
+    White text stays white, because it is written on color; other white is paper.
+    """
+    found = {color.upper() for color in re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg)}
+    rules = [
+        f'[style*="{part}: {color.lower()}"]{{{part}:{dark}!important}}'
+        for color, dark in DARK.items()
+        if color in found and color != dark
+        for part in ("fill", "stroke")
+    ]
+    paper = "#" + "".join(f"{channel:02X}" for channel in DARK_PAPER)
+    rules += [
+        f'{tag}[style*="{part}: #ffffff"]{{{part}:{paper}!important}}'
+        for tag in ("path", "use")
+        for part in ("fill", "stroke")
+    ]
+    return "@media screen and (prefers-color-scheme: dark){" + "".join(rules) + "}"
+
+
 @dataclass(eq=False, kw_only=True)
 class RowsDisplay(Display):
     """Base of horizontal charts with a row for each label."""
@@ -131,14 +190,16 @@ class RowsDisplay(Display):
 
     @property
     def figure_size(self) -> tuple[float, float]:
-        num_lines = max((wrapped(label).count("\n") + 1 for label in self.labels), default=1)
+        names = [wrapped(display_name(label)) for label in self.labels]
+        num_lines = max((name.count("\n") + 1 for name in names), default=1)
         row_in = max(0.36, num_lines * SIZE_TEXT * 1.2 / 72 + 0.1)
         return WIDTH_IN, 1.5 + row_in * max(len(self.labels), 2)
 
     def label_rows(self, ax: Axes) -> np.ndarray:
         """Label the rows from the top down, and return their y positions."""
         rows = np.arange(len(self.labels))
-        ax.set_yticks(rows, [wrapped(label) for label in self.labels], fontsize=SIZE_TEXT)
+        names = [wrapped(display_name(label)) for label in self.labels]
+        ax.set_yticks(rows, names, fontsize=SIZE_TEXT)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
@@ -187,8 +248,20 @@ def wrapped(label: str, width: int = 26) -> str:
     return textwrap.fill(kept, width).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def shortened(names: Sequence[str], most: int = 16) -> list[str]:
+    """Names of at most so many characters, numbered where that makes two of them equal."""
+
+    def cut(name: str, most: int) -> str:
+        return name if len(name) <= most else name[: most - 1].rstrip() + "…"
+
+    short = [cut(name, most) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    return [cut(f"{index}: {name}", most) for index, name in enumerate(names)]
+
+
 def name_lines(ax: Axes, lines: Sequence[Line2D], ends: Sequence[float]) -> list[str]:
-    """Name lines in a legend next to the axes, or below them where names are many or long.
+    """Name lines by their labels, next to the axes or below them where names are many or long.
 
     Args:
         ends: y of each line's last point; names are in the order of the lines' ends.
@@ -198,7 +271,7 @@ def name_lines(ax: Axes, lines: Sequence[Line2D], ends: Sequence[float]) -> list
     """
     order = sorted(range(len(lines)), key=lambda index: -np.nan_to_num(ends[index]))
     handles = [lines[index] for index in order]
-    names = [wrapped(str(line.get_label())) for line in handles]
+    names = [wrapped(display_name(str(line.get_label()))) for line in handles]
     figure = ax.get_figure(root=True)
     assert figure is not None
     fits = len(names) <= _MAX_NAMES_AT_THE_SIDE and not any("\n" in name for name in names)

@@ -1,6 +1,7 @@
 """The report's folder: pictures and tables as files, and as the page shows them."""
 
 import base64
+import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,17 @@ from optlab.files import atomic_write
 from optlab.plots.palette import LineStyle
 from optlab.plots.style import Display
 
+PIXELS_PER_IN = 115  # of the page, for a picture's inch
+SUFFIXES = (".png", ".svg", ".pdf", ".csv", ".tex", ".md")
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: its file next to the page, and the same bytes inside it."""
+    """A picture: `name`.svg is on the page, with a PDF to download; the folder has a PNG too."""
 
-    file: str
-    data: str  # base64
+    name: str  # of its files, without suffix
     alt: str
-    width: int  # pixels
+    width: int  # of the page, in pixels
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,21 @@ class Table:
 
 @dataclass(eq=False)
 class ReportFolder:
-    """Writes pictures and tables into the report's folder and remembers their names."""
+    """Writes pictures and tables into the report's folder and keeps them for the page."""
 
     folder: Path
-    written: list[str] = field(default_factory=list)
+    written: dict[str, bytes] = field(default_factory=dict)
 
     def figure(self, name: str, display: Display, alt: str) -> Figure:
-        """Draw and save a picture as PNG, and return it for the page."""
-        data = display.plot().png()
-        self.write(f"{name}.png", data)
-        width = int.from_bytes(data[16:20], "big")  # the PNG header holds it there
-        return Figure(f"{name}.png", base64.b64encode(data).decode(), alt, width)
+        """Draw and save a picture as PNG, SVG and PDF, and return it for the page."""
+        for suffix, data in display.plot().in_all_formats().items():
+            self.write(f"{name}.{suffix}", data)
+        return Figure(name, alt, round(display.figure_size[0] * PIXELS_PER_IN))
+
+    def uri(self, name: str) -> str:
+        """A written file as a data: URI, so that the page has it inside."""
+        kind = mimetypes.guess_type(name)[0] or "text/plain"
+        return f"data:{kind};base64,{base64.b64encode(self.written[name]).decode()}"
 
     def csv(self, name: str, table: pd.DataFrame) -> str:
         self.write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
@@ -61,11 +68,11 @@ class ReportFolder:
         """Write a file whole or not at all: someone may be reading the report."""
         with atomic_write(self.folder / name) as partial:
             partial.write_bytes(data)
-        self.written.append(name)
+        self.written[name] = data
 
     def remove_older(self, stems: Sequence[str]) -> None:
         """Remove what an earlier report wrote under these names and this one did not."""
         for path in self.folder.iterdir():
             ours = any(path.stem == stem or path.stem.startswith(f"{stem}-") for stem in stems)
-            if ours and path.suffix in (".png", ".csv", ".md") and path.name not in self.written:
+            if ours and path.suffix in SUFFIXES and path.name not in self.written:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""The report of a study: a self-contained page, pictures as PNG, tables as CSV, verdict.json.
+"""The report of a study: a self-contained page, pictures, tables, verdict.json.
 
 The page is templates/report.html.j2; this module fills it. The same records give the same bytes:
 nothing here reads a clock.
@@ -12,10 +12,12 @@ from typing import Any
 import jinja2
 
 from optlab.analysis.comparisons import MIN_SEEDS
+from optlab.analysis.labels import display_name
 from optlab.analysis.looks import is_planned
 from optlab.analysis.study import Study, read_study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import runs_table, summary_table
+from optlab.plots.palette import on_dark
 from optlab.report.folder import ReportFolder
 from optlab.report.study_content import study_content
 from optlab.report.verdict_file import verdict_json
@@ -43,6 +45,7 @@ _STEMS = (
     "pareto",
     "disagreement",
     "disagreement_images",
+    "hardest_images",
     "performance_profile",
     "published",
     "tuning_winners",
@@ -65,6 +68,7 @@ def make_report(study_dir: str | Path) -> Path:
     folder = ReportFolder(study.folder / "report")
     content: dict[str, Any] = {
         "study": study,
+        "uri": folder.uri,
         "subtitle": _subtitle(study, summaries),
         "several": several,
         "workloads": [
@@ -126,6 +130,8 @@ def render(template: str, **content: object) -> bytes:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    environment.filters["name"] = display_name
+    environment.filters["on_dark"] = on_dark
     environment.filters["cell"] = lambda text: text.replace("|", "\\|")
     css = resources.files("optlab.report").joinpath("templates/report.css")
     return environment.get_template(template).render(css=css.read_text("utf-8"), **content).encode()

@@ -105,7 +105,7 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
             ),
             rows=[
                 (
-                    row["label"],
+                    display_name(row["label"]),
                     "all" if row["for_seed"] is None else str(row["for_seed"]),
                     row["settings"],
                     percent(row["val_accuracy_of_trials"]),
@@ -118,7 +118,7 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
             ],
             left=(0, 2, 7),
             file=folder.csv("tuning_winners", pd.DataFrame(winners)),
-            styles={row["label"]: style_of(row["optimizer"]) for row in winners},
+            styles={display_name(row["label"]): style_of(row["optimizer"]) for row in winners},
         )
     return content
 

@@ -65,6 +65,6 @@ def rich_table(summary: WorkloadSummary) -> Table:
         )
     for row in summary.rows:
         cells = {column.name: escape(column.text(row)) for column in columns}
-        cells["label"] = f"[{styles[row.label].color}]━[/] {cells['label']}"
+        cells["label"] = f"[{styles[row.label].color}]━[/] {escape(row.label)}"  # to type
         table.add_row(*cells.values())
     return table

@@ -1,6 +1,6 @@
 """What the report says about one workload: its pictures, tables and notes for the template."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from optlab.analysis.disagreement import (
     disagreement_images_table,
     disagreement_table,
     disagreements,
+    hardest_images,
     mistaken_pictures,
 )
 from optlab.analysis.formatting import (
@@ -26,7 +27,7 @@ from optlab.analysis.formatting import (
     share,
     size,
 )
-from optlab.analysis.labels import key_of
+from optlab.analysis.labels import display_name, key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.pareto import tradeoffs
 from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
@@ -41,7 +42,7 @@ from optlab.plots.comparisons import (
 )
 from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
 from optlab.plots.diagnostics import DiagnosticsDisplay
-from optlab.plots.disagreement import DisagreementDisplay
+from optlab.plots.disagreement import DisagreementDisplay, HardestImagesDisplay
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.pareto import ParetoDisplay
 from optlab.plots.sensitivity import LRSensitivityDisplay
@@ -50,6 +51,7 @@ from optlab.plots.targets import TimeToTargetDisplay
 from optlab.report.folder import ReportFolder, Table
 
 Draw = Callable[[str, Display, str], None]  # name of the file, picture, text for who cannot see it
+MOST_IMAGES = 24  # that most runs misclassify
 MOST_STRIPS = 6  # of images, one for each configuration
 MOST_ROWS = 24  # of a chart with a row for each configuration; more do not fit on a screen
 
@@ -84,6 +86,7 @@ def workload_content(
     def draw(name: str, display: Display, alt: str) -> None:
         content["figures"][name] = folder.figure(f"{name}{suffix}", display, alt)
 
+    folder.write(f"summary{suffix}.tex", tables.latex_table(summary).encode())
     _draw_curves(summary, styles, content, draw)
     if any(row.reached for row in summary.rows) and summary.target is not None:
         times = TimeToTargetDisplay.from_summary(summary, MOST_ROWS)
@@ -103,7 +106,7 @@ def workload_content(
         file = folder.csv(f"paired_differences{suffix}", tables.differences_table(summary))
         content["differences_table"] = _differences_table(summary, styles, file)
         if best_rows.compared():
-            alt = f"Differences in test accuracy to {summary.best.label} with intervals"
+            alt = f"Differences in test accuracy to {summary.best.name} with intervals"
             draw("paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt)
     _draw_classes(summary, folder, content, draw)
     _draw_calibration(summary, styles, folder, content, draw)
@@ -146,11 +149,11 @@ def _draw_diagnostics(
         content["curvature_table"] = Table(
             columns=("configuration", *(each.replace("_", " ") for each in columns)),
             rows=[
-                (label, *(f"{value:.3g}" for value in at_end.loc[label, columns]))
+                (display_name(label), *(f"{value:.3g}" for value in at_end.loc[label, columns]))
                 for label in at_end.index
             ],
             file=file,
-            styles=styles,
+            styles=_by_name(styles),
         )
 
 
@@ -174,14 +177,14 @@ def _draw_calibration(
         columns=("configuration", "calibration error, points", "test loss"),
         rows=[
             (
-                each.row.label,
+                each.row.name,
                 percent_estimate(each.error),
                 NOTHING if (loss := mean_test_loss(each.row)) is None else f"{loss.mean:.4f}",
             )
             for each in found
         ],
         file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
-        styles=styles,
+        styles=_by_name(styles),
     )
 
 
@@ -198,7 +201,7 @@ def _draw_disagreement(
     found = disagreements(summary.best, [row for row in rows if not row.is_best])
     if not found:
         return
-    suffix, best = content["suffix"], summary.best.label
+    suffix, best = content["suffix"], summary.best.name
     folder.csv(f"disagreement_images{suffix}", disagreement_images_table(found))
     own = found[0].reference.own_share
     content["disagreement_own"] = None if own is None else share(own)
@@ -209,7 +212,7 @@ def _draw_disagreement(
         ),
         rows=[
             (
-                each.ours.row.label,
+                each.ours.row.name,
                 share(each.share),
                 count(len(each.only_reference)),
                 count(len(each.only_ours)),
@@ -218,7 +221,7 @@ def _draw_disagreement(
             for each in found
         ],
         file=folder.csv(f"disagreement{suffix}", disagreement_table(found)),
-        styles=styles,
+        styles=_by_name(styles),
     )
     runs = [run for row in rows for run in row.configuration.finished]
     wanted = [
@@ -236,6 +239,18 @@ def _draw_disagreement(
     )
     if display.rows:
         draw("disagreement", display, f"Test images that only {best} or only another recognizes")
+    votes = [found[0].reference, *(each.ours for each in found)]
+    hardest = hardest_images(votes).tolist()
+    hard = HardestImagesDisplay(
+        votes=votes,
+        images=hardest[:MOST_IMAGES],
+        pictures=mistaken_pictures(runs, hardest[:MOST_IMAGES]),
+        class_names=summary.workload.class_names,
+        title=f"Misclassified by most: {summary.workload.title}",
+    )
+    content["num_hardest"] = len(hardest)
+    if hard.shown:
+        draw("hardest_images", hard, "Test images that most runs misclassify")
 
 
 def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
@@ -243,8 +258,11 @@ def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table
         return tables.mean_of_record(row, key)
 
     columns: dict[str, Callable[[ConfigurationSummary], str]] = {
-        "configuration": lambda row: row.label,
+        "configuration": lambda row: row.name,
         "training": lambda row: seconds(mean(row, "train_time_s")),
+        "images/s": lambda row: (
+            count(float(f"{speed:.3g}")) if (speed := mean(row, "images_per_s")) else NOTHING
+        ),
         "optimizer's share of a step": lambda row: share(mean(row, "optimizer_share")),
         "evaluations a step": lambda row: count(mean(row, "evaluations_per_step")),
         "optimizer's state": lambda row: size(mean(row, "optimizer_state_bytes")),
@@ -258,7 +276,7 @@ def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table
         columns=tuple(columns),
         rows=[tuple(text(row) for text in columns.values()) for row in summary.finished],
         file="summary.csv",
-        styles=styles,
+        styles=_by_name(styles),
     )
 
 
@@ -270,8 +288,13 @@ def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Ta
         rows=[[column.text(row) for column in columns] for row in summary.rows],
         left=(names.index("label"), names.index("verdict")),
         file="summary.csv",
-        styles=styles,
+        styles=_by_name(styles),
     )
+
+
+def _by_name(styles: Mapping[str, LineStyle]) -> dict[str, LineStyle]:
+    """Styles by the names that tables show."""
+    return {display_name(label): style for label, style in styles.items()}
 
 
 def _judged_weights(summary: WorkloadSummary) -> str:
@@ -292,7 +315,7 @@ def _draw_curves(
     loss = LossCurvesDisplay.from_configurations(shown, styles, f"Training loss: {title}")
     if not loss.drawn:
         return
-    names = ", ".join(curve.label for curve in loss.curves)
+    names = ", ".join(display_name(curve.label) for curve in loss.curves)
     alt = f"Training loss over optimizer steps, one line for each of {names}"
     draw("loss_comparison", loss, alt)
     accuracy = AccuracyCurvesDisplay.from_configurations(
@@ -335,7 +358,7 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
         ),
         rows=[
             (
-                label,
+                display_name(label),
                 f"{by_label[label].num_reached} of {len(by_label[label].reached)}",
                 count(by_label[label].steps_to_target),
                 count(by_label[label].epochs_to_target),
@@ -344,7 +367,7 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
             for label in order
         ],
         file=file,
-        styles=styles,
+        styles=_by_name(styles),
     )
 
 
@@ -352,7 +375,7 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
     confidences = {difference.confidence for _, difference in summary.compared()}
     of = f"{next(iter(confidences))} " if len(confidences) == 1 else ""
     columns: dict[str, Callable[[ConfigurationSummary, Difference], str]] = {
-        "configuration": lambda row, _: row.label,
+        "configuration": lambda row, _: row.name,
         "difference": lambda _, one: points(one.mean),
         f"simultaneous {of}interval": lambda _, one: interval(one) or NOTHING,
         "confidence": lambda _, one: one.confidence,
@@ -375,7 +398,7 @@ def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], f
         ],
         left=(0, len(columns) - 1),
         file=file,
-        styles=styles,
+        styles=_by_name(styles),
     )
 
 
