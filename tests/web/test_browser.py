@@ -428,6 +428,42 @@ def test_high_contrast_shows_bars_votes_and_what_is_chosen(browser: Any, url: st
         assert page.evaluate("getComputedStyle(document.querySelector('.switch i')).outlineStyle")
 
 
+def test_optimizers_race_from_where_one_clicks(browser: Any, url: str) -> None:
+    result = "document.getElementById('surface-result').textContent"
+    walks = "[...document.querySelectorAll('#surface-walks li')].map((e) => e.innerText)"
+    label = "document.getElementById('surface-pad').getAttribute('aria-label')"
+    with quiet_page(browser, url, reduced_motion="reduce") as page:
+        page.locator(".surface").scroll_into_view_if_needed()
+        wait_until(page, f"{result} !== ''")  # at once, because motion is to be reduced
+        page.locator("#surface-names label").filter(has_text="Ravine").click()
+        wait_until(page, f"{label}.includes('ravine') && {result} !== ''")
+        assert len(page.evaluate(walks)) == 6
+        assert "Diverged" not in page.evaluate(result)
+        pad = page.locator("#surface-pad").bounding_box()
+        middle = {"x": pad["width"] / 2, "y": pad["height"] / 4}
+        page.locator("#surface-pad").click(position=middle)
+        wait_until(page, f"/from x -1[.][23]., y (1.0|0.9)/.test({label})")  # of -4.8..2.2, -2..2
+        page.focus("#surface-pad")
+        page.keyboard.press("ArrowDown")  # a 25th of 4
+        wait_until(page, f"/y 0[.]8/.test({label})")
+        page.focus("#surface-rate")
+        page.keyboard.press("End")  # a hundred times the rates
+        wait_until(page, f"{result}.includes('Diverged: plain SGD, SGD with momentum, Nesterov.')")
+        assert "diverged at step 1" in page.evaluate(walks)[0]
+        colors = """() => {
+            const pad = document.getElementById('surface-pad');
+            const { data } = pad.getContext('2d').getImageData(0, 0, pad.width, pad.height);
+            const found = new Set();
+            for (let i = 0; i < data.length; i += 4) found.add(data.slice(i, i + 3).join());
+            return [...found];
+        }"""
+        assert "0,114,178" in page.evaluate(colors)  # Adam's blue, palette.py
+        for width in (320, 360, 768):
+            page.set_viewport_size({"width": width, "height": 740})
+            page.wait_for_timeout(100)
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_what_is_missing_is_said(page: Any) -> None:
     page.select_option("#study", SEEDS)
     wait_until(page, "document.querySelectorAll('#missing li').length === 2")
@@ -519,6 +555,8 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
         wait_until(page, "document.getElementById('toast').textContent.includes('Ctrl+C')")
         assert page.evaluate("String(getSelection())") == page.inner_text("#command")
         assert "scripts/serve.py --train" in page.inner_text("#empty")
+        page.locator("#surface-pad").scroll_into_view_if_needed()
+        page.wait_for_selector("#surface-walks li")  # needs no model
         shutil.copytree(trained_outputs / "digits-mlp", tmp_path / "digits-mlp")
         page.wait_for_selector("#optimizer-chips label", timeout=15_000)
         assert page.locator("#empty").is_hidden()

@@ -23,7 +23,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
-from optlab.web import inference, schemas, summary
+from optlab.web import inference, schemas, summary, surfaces
 from optlab.web.api_docs import swagger_files, swagger_page
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
@@ -156,6 +156,18 @@ def create_app(
             media_type=mimetypes.guess_type(file_name)[0] or "application/octet-stream",
             headers={"content-security-policy": REPORT_POLICY},
         )
+
+    @app.get("/api/surfaces", tags=["surfaces"])
+    async def surface_list() -> schemas.Surfaces:
+        """The surfaces of two numbers on which the optimizers race."""
+        return await in_thread(surfaces.describe_surfaces)
+
+    @app.get("/api/surfaces/{surface_name}/race", tags=["surfaces"], responses=_missing("surface"))
+    async def race(
+        surface_name: str, question: Annotated[schemas.RaceQuestion, Query()]
+    ) -> schemas.Race:
+        """The paths of the optimizers from one point, step by step, with exact gradients."""
+        return await in_thread(surfaces.race, surface_name, question)
 
     if address is not None:
 

@@ -176,6 +176,59 @@ class Question(BaseModel):
     )
 
 
+Point = tuple[float, float]
+
+
+class SurfaceEntry(_Reply):
+    name: str
+    formula: str
+    window: tuple[float, float, float, float] = Field(description="x from, x to, y from, y to")
+    start: Point = Field(description="from where it is known; races may start elsewhere")
+    minimum: Point | None = Field(description="null where it falls without end")
+    heights: list[list[float]] = Field(
+        description="on a regular grid over the window, 0 to 1, rows from y's lower end; of a "
+        "surface with a minimum the root of the value"
+    )
+
+
+class Surfaces(_Reply):
+    surfaces: list[SurfaceEntry]
+    styles: dict[str, Style] = Field(description="by optimizer")
+
+
+class RaceQuestion(BaseModel):
+    """From where, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    x: float = Field(ge=-10, le=10)
+    y: float = Field(ge=-10, le=10)
+    lr_multiplier: float = Field(
+        default=1.0, ge=0.01, le=100, description="times each optimizer's own learning rate"
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, le=0.99, description="of SGD and Nesterov; for Adam its first beta"
+    )
+    num_steps: int = Field(default=300, ge=1, le=500)
+
+
+class Walk(_Reply):
+    optimizer: str
+    lr: float
+    points: list[Point] = Field(description="the start, then one for each step until it diverged")
+    arrived_at: int | None = Field(
+        description="step from which it stays within 0.1 of the minimum; on a surface without one "
+        "the step at which it left the window downwards"
+    )
+    diverged_at: int | None = Field(description="step at which a coordinate exceeded 100")
+
+
+class Race(_Reply):
+    surface: str
+    start: Point
+    walks: list[Walk]
+
+
 class Choice(_Reply):
     probabilities: list[Accuracy] = Field(description="one for each class name")
     top: int = Field(description="index of the most probable class")

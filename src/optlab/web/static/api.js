@@ -19,6 +19,8 @@ const get = (path) => answerOf(fetch(path, { signal: AbortSignal.timeout(10_000)
 export const listModels = () => get("/api/models");
 export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
 export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
+export const listSurfaces = () => get("/api/surfaces");
+export const runRace = (surface, question) => get(`/api/surfaces/${encodeURIComponent(surface)}/race?${new URLSearchParams(question)}`);
 
 /** Ask for answers: `picture` is a blob of an image, `question` says whom to ask. */
 export function predict(picture, { study, optimizer, model, saliency, step }) {

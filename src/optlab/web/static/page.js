@@ -6,6 +6,7 @@ import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
 import { showChart, showMissing, showStudy } from "./study.js";
+import { startSurface } from "./surface.js";
 import { Timeline, after } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
@@ -453,6 +454,7 @@ $("theme").addEventListener("click", () => {
   }
 });
 
+startSurface(toast);
 $("undo").disabled = $("clear").disabled = true;
 await refresh();
 setInterval(() => document.hidden || refresh(), POLL_MS);
