@@ -1,7 +1,7 @@
 """Serve the page: draw a digit, and every optimizer's model answers.
 
 python scripts/serve.py                    # http://127.0.0.1:8000, models of outputs/
-python scripts/serve.py --train            # no model yet: a minute on the embedded digits
+python scripts/serve.py --train            # no model yet: trains five, about a minute
 python scripts/serve.py --host 0.0.0.0     # for others in the network as well, with a QR code
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_CONNECTIONS = 800  # below the 1,024 open files that systems grant; more get 503
-FIVE_OPTIMIZERS = "optimizer=sgd,adam,rmsprop,adagrad,adamw"
 
 
 def main() -> int:
@@ -29,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--train",
         action="store_true",
-        help="with no trained model: train five optimizers on the embedded digits first",
+        help="with no trained model: train five optimizers on digits (conf/experiment/page.yaml)",
     )
     options = parser.parse_args()
 
@@ -54,7 +53,7 @@ def main() -> int:
     if options.train and num_models:
         print(f"{outputs} already has {num_models} trained models; nothing to train.")
     elif options.train:
-        command = [sys.executable, str(ROOT / "train.py"), *study_arguments(outputs, "data=digits")]
+        command = [sys.executable, str(ROOT / "train.py"), *study_arguments(outputs)]
         training = subprocess.Popen(command, cwd=ROOT)
     elif not num_models:
         print(f"No trained model in {outputs} yet: train.py makes one, --train makes five.")
@@ -91,7 +90,7 @@ def main() -> int:
     return 0
 
 
-def study_arguments(outputs: Path, *overrides: str) -> list[str]:
+def study_arguments(outputs: Path) -> list[str]:
     """Return what follows `train.py` to train five optimizers into `outputs`."""
     from optlab.training.commands import quote_override
 
@@ -101,7 +100,7 @@ def study_arguments(outputs: Path, *overrides: str) -> list[str]:
         where = [f"outputs={outputs}"]
     else:
         where = [quote_override("outputs", outputs)]
-    return ["-m", *overrides, FIVE_OPTIMIZERS, "callbacks=snapshots", *where]
+    return ["experiment=page", *where]
 
 
 def train_command(outputs: Path) -> str:

@@ -548,7 +548,7 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
         page.goto(url)
         page.wait_for_selector("#empty:visible")
         assert "No trained model yet" in page.inner_text("#empty")
-        assert "python train.py -m optimizer=sgd,adam" in page.inner_text("#command")
+        assert "python train.py experiment=page" in page.inner_text("#command")
         assert page.inner_text("#command").endswith(f" outputs={tmp_path}")  # where it looks
         page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
         page.click("#copy")  # as on a page of plain http

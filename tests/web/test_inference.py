@@ -11,10 +11,10 @@ from made_records import make_record
 from torch import nn
 
 from optlab.analysis import Run
+from optlab.data.preprocessing import Prepared
 from optlab.models import load_network
 from optlab.runs.record import DatasetFacts
 from optlab.web.inference import NO_SNAPSHOTS, Networks, ask
-from optlab.web.preprocessing import Prepared
 from optlab.web.run_index import Input, Model, RunIndex
 
 MakeRun = Callable[..., Path]

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# How others make a picture like those of a data set; optlab.web.preprocessing has the ways
+# How others make a picture like those of a data set; optlab.data.preprocessing has the ways
 Preparation = Literal["resize", "center_crop", "mnist", "digits", "fashion_mnist"]
 
 

@@ -8,7 +8,9 @@ from typing import get_args
 
 from optlab.data.image_dataset import ImageDataset, Preparation
 
-DATASET_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder")
+# Sets with drawn digits in their train part, and the sets that they begin with
+EUROPEAN = {"mnist_european": "mnist", "digits_european": "digits"}
+DATASET_NAMES = ("mnist", "fashion_mnist", "cifar10", "digits", "image_folder", *EUROPEAN)
 
 
 def load_dataset(
@@ -82,6 +84,11 @@ def _load_once(
         from optlab.data.image_folder import load_image_folder
 
         return load_image_folder(root, title=title, image_size=image_size, preparation=preparation)
+    if name in EUROPEAN:
+        from optlab.data.european_digits import with_european_digits
+
+        base = _load_once(EUROPEAN[name], root, None, None, "resize")
+        return with_european_digits(base, name)
     from optlab.data import torchvision_datasets
 
     load = {

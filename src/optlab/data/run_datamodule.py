@@ -12,6 +12,7 @@ import yaml
 
 from optlab.data.image_dataset import DataUnavailableError
 from optlab.data.module import ImageDataModule
+from optlab.data.registry import EUROPEAN
 from optlab.data.torchvision_datasets import is_whole
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
@@ -37,8 +38,10 @@ def load_run_datamodule(run_dir: str | Path, record: RunRecord) -> ImageDataModu
             f"the images of {run_dir} come from a class of its own, {options['_target_']}.\n\n"
             "hint: build that class here as the run's config has it"
         )
-    if options["name"] != "digits":  # which are embedded
-        options["root"] = str(_root(Path(run_dir), options["name"], options.get("root")))
+    name: str = options["name"]
+    files_of = EUROPEAN.get(name, name)
+    if files_of != "digits":  # which are embedded
+        options["root"] = str(_root(Path(run_dir), files_of, options.get("root")))
     datamodule = ImageDataModule(**options)
     datamodule.setup()
     trained_on = record.dataset.checksum or "none"

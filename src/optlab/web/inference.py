@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from optlab.data.normalize import scale_and_shift
+from optlab.data.preprocessing import Prepared
 from optlab.models import load_network
 from optlab.runs.folder import RunFolder
-from optlab.web.preprocessing import Prepared
 from optlab.web.run_index import Model, modified_ns
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from optlab.data.preprocessing import Prepared, prepare
 from optlab.web import inference, schemas
 from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
-from optlab.web.preprocessing import Prepared, prepare
 from optlab.web.run_index import Model, RunIndex, Study
 from optlab.web.selection import NotFound, at_most, choose
 

@@ -28,10 +28,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from optlab.analysis import ConfigurationSummary, Run, read_study, summarize
 from optlab.analysis.summary import WorkloadSummary
 from optlab.data.image_dataset import Preparation
+from optlab.data.preprocessing import PEN_WIDTHS
 from optlab.runs.folder import RunFolder
 from optlab.runs.study_file import study_path
 from optlab.web.pictures import first_problem
-from optlab.web.preprocessing import PEN_WIDTHS
 
 log = logging.getLogger(__name__)
 

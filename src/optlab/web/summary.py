@@ -9,11 +9,11 @@ import pandas as pd
 from optlab.analysis import Run
 from optlab.analysis.labels import display_name
 from optlab.analysis.mean_curves import mean_curves
+from optlab.data.preprocessing import IN_WORDS, PEN_WIDTHS
 from optlab.plots.palette import style_of
 from optlab.runs.folder import RunFolder
 from optlab.web import schemas
 from optlab.web.inference import Networks
-from optlab.web.preprocessing import IN_WORDS, PEN_WIDTHS
 from optlab.web.run_index import REPORT, Model, Study, Table, reason_of
 
 

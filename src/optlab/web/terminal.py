@@ -11,9 +11,9 @@ from rich.text import Text
 
 from optlab.analysis.labels import display_name
 from optlab.data.pictures import opened, shown, upright
+from optlab.data.preprocessing import prepare
 from optlab.plots.palette import style_of
 from optlab.web.inference import Networks, ask
-from optlab.web.preprocessing import prepare
 from optlab.web.run_index import RunIndex
 from optlab.web.selection import choose
 

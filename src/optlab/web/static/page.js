@@ -311,7 +311,7 @@ function showEmpty(isEmpty) {
   if (!state.study) $("glance").hidden = $("study-choice").hidden = true;
   if (!isEmpty) return;
   $("empty").classList.toggle("training", training);
-  $("empty-title").textContent = training ? "Training five optimizers on the embedded digits" : state.study ? "No model of this study can answer" : "No trained model yet";
+  $("empty-title").textContent = training ? "Training five optimizers on handwritten digits" : state.study ? "No model of this study can answer" : "No trained model yet";
   $("empty-text").textContent = training
     ? "About a minute. Each model appears here as soon as it is ready; the canvas already works."
     : state.study

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from optlab.models import MLP
-from optlab.web.preprocessing import (
+from optlab.data import load_dataset
+from optlab.data.preprocessing import (
     as_fashion_mnist,
     as_mnist,
     as_uci_digit,
@@ -19,6 +19,7 @@ from optlab.web.preprocessing import (
     ink_of,
     prepare,
 )
+from optlab.models import MLP
 
 RAW = Path(os.environ.get("OPTLAB_DATA", "data")) / "MNIST" / "raw"
 
@@ -151,11 +152,8 @@ def test_garment_on_black_is_not_negated() -> None:
     assert abs(int(pixels[14, 14]) - 180) <= 1
 
 
-def test_images_that_a_data_set_has_itself_stay_as_they_are(
-    embedded_digits: tuple[torch.Tensor, torch.Tensor],
-) -> None:
-    images, _ = embedded_digits
-    for digit in (images[:200, 0].numpy() * 255).round().astype(np.uint8):
+def test_images_that_a_data_set_has_itself_stay_as_they_are() -> None:
+    for digit in load_dataset("digits").train_images[:200, 0].numpy():
         np.testing.assert_array_equal(as_uci_digit(digit, 28), digit)
     shirt = np.pad(np.full((28, 20), 7, np.uint8), ((0, 0), (5, 3)))  # as faint as some are
     shirt[3:9, 8:11] = 200
@@ -211,18 +209,13 @@ def prepared_by(canvases: list[np.ndarray], dataset: str) -> torch.Tensor:
     return torch.from_numpy(np.stack([each.pixels for each in prepared])) / 255
 
 
-def test_pasted_embedded_digits_keep_their_accuracy(
-    embedded_digits: tuple[torch.Tensor, torch.Tensor],
-) -> None:
-    images, labels = embedded_digits
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    images, labels = images[order], labels[order]  # the file goes writer by writer
-    net = train_briefly(images[:1437], labels[:1437], num_epochs=12, batch=64)
-    plain = accuracy(net, images[1437:], labels[1437:])
+def test_pasted_embedded_digits_keep_their_accuracy() -> None:
+    digits = load_dataset("digits")
+    net = train_briefly(digits.train_images / 255, digits.train_labels, num_epochs=12, batch=64)
+    plain = accuracy(net, digits.test_images / 255, digits.test_labels)
     # the images fill their frame, so the frame's edge must not be taken for paper: a margin
-    levels = (images[1437:, 0].numpy() * 255).round().astype(np.uint8)
-    canvases = paste([np.pad(level, 3) for level in levels])
-    pasted = accuracy(net, prepared_by(canvases, "digits"), labels[1437:])
+    canvases = paste([np.pad(level, 3) for level in digits.test_images[:, 0].numpy()])
+    pasted = accuracy(net, prepared_by(canvases, "digits"), digits.test_labels)
     print(f"\n360 embedded digits: plain {plain:.4f}, pasted {pasted:.4f}")
     assert plain > 0.9
     assert pasted > plain - 0.1  # bitmaps of blurred 8x8 images lose their grey levels
