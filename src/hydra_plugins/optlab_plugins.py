@@ -10,15 +10,14 @@ from typing import Any, Literal
 import hydra._internal.hydra as hydra_app
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from optlab.data.availability import settle_auto
 from optlab.studies.compose import StudyConfigLoader
+from optlab.studies.grid_sweeper import GridSweeper
 from optlab.training.identity import resolve_path, run_folder_name
 from optlab.training.option_values import check_arguments, check_top_level
 
@@ -87,7 +86,7 @@ class LocalLauncher(Launcher):
         )
 
 
-class FairSweeper(Sweeper):
+class FairSweeper(GridSweeper):
     """Equal tuning budgets, fresh seeds; the work is done in `optlab.studies.fair_sweeper`."""
 
     def __init__(
@@ -106,14 +105,7 @@ class FairSweeper(Sweeper):
     ) -> None:
         """An experiment brings params, which are swept as well, or rows, which are refused."""
         check_arguments("hydra.sweeper", FairSweeper, locals())
-        if rows:
-            raise ValueError(
-                "hydra/sweeper=fair compares optimizers, but this experiment is a table of other "
-                "rows.\n\nhint: leave hydra/sweeper out, or choose an experiment over optimizers"
-            )
-        self.params = {
-            option: values for option, values in (params or {}).items() if option != "seed"
-        }
+        super().__init__("fair", params, rows)
         self.options: dict[str, Any] = {
             "trials": trials,
             "extra_trials": extra_trials,
@@ -126,22 +118,13 @@ class FairSweeper(Sweeper):
             "schedule": schedule,
         }
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self.hydra_context = hydra_context
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         from optlab.studies.fair_sweeper import sweep
         from optlab.studies.searches import FairOptions
 
         assert self.launcher and self.hydra_context and self.config is not None
         return sweep(
-            [*(f"{option}={values}" for option, values in self.params.items()), *arguments],
+            self.with_params(arguments),
             launcher=self.launcher,
             hydra_context=self.hydra_context,
             config=self.config,

@@ -119,6 +119,11 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
             f"trainer.fast_dev_run is {trainer.fast_dev_run}; its run is no result and would count "
             f"as one in study={config.study}. Write debug=fast_dev_run"
         )
+    if trainer.get("max_epochs") is None:
+        yield (
+            "trainer.max_epochs is null; it must be a whole number >= 1. trainer.max_steps ends a "
+            "run earlier"
+        )
     every, epochs = trainer.get("check_val_every_n_epoch") or 1, trainer.get("max_epochs")
     if _is_number(every) and _is_number(epochs) and every > epochs > 0:
         yield (
