@@ -142,7 +142,7 @@ def test_interrupted_study_ends_at_once_with_all_its_runs(to_group, spawn, tmp_p
     _, err = study.communicate(timeout=PATIENCE_S)
     assert time.monotonic() - interrupted_s < 10.0
     assert study.returncode not in (0, None)
-    assert "interrupted: the same command goes on from the last checkpoint" in err
+    assert "interrupted: the same command resumes from the last checkpoint" in err
     assert "Traceback" not in err
     wait_until(lambda: all(map(is_gone, children)), patience_s=10.0)
     assert not list((tmp_path / "outputs").glob("*/*/record.json"))

@@ -47,7 +47,7 @@ def test_replica_equals_its_seed_alone(overrides, train, make_config):
         replica = type(alone)(folder)
         assert folder.name == alone.folder.name
         assert replica.record["hash"] == alone.record["hash"]
-        assert replica.record["replica"]["equality"] == "the seed alone, within float tolerance"
+        assert replica.record["replica"]["equality"] == "the single seed, within float tolerance"
         assert replica.record["model"] == alone.record["model"]
         assert list(replica.steps.step) == list(alone.steps.step)
         assert list(replica.steps.lr) == list(alone.steps.lr)

@@ -34,7 +34,7 @@ class Decision:
 
 
 def decide(workload: Workload) -> Decision:
-    """Decide after a round who goes on.
+    """Decide after a round which ones continue.
 
     Args:
         workload: its configurations have their `progress`, which includes the round. Others of the

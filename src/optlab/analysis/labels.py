@@ -73,7 +73,7 @@ def label_configurations(
     switches = {key for config in configs for key in config if config[key] == "on"}
 
     def companions(index: int, key: str) -> list[int]:
-        """Configs that this key's value is to be told apart from."""
+        """Configs that this key's value is to be distinguished from."""
         section = key.partition(".")[0]
         switch = next((k for k in switches if key.startswith(f"{k}.")), None)
         if switch:
@@ -119,7 +119,7 @@ def label_configurations(
 
 
 def _switched(config: dict[str, Any], configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`early_stopping: null` beside `early_stopping.patience: 5` as a switch, off and on."""
+    """`early_stopping: null` next to `early_stopping.patience: 5` as a switch, off and on."""
     parts = {
         key
         for other in configs

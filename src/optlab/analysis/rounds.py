@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from optlab.analysis.comparisons import ERROR_RATE
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, CandidateStatus, StudyFile
 
-LAST_SHARE = 0.8  # of the error rate for the last round, where close configurations are told apart
+LAST_SHARE = (
+    0.8  # of the error rate for the last round, where close configurations are distinguished
+)
 
 
 def levels_of(num_rounds: int) -> list[float]:
@@ -34,7 +36,7 @@ class Progress:
         rounds: planned seeds of a configuration by the end of each round.
         levels: the share of the error rate of each round.
         num_rounds: that the configuration has taken part in, at least 1.
-        status: whether it goes on, and why not.
+        status: whether it continues, and why not.
     """
 
     rounds: tuple[int, ...]

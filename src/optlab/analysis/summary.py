@@ -245,7 +245,7 @@ class WorkloadSummary:
         """In what the runs' machines differ, so that seconds do not compare; empty if in nothing.
 
         Replicas share their seconds: each counts its part of the common time. Runs of one network
-        that differ in speed were not alone on their machine, whichever of them it was.
+        that differ in speed shared their machine, whichever of them it was.
         """
         runs = [run for run in self.workload.runs if run.status != "failed"]
         devices = [run.record.device or Device() for run in runs]

@@ -68,7 +68,7 @@ class Configuration:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether an adaptive sweep gives it no further seeds, although it goes on with others."""
+        """Whether an adaptive sweep gives it no further seeds, unlike others."""
         return self.progress is not None and not self.progress.is_open
 
     def _with_status(self, status: str) -> tuple[Run, ...]:
@@ -155,7 +155,7 @@ def refuse_mixture(runs: Iterable[Run]) -> None:
 def workload_key(run: Run) -> WorkloadKey:
     """Equal for runs on the same dataset and network.
 
-    Image folders share one name and are told apart by their path. Their checksum would not do: a
+    Image folders share one name and are distinguished by their path. Their checksum would not do: a
     run that failed before it saw the images has none, and it changes with every added picture.
     """
     dataset = run.record.dataset.name

@@ -119,7 +119,7 @@ class Augmentation:
         return torch.stack([row_x, row_y], dim=1).float()
 
     def apply(self, images: Tensor, draws: Draws, fill: Tensor) -> Tensor:
-        """The changed images: uint8 after crop and flip alone, else float32 pixels in 0..255.
+        """The changed images: uint8 after crop and flip only, else float32 pixels in 0..255.
 
         Args:
             images: uint8 or float (N, C, H, W), any device.

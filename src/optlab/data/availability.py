@@ -1,6 +1,6 @@
 """Which set ``data=auto`` means here: MNIST if it can be had, else the embedded digits.
 
-Standard library alone: the answer is needed while a command line is composed, before torch is
+Standard library only: the answer is needed while a command line is composed, before torch is
 imported. It is settled once and handed to child processes in an environment variable, so that
 all runs of one command use the same set.
 """

@@ -64,7 +64,7 @@ def feature_rows(
         body: on the device of the images.
         images: the part.
         indices: int64, the images whose features are needed; rows of others may be NaN.
-        images_key: tells these images, as they are normalized, from any others.
+        images_key: distinguishes these images, as they are normalized, from any others.
 
     Raises:
         ValueError: if the cache cannot be read or written, or the body has no such features.

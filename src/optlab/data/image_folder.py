@@ -100,7 +100,7 @@ def _decode_under_lock(
         lock.acquire()
     except OSError as error:
         log.warning(
-            "the pictures are decoded anew in every process, because the cache folder %s cannot "
+            "the pictures are decoded again in every process, because the cache folder %s cannot "
             "be written (%s); set OPTLAB_CACHE to a folder that can",
             cache.parent,
             error,

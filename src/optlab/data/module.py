@@ -23,7 +23,7 @@ from optlab.data.splits import split_train_part, stratified_subset
 class ImageDataModule(L.LightningDataModule):
     """Train, validation and test images of one data set.
 
-    After `setup()` it tells: name, title, checksum, class_names, in_channels, image_size,
+    After `setup()` it has: name, title, checksum, class_names, in_channels, image_size,
     num_classes, preparation, mean, std, num_train, num_val, num_test, batches_per_epoch,
     train_indices and val_indices (int64, into the official train part). `mean` and `std` are those
     of `normalize`. The test part is reached by `test_dataloader` only.

@@ -1,7 +1,7 @@
 """The images of a run that has been trained, found again by those who look at it afterwards.
 
-A record does not say where the images of an official set lie, because that changes no number; the
-config that Hydra keeps beside it does. It is read here as plain YAML: hydra stays out of this room.
+A record does not say where the images of an official set are, because that changes no number; the
+config that Hydra keeps next to it does. It is read here as plain YAML, without hydra.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Train and validation indices out of the official train part, stratified by class.
 
-A split is a function of the labels and of `split_seed` alone: every run, seed and optimizer of a
+A split is a function of the labels and of `split_seed` only: every run, seed and optimizer of a
 study trains and validates on the same images. The official test part is never touched here.
 """
 

@@ -1,6 +1,6 @@
 """MNIST, Fashion-MNIST and CIFAR-10 as published, found on disk or fetched by torchvision.
 
-Files lie where torchvision puts them. What lies there is verified before it is used and is
+Files are where torchvision puts them. They are verified before it is used and is
 never written to; a fetch goes through a staging folder under a lock, so that neither an
 interrupted nor a parallel download leaves half a file behind.
 """
@@ -47,7 +47,7 @@ _CIFAR10_CLASSES = (
 
 
 def is_whole(name: str, root: Path) -> bool:
-    """Whether every file of an official set lies under `root`; their contents are not read."""
+    """Whether every file of an official set is under `root`; their contents are not read."""
     if name == "cifar10":
         files = [file for file, _ in [*CIFAR10.train_list, *CIFAR10.test_list]]
         return all((root / CIFAR10.base_folder / file).is_file() for file in files)

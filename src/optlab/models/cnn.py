@@ -76,7 +76,7 @@ class CNN(nn.Module):
         )
         if not 0.0 <= conv_dropout < 1.0:
             raise ValueError(
-                f"model.conv_dropout is {conv_dropout}, but a rate lies in [0, 1).\n\n"
+                f"model.conv_dropout is {conv_dropout}, but a rate is in [0, 1).\n\n"
                 f"hint: 0.1 zeroes a tenth of the channels; 0.0 switches it off"
             )
         rates = dropout_per_layer(dropout, len(hidden_sizes), layers_option="model.hidden_sizes")

@@ -26,7 +26,7 @@ def dropout_per_layer(
     for rate in checked:
         if not 0.0 <= rate < 1.0:
             raise ValueError(
-                f"model.dropout is {dropout}, but a rate lies in [0, 1).\n\n"
+                f"model.dropout is {dropout}, but a rate is in [0, 1).\n\n"
                 f"hint: 0.2 zeroes a fifth of the units; 0.0 switches dropout off"
             )
     return [float(rate) for rate in rates]

@@ -32,7 +32,7 @@ def check_initialization(name: str) -> None:
 
 
 def initialize(net: nn.Module, name: str) -> None:
-    """Draws the weights of all linear and convolution layers anew and sets their biases to zero.
+    """Draws the weights of all linear and convolution layers again and sets their biases to zero.
 
     The head is drawn as the rest. `default` leaves the network as torch made it, biases included.
     """

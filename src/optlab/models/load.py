@@ -122,7 +122,7 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 
 def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
-    """The network's part of a state_dict, which is the file itself or lies in it under `key`."""
+    """The network's part of a state_dict, which is the file itself or in it under `key`."""
     try:
         state = load_checkpoint(path)
         state = state if key is None else state[key]

@@ -1,4 +1,4 @@
-"""The from-scratch reference: a network, its gradients and its optimizers in NumPy and SciPy alone.
+"""The from-scratch reference: a network, its gradients and its optimizers in NumPy and SciPy only.
 
 Read in this order: layers, activations, cost, network, optimizers, training, full_batch.
 """

@@ -11,7 +11,7 @@ def central_differences(
     """(C(theta + width) - C(theta - width)) / (2 width), one parameter element at a time.
 
     Takes two forward passes per element, so it is for small networks. In float64 the error is near
-    1e-9 where the cost is smooth; a relu whose input lies within `width` of its kink adds more.
+    1e-9 where the cost is smooth; a relu whose input is within `width` of its kink adds more.
 
     Returns:
         Arrays laid out as `network.parameters`.

@@ -32,7 +32,7 @@ class MLP:
     """Affine layers with an activation between them, logits at the end.
 
     Args:
-        sizes: D, the widths of the hidden layers, K. Two numbers alone make a linear classifier.
+        sizes: D, the widths of the hidden layers, K. Just two numbers make a linear classifier.
         activation: relu, tanh, gelu or sigmoid.
         rng: draws the initial weights (uniform within 1 / sqrt(inputs), as `torch.nn.Linear`).
         weights: initial parameters instead of `rng`, laid out as `parameters`; copied.
@@ -155,7 +155,7 @@ class MLP:
         return cross_entropy(forward_pass.logits, labels), self.backward(forward_pass, grad_logits)
 
     def loss(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Softmax cross-entropy alone; images (B, D), labels (B,)."""
+        """Softmax cross-entropy without decay; images (B, D), labels (B,)."""
         return cross_entropy(self.forward(images).logits, labels)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -180,7 +180,7 @@ class MLP:
         return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
 
     def unflatten(self, vector: np.ndarray) -> list[np.ndarray]:
-        """The inverse of `flatten`: a vector of `num_parameters` cut into views, shaped anew."""
+        """The inverse of `flatten`: a vector of `num_parameters` cut into views, shaped again."""
         ends = np.cumsum([parameter.size for parameter in self.parameters])
         parts = np.split(vector, ends[:-1])
         return [

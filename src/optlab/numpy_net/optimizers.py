@@ -21,7 +21,7 @@ class Optimizer:
         parameters: float arrays; `step` updates them in place.
         lr: learning rate, at least 0. A schedule may set the attribute between steps.
         weight_decay: at least 0; one number for all parameters, or one for each (0 for the biases
-            where weight matrices alone shall decay).
+            where only weight matrices shall decay).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()  # attributes that hold an array per parameter
@@ -192,7 +192,7 @@ class AdamW(Adam):
 
     def _update(self, index: int, theta: np.ndarray, g: np.ndarray) -> None:
         # Departure: in the paper the decay is free of the rate alpha and follows the schedule
-        # eta_t alone. Torch has one lr = eta_t alpha before both, so a smaller lr decays less.
+        # eta_t only. Torch has one lr = eta_t alpha before both, so a smaller lr decays less.
         decay = self.weight_decays[index]
         theta -= self.lr * (self._direction(index, g) + decay * theta)
 
@@ -201,7 +201,7 @@ class RMSprop(Optimizer):
     """Gradient over the root of its mean square.
 
     Source: Tieleman and Hinton 2012, "Neural networks for machine learning", lecture 6e, slide 29
-    (no paper; the slide has the mean square alone). Momentum and centering: Graves 2013,
+    (no paper; the slide has only the mean square). Momentum and centering: Graves 2013,
     arXiv:1308.0850, eq. 38 to 41.
     """
 

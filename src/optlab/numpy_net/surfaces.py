@@ -40,7 +40,7 @@ def follow(
 
     Args:
         make_optimizer: receives a list with the one parameter, the point, of shape (2,).
-        num_steps: steps to take. A path that overflows goes on as inf or nan.
+        num_steps: steps to take. A path that overflows continues as inf or nan.
     """
     point = np.array(surface.start, np.float64)  # (2,), moved in place by the optimizer
     optimizer = make_optimizer([point])
@@ -171,7 +171,7 @@ ROTATED_QUADRATIC = Surface(
     window=(-5.2, 2.4, -4.4, 2.4),
 )
 
-# Falls along y, rises along x. The start lies almost on the line that leads into the saddle point.
+# Falls along y, rises along x. The start is almost on the line that leads into the saddle point.
 SADDLE = Surface(
     name="Saddle",
     formula=r"$\frac{1}{2}\,(x^2 - y^2)$",

@@ -1,7 +1,7 @@
 """Muon for hidden matrices, AdamW for everything else, as one optimizer.
 
 Muon replaces the momentum of a weight matrix by the nearest (semi-)orthogonal matrix, so that all
-directions of the update have the same length. torch.optim.Muon takes 2-D parameters alone; here a
+directions of the update have the same length. torch.optim.Muon takes 2-D parameters only; here a
 convolution counts as the matrix (out, in * k * k), and the parameters that Muon is not meant for go
 to AdamW.
 

@@ -60,7 +60,7 @@ def curve_of(
 
     Args:
         read: x and y of a run.
-        smooth: y smoothed, told whether the run diverged.
+        smooth: y smoothed; it is called with whether the run diverged.
     """
     whole: list[Points] = []
     broken: list[Points] = []

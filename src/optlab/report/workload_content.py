@@ -309,7 +309,7 @@ def _draw_curves(
 ) -> None:
     rows, content["curves_remark"] = rows_for_curves(summary.rows)
     shown = [row.configuration for row in rows]
-    if content["curves_remark"]:  # fewer lines can be told apart more easily
+    if content["curves_remark"]:  # fewer lines are easier to distinguish
         styles = styles_by_label(shown)
     title = summary.workload.title
     loss = LossCurvesDisplay.from_configurations(shown, styles, f"Training loss: {title}")
@@ -332,7 +332,7 @@ def rows_for_curves(
 
     Args:
         rows: in the order of their rank.
-        most: lines that can still be told apart.
+        most: lines that can still be distinguished.
     """
     best_first: dict[str, ConfigurationSummary] = {}
     for row in rows:

@@ -1,8 +1,8 @@
 """The adaptive sweeper: rounds of seeds, in which only undecided configurations go on.
 
 After each round it looks at validation (`analysis.adaptive`), stops configurations that are clearly
-lower, and goes on with the others until only the best is left or the last round is over. Works with
-every launcher: it hands over lists of overrides and reads the records that the runs left.
+lower, and continues with the others until only the best is left or the last round is over. Works
+with every launcher: it hands over lists of overrides and reads the records that the runs left.
 
 The plan is in study.json before the first run, and the outcome of a round when it is over. A sweep
 that is killed leaves runs of an unfinished round, which count in no report; the same command
@@ -202,7 +202,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _end_round(going_on: Sequence[Candidate], plan: AdaptiveRows, number: int) -> list[Candidate]:
-    """Note that a round is over, and decide unless it is the last one; return who goes on."""
+    """Note that a round is over, and decide unless it is the last one; return the others."""
     for one in going_on:
         one.row.num_rounds, one.row.status = number, "open"
     remaining: list[Candidate] = []
@@ -223,7 +223,7 @@ def _end_round(going_on: Sequence[Candidate], plan: AdaptiveRows, number: int) -
 def _decide(
     workload: Workload, members: Sequence[Candidate], plan: AdaptiveRows, number: int
 ) -> list[Candidate]:
-    """Note which of a workload's candidates stop; return and print who goes on."""
+    """Note which of a workload's candidates stop; return and print the others."""
     decision = decide(workload)
 
     def of(configurations: Iterable[Configuration]) -> list[Candidate]:

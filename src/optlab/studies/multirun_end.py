@@ -1,4 +1,4 @@
-"""The end of a multirun: the ranked table, the report, and an exit code that tells the truth."""
+"""The end of a multirun: the ranked table, the report, and an honest exit code."""
 
 import sys
 import traceback
@@ -72,7 +72,7 @@ def _title(run: Path, config: DictConfig) -> str | None:
     """The study's title as a run of it has it: one that names a swept option differs by study."""
     try:
         composed = OmegaConf.load(RunFolder(run).config)
-    except OSError:  # told from its record alone, by a launcher that is not Hydra's
+    except OSError:  # printed from its record only, by a launcher that is not Hydra's
         composed = config
     return cast("str | None", OmegaConf.select(composed, "title"))
 
@@ -82,7 +82,7 @@ def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     try:
         file = read_study_file(study)
     except DamagedFile:
-        return  # which the report says; written anew, nobody would know
+        return  # which the report says; written again, nobody would know
     command = study_command(config.hydra)
     file.study, file.title = study.name, None if title is None else str(title)
     file.commands = list(dict.fromkeys([*file.commands, *([command] if command else [])]))

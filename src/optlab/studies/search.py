@@ -12,7 +12,7 @@ from optlab.runs.study_file import TrialRow, WinnerRow
 from optlab.studies.search_space import Hyperparameter, Values, grid, quasi_random, stratified
 
 WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
-SHARE_PROMOTED = 3  # one trial in three goes on to the next rung, with three times the epochs
+SHARE_PROMOTED = 3  # one trial in three continues on the next rung, with three times the epochs
 
 
 @dataclass

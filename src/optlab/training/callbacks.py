@@ -43,7 +43,7 @@ class SeedEpochs(Callback):
 
 
 class UnfreezeBody(Callback):
-    """Tells a network with `set_epoch` which epoch begins, so that it can unfreeze its body."""
+    """Calls `set_epoch` of a network that has it, so that it can unfreeze its body."""
 
     def __init__(self, net: Any) -> None:
         self.net = net

@@ -68,7 +68,7 @@ def run_cli(main: Callable[[], Any]) -> None:
         sys.exit(f"error: {_whole_message(error) if hidden else error}")
     except KeyboardInterrupt:
         without = ", without rerun=true," if "rerun=true" in sys.argv else ""
-        sys.exit(f"\ninterrupted: the same command{without} goes on from the last checkpoint")
+        sys.exit(f"\ninterrupted: the same command{without} resumes from the last checkpoint")
 
 
 def train(config: DictConfig) -> float:
@@ -142,7 +142,7 @@ def _run(config: DictConfig) -> bool:
     except (ConfigError, RunLocked) as error:
         print_failure(config, str(error))
         return False
-    except Exception as error:  # the boundary: whatever it was, it is recorded and told
+    except Exception as error:  # the boundary: whatever it was, it is recorded and printed
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}{_unnamed_file(error)}"
         print_failure(config, reason)
@@ -159,7 +159,7 @@ def _run(config: DictConfig) -> bool:
 
 def _import_run() -> Callable[[DictConfig], Any]:
     """`run`, which imports torch: only now that there is something to do."""
-    # Once: frozen anew, what an earlier run of the process left would stay for ever
+    # Once: frozen again, what an earlier run of the process left would stay for ever
     first = "optlab.training.run" not in sys.modules
     with frozen_imports() if first else nullcontext():
         from optlab.training.run import run

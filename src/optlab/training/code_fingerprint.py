@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 from optlab.training.environment import targets
 from optlab.training.identity import identity
 
-INSTALLED = ("site-packages", "dist-packages")  # what lies there has a version of its own
+INSTALLED = ("site-packages", "dist-packages")  # what is there has a version of its own
 
 
 def own_code(config: DictConfig) -> dict[str, str]:
     """Fingerprints of the user's own modules that a run's classes come from, by name.
 
     Of a package all its Python files count, since nobody knows which of them its classes use;
-    what the modules import from beside them does not.
+    what the modules import from their own folder does not.
     """
     names = sorted({target.partition(".")[0] for target in targets(identity(config))})
     return {name: found for name in names if (found := _fingerprint(name))}

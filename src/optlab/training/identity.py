@@ -158,7 +158,7 @@ def resolve_path(path: object) -> Path:
 def replicas(config: DictConfig) -> list[DictConfig]:
     """The runs that a config stands for: one for each seed from seed to seed + num_replicas - 1.
 
-    Each is the config of that seed alone, so a run has one folder however it was trained.
+    Each is the config of that one seed, so a run has one folder however it was trained.
     """
     if config.num_replicas == 1:
         return [config]

@@ -39,7 +39,7 @@ class LossSurface:
         x, y: (n,) coordinates of the grid.
         losses: (n, n) training loss in nats, rows by y.
         paths: by label.
-        explained: share of the paths' variance that lies in the plane.
+        explained: share of the paths' variance in the plane.
         num_images: training images that the loss is the mean of.
     """
 
@@ -78,7 +78,7 @@ def plane_of(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
 
     Returns:
         The mean (num_parameters,), two orthonormal directions (2, num_parameters), and the share of
-        the variance that lies in their plane.
+        the variance in their plane.
     """
     center = vectors.mean(dim=0)
     # Of the small (N, N) matrix of products: the directions are combinations of the N vectors

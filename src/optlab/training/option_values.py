@@ -286,7 +286,7 @@ def _is_within(value: Any, within: str) -> bool:
 
 
 def _is_in(value: float, part: str) -> bool:
-    """Whether a number is in one range: `in [0, 1)`, `>= 1`, or `-1` alone."""
+    """Whether a number is in one range: `in [0, 1)`, `>= 1`, or just `-1`."""
     if interval := re.fullmatch(r"in ([\[(])(.+), (.+)([\])])", part):
         start, low, high, end = interval.groups()
         above = _is_in(value, f"{'>=' if start == '[' else '>'} {low}")

@@ -49,7 +49,7 @@ class Plan:
         return cls([_planned(*run) for run in runs])
 
     def seconds(self, num_processes: int) -> float | None:
-        """Rough time of what is still to train, from records beside it; None without any."""
+        """Rough time of what is still to train, from records next to it; None without any."""
         ends_s = [0.0] * num_processes  # when each is free for the next run
         finished = cache(_finished_records)  # read once for all runs of the plan
         for run in self.runs:

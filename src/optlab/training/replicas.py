@@ -185,7 +185,7 @@ def _test(
 
 def _replica_facts(net: "StackedNet") -> Replica:
     exact = not net.draws_random_numbers()
-    equality = "the seed alone, within float tolerance" if exact else "in distribution"
+    equality = "the single seed, within float tolerance" if exact else "in distribution"
     return Replica(of=net.num_replicas, equality=equality)
 
 
@@ -350,7 +350,7 @@ class StackedNet(nn.Module):
         return groups
 
     def state_of(self, replica: int) -> dict[str, Tensor]:
-        """The state of one replica, as a checkpoint of the seed alone holds it."""
+        """The state of one replica, as a checkpoint of the single seed holds it."""
         state = self.stacked.state_dict()
         return {f"net.{name}": tensor[replica].detach().clone() for name, tensor in state.items()}
 
@@ -363,7 +363,7 @@ class StackedNet(nn.Module):
         return net
 
     def draws_random_numbers(self) -> bool:
-        """Whether replicas equal the seed alone in distribution only: dropout shares one stream."""
+        """Whether replicas equal a single seed in distribution only: dropout shares a stream."""
         dropout = nn.modules.dropout._DropoutNd  # of single units and of whole channels
         return any(module.p > 0 for module in self.stacked.modules() if isinstance(module, dropout))
 

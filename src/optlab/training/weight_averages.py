@@ -140,7 +140,7 @@ class LAWA(_StepAverage):
 
 
 class RecomputeBatchNorm(Callback):
-    """Takes batch-norm statistics anew before each validation of weights that were not trained.
+    """Takes batch-norm statistics again before each validation of weights that were not trained.
 
     The running statistics are of the weights that gradients were taken at. An average of weights,
     or the point that a schedule-free optimizer evaluates, has others. They are taken from training

@@ -149,7 +149,7 @@ def create_app(
         """A file of the study's report; index.html is the report itself."""
         table = await in_thread(run_index.table)
         files = await in_thread(study_of(table, study_name).report_files)
-        if file_name not in files:  # the name chooses among what lies there, and no more
+        if file_name not in files:  # the name chooses among the files there, and no more
             raise NotFound(f"The report of this study has no file {short(file_name)}.")
         return Response(
             await in_thread(files[file_name].read_bytes),

@@ -236,7 +236,7 @@ class RunIndex:
 def _folders_in(folder: Path) -> list[Path]:
     """In order of name; none where this one is missing, unreadable or deleted while we look.
 
-    A name that is no UTF-8 could not be told to any client.
+    A name that is no UTF-8 could not be sent to any client.
     """
     try:
         return sorted(
@@ -246,7 +246,7 @@ def _folders_in(folder: Path) -> list[Path]:
         return []
 
 
-@cache  # so that a folder is told of once and not at every look
+@cache  # so that a folder is reported once and not at every look
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()

@@ -1,4 +1,4 @@
-"""What the API tells about models and studies, from their records and the report's ranking."""
+"""What the API says about models and studies, from their records and the report's ranking."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -26,7 +26,7 @@ FORMULAS = {
     "saddle": "(x² - y²) / 2",
     "ravine": "(x² + 50 y²) / 2",
 }
-# AdamW is left out: its decay pulls towards the origin, which means something for weights alone.
+# AdamW is left out: its decay pulls towards the origin, which means something for weights only.
 RACERS: dict[str, Callable[[float], Callable[..., Optimizer]]] = {  # from the momentum
     "sgd_plain": lambda momentum: SGD,
     "sgd": lambda momentum: partial(SGD, momentum=momentum),

@@ -246,7 +246,7 @@ function drawFitted(context, bitmap) {
   context.clip();
 }
 
-/** Black or white, whichever can be told from a picture's border, which the server takes as paper. */
+/** Black or white, whichever differs from a picture's border, which the server takes as paper. */
 function inkOn(bitmap) {
   const canvas = new OffscreenCanvas(8, 8);
   const context = canvas.getContext("2d");
