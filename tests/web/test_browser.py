@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from optlab.report import make_report
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -270,16 +272,54 @@ def test_picture_can_be_opened(page: Any, tmp_path: Path) -> None:
 
 
 def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
-    page.wait_for_selector("#chart svg path")
-    names = page.locator("#chart .name").all_text_contents()
+    page.wait_for_selector("#chart canvas")
+    names = page.locator("#chart .curve-lines button").all_text_contents()
     assert sorted(names) == ["Adagrad", "Adam", "AdamW", "RMSprop", "SGD with momentum"]
     assert page.locator("#table tbody tr").count() == 5
     assert "1 other" in page.inner_text("#table")  # the one that diverged, at another rate
-    page.locator("#metrics label").filter(has_text="Validation accuracy").click()
-    assert "validation accuracy" in page.inner_text("#chart")
+    try_curves(page)
     with page.context.expect_page() as opened:
         page.click("#report")
     assert opened.value.inner_text("h1") == "The report"
+
+
+def try_curves(page: Any) -> None:
+    """Choose, hide and read lines; the legend names the values under the pointer."""
+    page.select_option(".curve-controls select >> nth=0", "validation accuracy")
+    page.select_option(".curve-controls select >> nth=1", "seconds")
+    assert "validation accuracy over seconds" in page.get_attribute(".curve-plot", "aria-label")
+    page.focus(".curve-lines button >> nth=0")
+    page.keyboard.press("Enter")
+    assert page.get_attribute(".curve-lines button >> nth=0", "aria-pressed") == "false"
+    assert page.evaluate("document.activeElement.ariaPressed") == "false"  # it keeps the focus
+    page.locator(".curve-plot").scroll_into_view_if_needed()
+    page.hover(".u-over")
+    values = page.locator(".curve-value")
+    wait_until(page, "document.querySelectorAll('.curve-value:not(:empty)').length === 4")
+    assert values.nth(0).text_content() == ""
+    assert all(text.endswith(" %") for text in values.all_text_contents()[1:])
+
+
+def test_report_alone_in_a_folder_has_curves_and_prints_pictures(
+    browser: Any, five_optimizers: Any, tmp_path: Path
+) -> None:
+    report = shutil.copy(make_report(five_optimizers.folder), tmp_path)  # as mailed: one file
+    page = browser.new_page()
+    errors: list[Any] = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(f"file://{report}")
+    page.wait_for_selector(".curves canvas")
+    try_curves(page)
+    image = page.locator(".has-curves img").first
+    assert not image.is_visible()
+    with page.expect_download() as found:
+        page.click("text=loss_comparison.svg")
+    assert b"</svg>" in Path(found.value.path()).read_bytes()
+    page.emulate_media(media="print")
+    assert image.is_visible()
+    assert not page.locator(".curves").is_visible()
+    page.close()
+    assert errors == []
 
 
 def test_cards_show_the_numbers_of_the_chosen_study_as_it_grows(page: Any, outputs: Path) -> None:
@@ -421,7 +461,6 @@ def test_high_contrast_shows_bars_votes_and_what_is_chosen(browser: Any, url: st
             (".bar.is-top .fill", ".bar.is-top .well"),
             (".dots i", ".ensemble"),
             (".chips input:checked + span", ".chips input:not(:checked) + span"),
-            (".segments input:checked + span", ".segments input:not(:checked) + span"),
         ]:
             assert paint(part) != paint(ground), part
         page.focus("#pad")

@@ -13,11 +13,11 @@ def mean_curves(runs: Sequence[Run]) -> pd.DataFrame:
     """Mean over one or more runs, a row for each epoch that all of them reached.
 
     Returns:
-        Columns `step` (the median over the runs) and CURVES, indexed by epoch.
+        Columns `step` (the median over the runs), `train_time_s` and CURVES, indexed by epoch.
     """
     epochs = pd.concat([run.epochs.set_index("epoch") for run in runs])
     by_epoch = epochs.groupby(level="epoch")
     reached = by_epoch.size() == len(runs)
-    means = by_epoch[list(CURVES)].mean()
+    means = by_epoch[["train_time_s", *CURVES]].mean()
     means.insert(0, "step", by_epoch["step"].median())
     return means[reached]

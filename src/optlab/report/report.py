@@ -17,6 +17,7 @@ from optlab.analysis.looks import is_planned
 from optlab.analysis.study import Study, read_study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import runs_table, summary_table
+from optlab.plots.interactive import scripts, stylesheet
 from optlab.plots.palette import on_dark
 from optlab.report.folder import ReportFolder
 from optlab.report.study_content import study_content
@@ -133,8 +134,9 @@ def render(template: str, **content: object) -> bytes:
     environment.filters["name"] = display_name
     environment.filters["on_dark"] = on_dark
     environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    css = resources.files("optlab.report").joinpath("templates/report.css")
-    return environment.get_template(template).render(css=css.read_text("utf-8"), **content).encode()
+    css = resources.files("optlab.report").joinpath("templates/report.css").read_text("utf-8")
+    inlined = {"css": stylesheet() + css, "scripts": scripts()}
+    return environment.get_template(template).render(**inlined, **content).encode()
 
 
 def _nothing_to_report(study: Study) -> str:

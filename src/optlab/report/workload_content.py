@@ -43,6 +43,7 @@ from optlab.plots.comparisons import (
 from optlab.plots.curves import AccuracyCurvesDisplay, LossCurvesDisplay
 from optlab.plots.diagnostics import DiagnosticsDisplay
 from optlab.plots.disagreement import DisagreementDisplay, HardestImagesDisplay
+from optlab.plots.interactive import curves_data
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.pareto import ParetoDisplay
 from optlab.plots.sensitivity import LRSensitivityDisplay
@@ -315,6 +316,12 @@ def _draw_curves(
     loss = LossCurvesDisplay.from_configurations(shown, styles, f"Training loss: {title}")
     if not loss.drawn:
         return
+    content["curves"] = {
+        "quantities": curves_data(shown, styles),
+        "clock_note": f"seconds do not compare: the runs had {summary.unlike_clocks}"
+        if summary.unlike_clocks
+        else "",
+    }
     names = ", ".join(display_name(curve.label) for curve in loss.curves)
     alt = f"Training loss over optimizer steps, one line for each of {names}"
     draw("loss_comparison", loss, alt)

@@ -5,6 +5,7 @@ of its threads runs torch on one core, because small networks lose more to shari
 """
 
 import asyncio
+import base64
 import hashlib
 import mimetypes
 import os
@@ -23,6 +24,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
+from optlab.plots import interactive
 from optlab.web import inference, schemas, summary, surfaces
 from optlab.web.api_docs import swagger_files, swagger_page
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
@@ -34,11 +36,15 @@ from optlab.web.selection import NotFound, short, study_of
 
 STATIC = Path(__file__).parent / "static"
 
-# The report is one self-contained file of our own making and runs no script; in a sandbox without
-# an origin, what a file in its folder might hold reaches neither the page nor the API.
+# The report is one self-contained file of our own making. Only our two scripts run in it; in a
+# sandbox without an origin, what a file in its folder might hold reaches neither page nor API.
+_HASHES = " ".join(
+    f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    for script in interactive.scripts()
+)
 REPORT_POLICY = (
-    "sandbox allow-popups allow-downloads; default-src 'none'; "
-    "img-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'none'"
+    f"sandbox allow-popups allow-downloads allow-scripts; default-src 'none'; script-src {_HASHES};"
+    " img-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'none'"
 )
 
 T = TypeVar("T")
@@ -281,7 +287,8 @@ def _explain_errors(app: FastAPI) -> None:
 
 def _serve_static(app: FastAPI) -> None:
     """The page's own files, read once; a request can only name what is in the table."""
-    own = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.is_file()}
+    folders = (STATIC, interactive.STATIC)
+    own = {file.name: file.read_bytes() for each in folders for file in each.iterdir()}
     files = own | swagger_files()
     tags = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, body in files.items()}
 

@@ -140,7 +140,6 @@ class StudyRow(_Reply):
     train_loss: float | None
     train_time_s: float | None
     num_epochs: float | None
-    curve: Curve | None = Field(description="mean over the runs, up to the shortest of them")
 
 
 class Moment(_Reply):
@@ -148,8 +147,33 @@ class Moment(_Reply):
     epoch: float | None = Field(description="epochs so far, of the model that trained longest")
 
 
+class Line(_Reply):
+    """Mean over the runs of a configuration, or a run that diverged."""
+
+    name: str
+    color: str
+    dark: str = Field(description="its color on dark paper")
+    dashes: list[float]
+    step: list[float] = Field(description="optimizer steps")
+    y: list[float]
+    low: list[float] | None = Field(description="95 % interval, or the range of two runs")
+    high: list[float] | None
+    diverged: bool
+    knots: list[tuple[float, float, float]] = Field(
+        description="optimizer step, epoch and seconds of training at the end of each epoch"
+    )
+
+
+class Quantity(_Reply):
+    title: str
+    percent: bool = Field(description="fractions, to be shown as percent")
+    note: str
+    lines: list[Line]
+
+
 class StudyDetail(StudyEntry):
     rows: list[StudyRow]
+    curves: list[Quantity] = Field(description="of the configurations of the rows")
     judged_weights: list[str] = Field(
         description="last or best, whose accuracies the rows are; models answer with the best"
     )

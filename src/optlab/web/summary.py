@@ -1,15 +1,16 @@
 """What the API says about models and studies, from their records and the report's ranking."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 import pandas as pd
 
 from optlab.analysis import Run
 from optlab.analysis.labels import display_name
-from optlab.analysis.mean_curves import mean_curves
 from optlab.data.preprocessing import IN_WORDS, PEN_WIDTHS
+from optlab.plots.interactive import curves_data
 from optlab.plots.palette import style_of
 from optlab.runs.folder import RunFolder
 from optlab.web import schemas
@@ -70,9 +71,20 @@ def describe_study(study: Study) -> schemas.StudyDetail:
     return schemas.StudyDetail(
         **_entry(study).model_dump(),
         rows=rows,
+        curves=_curves(study),
         judged_weights=judged,
         moments=_study_moments(study),
     )
+
+
+def _curves(study: Study) -> list[schemas.Quantity]:
+    """Curves of what the rows are about: of each optimizer the best configuration."""
+    shown = [
+        replace(row.configuration, label=optimizer)  # the only one of its optimizer
+        for optimizer, row in study.best.items()
+    ]
+    found = curves_data(shown, {one.label: style_of(one.optimizer) for one in shown})
+    return [schemas.Quantity(**quantity) for quantity in found]
 
 
 def _study_moments(study: Study) -> list[schemas.Moment]:
@@ -180,14 +192,7 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
         train_loss=mean(lambda run: run.metric("train", quantity="loss")),
         train_time_s=mean(lambda run: run.record.train_time_s),
         num_epochs=mean(lambda run: run.record.num_epochs),
-        curve=_mean_curve(finished),
     )
-
-
-def _mean_curve(runs: Sequence[Run]) -> schemas.Curve | None:
-    """Up to the shortest run, so that every point is a mean over all of them."""
-    runs = [run for run in runs if len(run.epochs)]
-    return _curve(mean_curves(runs)) if runs else None
 
 
 def _curve(curve: pd.DataFrame) -> schemas.Curve:

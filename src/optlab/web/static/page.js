@@ -5,7 +5,7 @@ import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
 import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
-import { showChart, showMissing, showStudy } from "./study.js";
+import { showMissing, showStudy } from "./study.js";
 import { startSurface } from "./surface.js";
 import { Timeline, after } from "./timeline.js";
 
@@ -404,15 +404,6 @@ $("run").addEventListener("change", () => {
   choose(state.optimizer, $("run").value);
   ask();
 });
-const redrawChart = () => state.detail && showChart(state.detail, state.models.styles);
-$("metrics").addEventListener("change", redrawChart);
-let chartWidth = 0;
-new ResizeObserver(([{ contentRect }]) => {
-  if (Math.abs(contentRect.width - chartWidth) > 8) {
-    chartWidth = contentRect.width;
-    redrawChart();
-  }
-}).observe($("chart"));
 $("copy").addEventListener("click", () => copy($("command"), $("copy"), toast));
 $("drawing-png").addEventListener("click", async () => save("drawing.png", await pad.toBlob()));
 $("answers-csv").addEventListener("click", () => save("answers.csv", answersAsCsv(last)));

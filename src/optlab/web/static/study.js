@@ -1,9 +1,10 @@
 // The study at a glance: its curves, its table, and what is missing from both.
 
 import { make, percent } from "./answers.js";
-import { lineChart } from "./charts.js";
+import { Curves } from "./curves.js";
 
 const $ = (id) => document.getElementById(id);
+let curves = null;
 
 /** @param {object} detail what /api/studies says  @param {object} styles by optimizer */
 export function showStudy(detail, styles) {
@@ -15,7 +16,11 @@ export function showStudy(detail, styles) {
     (weights ? ` Accuracies here and in the report are ${weights}; the models above answer with the weights of their best epoch.` : "");
   $("report").hidden = !detail.report_url;
   if (detail.report_url) $("report").href = detail.report_url;
-  showChart(detail, styles);
+  $("chart").hidden = !detail.curves.length;
+  if (detail.curves.length) {
+    curves ??= new Curves($("chart"));
+    curves.show(detail.curves);
+  }
   const best = Math.max(...detail.rows.map((row) => row.val_accuracy ?? 0));
   $("table").tBodies[0].replaceChildren(...detail.rows.map((row) => tableRow(row, styles[row.optimizer], best)));
 }
@@ -37,18 +42,6 @@ function tableRow(row, style, best) {
   return make("tr", "", name, chosenBy, accuracy,
     number(row.lr, (value) => String(+value.toPrecision(3))),
     number(row.train_time_s, (value) => `${value.toPrecision(3)} s`), runs);
-}
-
-export function showChart(detail, styles) {
-  const metric = document.querySelector("input[name=metric]:checked").value;
-  const labels = { train_loss: "training loss (cross-entropy)", val_loss: "validation loss (cross-entropy)", val_accuracy: "validation accuracy" };
-  const lines = detail.rows.filter((row) => row.curve).map((row) => {
-    const { title, colour, dashes } = styles[row.optimizer];
-    return { name: title, colour, dashes, xs: row.curve.epochs, ys: row.curve[metric] };
-  });
-  $("chart").replaceChildren(
-    lineChart(lines, { title: `${labels[metric]} of ${lines.map((line) => line.name).join(", ")}`, yLabel: labels[metric], percent: metric === "val_accuracy", width: Math.min(640, Math.max(300, $("chart").clientWidth)) }),
-  );
 }
 
 /** Say which runs do not answer, and why: of one study's folder, or of all where it is undefined. */
