@@ -10,9 +10,12 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+RACE_STEPS = 300
+RACE_REPORT_STEPS = 5  # of the 12 of an epoch
 MAX_CONNECTIONS = 800  # below the 1,024 open files that systems grant; more get 503
 
 
@@ -29,6 +32,11 @@ def main() -> int:
         "--train",
         action="store_true",
         help="with no trained model: train five optimizers on digits (conf/experiment/page.yaml)",
+    )
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="let others in the network start a live race as well, which trains on this computer",
     )
     options = parser.parse_args()
 
@@ -70,6 +78,7 @@ def main() -> int:
         allowed_hosts={*LOOPBACK, *names},
         address=url if is_public else None,
         train_command=None if is_public else train_command(outputs),
+        race_commands=race_commands if options.race or not is_public else None,
         is_training=lambda: training is not None and training.poll() is None,
     )
     config = uvicorn.Config(
@@ -88,6 +97,35 @@ def main() -> int:
             training.terminate()
             training.wait(timeout=30)
     return 0
+
+
+def race_commands(folder: Path) -> dict[str, list[str]]:
+    """Return the commands of a live race in `folder`: the page's runs, shorter, on the digits."""
+    from omegaconf import OmegaConf
+
+    from optlab.training.commands import quote_override
+
+    rows = OmegaConf.load(ROOT / "conf" / "experiment" / "page.yaml").hydra.sweeper.rows
+    overrides = [
+        "experiment=page",
+        "hydra.mode=RUN",
+        "data.name=digits_european",
+        "study=race",
+        f"seed={time.time_ns() % 1000}",
+        f"trainer.max_steps={RACE_STEPS}",
+        f"+trainer.val_check_interval={RACE_REPORT_STEPS}",
+        "callbacks.snapshots=null",
+        "+callbacks.live._target_=optlab.training.live.LiveReports",
+        quote_override("+callbacks.live.drawing", folder / "drawing.npy"),
+        quote_override("outputs", folder / "runs"),
+    ]
+    return {
+        str(name): [
+            *(sys.executable, str(ROOT / "train.py"), *overrides, *row),
+            quote_override("+callbacks.live.file", folder / f"{name}.jsonl"),
+        ]
+        for name, row in rows.items()
+    }
 
 
 def study_arguments(outputs: Path) -> list[str]:

@@ -399,8 +399,9 @@ def test_slider_answers_with_the_weights_of_a_moment_and_moves_the_markers(page:
     text = "document.getElementById('moment').getAttribute('aria-valuetext')"
     title = "document.getElementById('ensemble-title').textContent"
     places = "[...document.querySelectorAll('.spark .marker')].map((e) => e.getAttribute('d'))"
-    draw(page, STROKES["7"])
-    assert settled(page) == "7"
+    page.focus("#pad")
+    page.keyboard.press("7")  # at once, so that there is one answer
+    settled(page)
     wait_until(page, f"({places}).length === 5")
     assert page.evaluate(text) == "end: weights of the best epoch"
     at_end = page.evaluate(places), page.inner_text("#big-sure")
@@ -501,6 +502,36 @@ def test_optimizers_race_from_where_one_clicks(browser: Any, url: str) -> None:
             page.set_viewport_size({"width": width, "height": 740})
             page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
+    def report(optimizer: str, step: int, accuracy: float | None, digit: int) -> str:
+        said = [0.1 if each != digit else 0.9 for each in range(10)]
+        values = {"optimizer": optimizer, "step": step, "val_accuracy": accuracy}
+        return f"data: {json.dumps(values | {'probabilities': said})}\n\n"
+
+    names = ["adam", "sgd"]
+    style = {"title": "", "colour": "#0072B2", "dashes": []}
+    start = {"optimizers": names, "styles": {name: style | {"title": name} for name in names}}
+    events = [report(name, 0, None, 3) for name in names]
+    events += [report(name, 5 * i, i / 10, 7) for i in range(1, 6) for name in names]
+    stream = "".join(events) + 'event: end\ndata: ["sgd"]\n\n'
+    with quiet_page(browser, url) as page:
+        page.route("**/api/race", lambda route: route.fulfill(status=202, json=start))
+        kind = "text/event-stream"
+        page.route(
+            "**/api/race/events", lambda route: route.fulfill(content_type=kind, body=stream)
+        )
+        page.click("#race-start")
+        wait_until(page, "document.getElementById('race-start').textContent === 'Start again'")
+        assert page.locator("#race-chart path").count() == 2
+        lanes = page.locator("#race-lanes li").all_inner_texts()
+        assert all("7" in lane and "step 25, 50.0 % right, 90 % sure" in lane for lane in lanes)
+        state = page.inner_text("#race-state")
+        assert "adam and sgd ended with 50.0 %" in state
+        assert "Failed: sgd" in state
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 def test_what_is_missing_is_said(page: Any) -> None:

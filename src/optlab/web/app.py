@@ -7,29 +7,33 @@ of its threads runs torch on one core, because small networks lose more to shari
 import asyncio
 import base64
 import hashlib
+import json
 import mimetypes
 import os
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import torch
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
+from optlab.data.preprocessing import prepare
 from optlab.plots import interactive
 from optlab.web import inference, schemas, summary, surfaces
 from optlab.web.api_docs import swagger_files, swagger_page
+from optlab.web.live_race import Commands, LiveRaces, RaceUnderWay
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
-from optlab.web.prediction import UnsupportedType, answer_question
+from optlab.web.prediction import UnsupportedType, answer_question, read_picture
 from optlab.web.qr_code import qr_svg
 from optlab.web.run_index import RunIndex
 from optlab.web.selection import NotFound, short, study_of
@@ -47,6 +51,8 @@ REPORT_POLICY = (
     " img-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'none'"
 )
 
+RACE_POLL_SECONDS = 0.2
+
 T = TypeVar("T")
 
 
@@ -57,6 +63,7 @@ def create_app(
     address: str | None = None,
     train_command: str | None = None,
     is_training: Callable[[], bool] = lambda: False,
+    race_commands: Commands | None = None,
     num_threads: int | None = None,
     networks: inference.Networks | None = None,
 ) -> FastAPI:
@@ -68,11 +75,13 @@ def create_app(
         address: where other computers find the page; it is shown as a QR code.
         train_command: what the page without a model offers to copy; None offers nothing.
         is_training: whether models are being trained on this server's behalf right now.
+        race_commands: the processes of a live race; None offers none.
         num_threads: how many requests are worked on at once; None for one per core, at most 4.
         networks: where loaded networks are kept; None for a fresh store.
     """
     run_index = RunIndex(outputs)
     store = networks or inference.Networks()
+    races = LiveRaces(race_commands) if race_commands else None
     pool = ThreadPoolExecutor(
         num_threads or min(4, os.cpu_count() or 1),
         thread_name_prefix="optlab-web",
@@ -87,6 +96,8 @@ def create_app(
         warming = asyncio.ensure_future(in_thread(_load_default, run_index, store))
         yield
         warming.cancel()
+        if races is not None:
+            await asyncio.to_thread(races.stop)
         pool.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
@@ -124,6 +135,7 @@ def create_app(
                 store,
                 training=is_training(),
                 train_command=train_command,
+                can_race=races is not None,
                 address=address,
             )
         )
@@ -175,6 +187,9 @@ def create_app(
         """The paths of the optimizers from one point, step by step, with exact gradients."""
         return await in_thread(surfaces.race, surface_name, question)
 
+    if races is not None:
+        _serve_races(app, races, in_thread)
+
     if address is not None:
 
         @app.get("/api/qr.svg", tags=["server"], response_class=Response)
@@ -188,12 +203,7 @@ def create_app(
         openapi_extra={"requestBody": _PICTURE_BODY},
         responses={
             **_missing("study, optimizer or model"),
-            408: {"model": schemas.Problem, "description": "The body took too long"},
-            413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},
-            415: {
-                "model": schemas.Problem,
-                "description": "Neither JSON nor an image that is read",
-            },
+            **_PICTURE_PROBLEMS,
         },
     )
     async def predict(
@@ -218,7 +228,90 @@ def create_app(
     return app
 
 
-_PICTURE_BODY = {
+def _serve_races(app: FastAPI, races: LiveRaces, in_thread: Callable[..., Any]) -> None:
+    """The live race. It starts with a picture, which a page of another site cannot send."""
+
+    def pixels_of(content_type: str, body: bytes) -> np.ndarray | None:
+        picture = read_picture(content_type, body)
+        prepared = prepare(picture, preparation="digits", in_channels=1, image_size=28)
+        return None if prepared.blank else prepared.pixels
+
+    content = {
+        kind: schema
+        for kind, schema in _PICTURE_BODY["content"].items()
+        if kind != "multipart/form-data"  # which a form of another site can send
+    }
+    body: dict[str, Any] = {"requestBody": _PICTURE_BODY | {"content": content}}
+    busy: dict[int | str, dict[str, Any]] = {
+        409: {"model": schemas.Problem, "description": "A race is under way"}
+    }
+
+    @app.post(
+        "/api/race",
+        tags=["race"],
+        status_code=202,
+        openapi_extra=body,
+        responses={**_PICTURE_PROBLEMS, **busy},
+    )
+    async def start(request: Request) -> schemas.LiveRaceStart:
+        """Train five runs right now; their reports say what the picture is."""
+        kind = _media_type(request.headers.get("content-type"))
+        pixels = await in_thread(pixels_of, kind, await request.body())
+        optimizers = await in_thread(races.start, pixels)
+        styles = {name: summary.style(name) for name in optimizers}
+        return schemas.LiveRaceStart(optimizers=optimizers, styles=styles)
+
+    @app.put(
+        "/api/race/drawing",
+        tags=["race"],
+        status_code=204,
+        openapi_extra=body,
+        responses=_PICTURE_PROBLEMS,
+    )
+    async def draw(request: Request) -> None:
+        """Let the coming reports be of another picture."""
+        kind = _media_type(request.headers.get("content-type"))
+        pixels = await in_thread(pixels_of, kind, await request.body())
+        await in_thread(races.draw, pixels)
+
+    @app.get(
+        "/api/race/events",
+        tags=["race"],
+        response_class=Response,
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **_missing("race"),
+        },
+    )
+    async def events() -> StreamingResponse:
+        """Reports of the newest race from its start, as server-sent events; `end` is the last.
+
+        The data of `end` are the names of the optimizers whose run failed.
+        """
+        race = races.race
+        if race is None:
+            raise NotFound("No race has been started.")
+
+        async def stream() -> AsyncIterator[str]:
+            seen: dict[str, int] = {}
+            while True:
+                is_running = race.is_running  # looked at first, so that no last report is missed
+                for report in await in_thread(lambda: list(race.reports(seen))):
+                    yield f"data: {report.model_dump_json()}\n\n"
+                if not is_running:
+                    yield f"event: end\ndata: {json.dumps(await in_thread(race.failed))}\n\n"
+                    return
+                await asyncio.sleep(RACE_POLL_SECONDS)
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+_PICTURE_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    408: {"model": schemas.Problem, "description": "The body took too long"},
+    413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},
+    415: {"model": schemas.Problem, "description": "Neither JSON nor an image that is read"},
+}
+_PICTURE_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "application/json": {"schema": Drawing.model_json_schema()},
@@ -268,6 +361,7 @@ def _explain_errors(app: FastAPI) -> None:
 
     statuses: dict[type[Exception], int] = {
         NotFound: 404,
+        RaceUnderWay: 409,
         PictureTooLarge: 413,
         UnsupportedType: 415,
         UnreadablePicture: 422,

@@ -34,7 +34,7 @@ def answer_question(
         UnreadablePicture: the body is no such picture.
     """
     start_s = time.perf_counter()
-    picture = _picture(content_type, body)
+    picture = read_picture(content_type, body)
     table = run_index.table()
     study, models = choose(table, question.study, question.optimizer, question.model)
     asked = at_most(models, MAX_MODELS_PER_QUESTION)
@@ -66,7 +66,14 @@ def answer_question(
     return _prediction(study, question.step, prepared, answer, unanswered, num_left_out, elapsed_ms)
 
 
-def _picture(content_type: str, body: bytes) -> np.ndarray:
+def read_picture(content_type: str, body: bytes) -> np.ndarray:
+    """From the body of a request to pixels.
+
+    Raises:
+        UnsupportedType: the content type is none of ours.
+        PictureTooLarge: more pixels than are decoded.
+        UnreadablePicture: the body is no such picture.
+    """
     if content_type == "application/json":
         return picture_from_json(body)
     if content_type in CONTENT_TYPES:  # the bytes say which of them, as for training

@@ -91,6 +91,7 @@ class Models(_Reply):
     train_command: str | None = Field(
         description="trains five optimizers; null for clients on other computers"
     )
+    can_race: bool = Field(description="whether this server trains runs for a live race")
     address: str | None = Field(description="where other computers find the page, if they may")
 
 
@@ -251,6 +252,22 @@ class Race(_Reply):
     surface: str
     start: Point
     walks: list[Walk]
+
+
+class LiveRaceStart(_Reply):
+    optimizers: list[str] = Field(description="one run each, in a process of its own")
+    styles: dict[str, Style] = Field(description="by optimizer")
+
+
+class RaceReport(_Reply):
+    """The data of an event of /api/race/events."""
+
+    optimizer: str
+    step: int = Field(description="optimizer steps so far")
+    val_accuracy: Accuracy | None = Field(description="null before training")
+    probabilities: list[Accuracy] | None = Field(
+        description="of the drawing, one for each digit; null without a drawing"
+    )
 
 
 class Choice(_Reply):

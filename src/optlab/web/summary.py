@@ -24,6 +24,7 @@ def describe(
     *,
     training: bool,
     train_command: str | None,
+    can_race: bool,
     address: str | None,
 ) -> schemas.Models:
     """Everything that can be asked, studies with the newest first."""
@@ -46,9 +47,10 @@ def describe(
             )
             for run in table.unfinished
         ],
-        styles={name: _style(name) for study in studies for name in study.optimizers},
+        styles={name: style(name) for study in studies for name in study.optimizers},
         training=training,
         train_command=train_command,
+        can_race=can_race,
         address=address,
     )
 
@@ -132,11 +134,10 @@ def _entry(study: Study) -> schemas.StudyEntry:
     )
 
 
-def _style(optimizer: str) -> schemas.Style:
-    style = style_of(optimizer)
-    return schemas.Style(
-        title=display_name(optimizer), colour=style.color, dashes=list(style.dashes)
-    )
+def style(optimizer: str) -> schemas.Style:
+    """How an optimizer looks in every figure."""
+    line = style_of(optimizer)
+    return schemas.Style(title=display_name(optimizer), colour=line.color, dashes=list(line.dashes))
 
 
 def _model(model: Model, study: Study, networks: Networks) -> schemas.Model:

@@ -6,7 +6,6 @@ from functools import cache, partial
 
 import numpy as np
 
-from optlab.analysis.labels import display_name
 from optlab.numpy_net.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from optlab.numpy_net.surfaces import (
     QUADRATIC,
@@ -16,9 +15,9 @@ from optlab.numpy_net.surfaces import (
     follow,
     follow_at_best_rate,
 )
-from optlab.plots.palette import style_of
 from optlab.web import schemas
 from optlab.web.selection import NotFound, short
+from optlab.web.summary import style
 
 SURFACES = {"valley": ROSENBROCK, "saddle": SADDLE, "ravine": QUADRATIC}
 FORMULAS = {
@@ -49,14 +48,7 @@ def describe_surfaces() -> schemas.Surfaces:
     """Return the surfaces with their heights on a grid."""
     return schemas.Surfaces(
         surfaces=[_describe(name, surface) for name, surface in SURFACES.items()],
-        styles={
-            name: schemas.Style(
-                title=display_name(name),
-                colour=style_of(name).color,
-                dashes=list(style_of(name).dashes),
-            )
-            for name in RACERS
-        },
+        styles={name: style(name) for name in RACERS},
     )
 
 

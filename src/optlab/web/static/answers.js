@@ -21,7 +21,7 @@ export function make(tag, className, ...children) {
   return node;
 }
 
-const inWords = (list) => (list.length < 2 ? list.join("") : `${list.slice(0, -1).join(", ")} and ${list.at(-1)}`);
+export const inWords = (list) => (list.length < 2 ? list.join("") : `${list.slice(0, -1).join(", ")} and ${list.at(-1)}`);
 const isWord = (names) => names.some((name) => name.length > 2);
 const SHOWN_CLASSES = 10;
 

@@ -21,6 +21,10 @@ export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
 export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
 export const listSurfaces = () => get("/api/surfaces");
 export const runRace = (surface, question) => get(`/api/surfaces/${encodeURIComponent(surface)}/race?${new URLSearchParams(question)}`);
+const sendPicture = (path, method, picture) =>
+  fetch(path, { method, headers: { "content-type": picture.type }, body: picture, signal: AbortSignal.timeout(20_000) });
+export const startRace = (picture) => answerOf(sendPicture("/api/race", "POST", picture));
+export const redrawRace = (picture) => answerOf(sendPicture("/api/race/drawing", "PUT", picture));
 
 /** Ask for answers: `picture` is a blob of an image, `question` says whom to ask. */
 export function predict(picture, { study, optimizer, model, saliency, step }) {
@@ -30,12 +34,5 @@ export function predict(picture, { study, optimizer, model, saliency, step }) {
   else if (optimizer) query.set("optimizer", optimizer);
   if (saliency) query.set("saliency", "true");
   if (step !== null) query.set("step", step);
-  return answerOf(
-    fetch(`/api/predict?${query}`, {
-      method: "POST",
-      headers: { "content-type": picture.type },
-      body: picture,
-      signal: AbortSignal.timeout(20_000),
-    }),
-  );
+  return answerOf(sendPicture(`/api/predict?${query}`, "POST", picture));
 }

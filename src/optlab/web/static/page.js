@@ -5,6 +5,7 @@ import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
 import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
+import { LiveRace } from "./race.js";
 import { showMissing, showStudy } from "./study.js";
 import { startSurface } from "./surface.js";
 import { Timeline, after } from "./timeline.js";
@@ -24,6 +25,7 @@ const state = {
 const answers = new Answers();
 const pad = new Pad($("pad"), drawn);
 const timeline = new Timeline(ask);
+const race = new LiveRace(() => pad.toBlob(), toast);
 
 // ------------------------------------------------------------------ asking
 
@@ -65,6 +67,7 @@ function drawn() {
   $("undo").disabled = !pad.canUndo;
   $("clear").disabled = pad.isEmpty;
   ask();
+  race.redraw();
 }
 
 /** The chosen runs by optimizer: those who would answer. */
@@ -271,6 +274,7 @@ async function refresh() {
   }
   known = now;
   $("join").hidden = !models.address;
+  race.offer(models.can_race);
   const before = state.models;
   state.models = models;
   showMissing($("missing"), models, state.study?.folder);
