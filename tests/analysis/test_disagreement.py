@@ -9,6 +9,8 @@ from optlab.analysis.disagreement import (
     disagreement_table,
     disagreements,
     mistaken_pictures,
+    single_images,
+    votes_of,
 )
 from optlab.runs.folder import RunFolder
 
@@ -82,3 +84,22 @@ def test_pictures_come_from_whichever_run_has_kept_them(new_study):
     path.write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"test_mistakes\.npz is damaged"):
         mistaken_pictures(runs, [2])
+
+
+def test_images_on_which_one_of_three_is_alone(new_study):
+    writer = new_study()
+    answers = {
+        "adam": [(0, 0, 1, 1, 1), (0, 0, 1, 1, 0)],  # alone wrong on image 2
+        "rmsprop": [(0, 1, 0, 0, 0), (0, 1, 0, 0, 0)],
+        "sgd": [(0, 1, 0, 1, 0), (0, 1, 0, 1, 0)],
+    }
+    for optimizer, seeds in answers.items():
+        for seed, each in enumerate(seeds):
+            keep(writer.run(optimizer, seed), each)
+    rows = {row.label: row for row in summary_of(writer).rows}
+    adam, rmsprop, sgd = single_images([votes_of(rows[name]) for name in sorted(rows)])
+    assert [one.tolist() for one in rmsprop] == [[3], []]
+    assert [one.tolist() for one in sgd] == [[], []]
+    only_wrong, only_right = (one.tolist() for one in adam)
+    assert only_wrong == [2]
+    assert only_right[0] == 1  # clearer than image 4, where the runs of Adam differ

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from optlab.report import make_report
+from optlab.runs.folder import RunFolder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -281,6 +284,28 @@ def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
     with page.context.expect_page() as opened:
         page.click("#report")
     assert opened.value.inner_text("h1") == "The report"
+
+
+def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(
+    browser: Any, outputs: Path, url: str
+) -> None:
+    labels = np.array([7, 7])
+    for folder in (outputs / OTHER).glob("*"):
+        if folder.is_dir():
+            answers = np.array([1, 7]) if folder.name.startswith("adam-") else labels
+            right = np.eye(10, dtype=np.float16)[answers]
+            np.savez(RunFolder(folder).answers, labels=labels, last=right, best=right)
+            drawing = Image.new("L", (28, 28))
+            ImageDraw.Draw(drawing).line([(7, 6), (20, 6), (13, 23)], fill=255, width=3)
+            np.savez(RunFolder(folder).mistakes, indices=[0], images=np.array(drawing)[None])
+    with quiet_page(browser, f"{url}/?study={OTHER}") as page:
+        page.wait_for_selector("#gallery h3")
+        assert page.inner_text("#gallery h3").startswith("Only Adam is wrong")
+        page.click(".gallery-images button")
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        assert page.evaluate("document.activeElement.id") == "pad"
+        page.select_option("#study", "digits-mlp")  # whose runs kept no answers
+        wait_until(page, "document.getElementById('gallery').hidden")
 
 
 def try_curves(page: Any) -> None:

@@ -35,7 +35,8 @@ class Reliability:
 
 def reliability_of(answers: Sequence[Answers], num_bins: int = NUM_BINS) -> Reliability:
     """Return the reliability of all answers together, which are one or more with probabilities."""
-    confidence = np.concatenate([np.max(each.probabilities, axis=1) for each in answers])
+    probabilities = [each.probabilities for each in answers if each.probabilities is not None]
+    confidence = np.concatenate([each.max(axis=1) for each in probabilities])
     is_correct = np.concatenate([each.is_correct for each in answers])
     bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     counts, sums, right = (

@@ -128,6 +128,24 @@ def hardest_images(votes: Sequence[Votes]) -> np.ndarray:
     return _by_size(share_right < 0.5, 1 - share_right)
 
 
+def single_images(votes: Sequence[Votes]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each of two configurations or more the images on which it is alone.
+
+    Returns:
+        Indices of the images that its majority alone misclassifies, and of those that it alone
+        recognizes; the clearest first, as in `Disagreement`.
+    """
+    is_right = np.stack([each.is_right for each in votes])
+    share_right = np.stack([each.share_right for each in votes])
+    num_right, num_others = is_right.sum(axis=0), len(votes) - 1
+    found = []
+    for ours, share in zip(is_right, share_right, strict=True):
+        lead = share - (share_right.sum(axis=0) - share) / num_others
+        only_wrong = _by_size(~ours & (num_right == num_others), -lead)
+        found.append((only_wrong, _by_size(ours & (num_right == 1), lead)))
+    return found
+
+
 def _by_size(chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
     indices = np.flatnonzero(chosen)
     return indices[np.argsort(-size[indices], kind="stable")]

@@ -30,6 +30,7 @@ from optlab.data.preprocessing import prepare
 from optlab.plots import interactive
 from optlab.web import inference, schemas, summary, surfaces
 from optlab.web.api_docs import swagger_files, swagger_page
+from optlab.web.gallery import describe_gallery
 from optlab.web.live_race import Commands, LiveRaces, RaceUnderWay
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
@@ -153,6 +154,12 @@ def create_app(
         """One study at a glance: a row and a curve for each optimizer."""
         table = await in_thread(run_index.table)
         return await in_thread(summary.describe_study, study_of(table, study_name))
+
+    @app.get("/api/studies/{study_name}/gallery", tags=["studies"], responses=_missing("study"))
+    async def gallery(study_name: str) -> schemas.Gallery:
+        """Test images that one optimizer alone gets wrong, or right."""
+        table = await in_thread(run_index.table)
+        return await in_thread(describe_gallery, study_of(table, study_name))
 
     @app.get(
         "/api/studies/{study_name}/report/{file_name}",

@@ -181,6 +181,30 @@ class StudyDetail(StudyEntry):
     moments: list[Moment] = Field(description="of which any of its models has a snapshot, rising")
 
 
+class GalleryImage(_Reply):
+    image: int = Field(description="its place in the test set")
+    true: int = Field(description="index of its class")
+    answers: dict[str, int] = Field(
+        description="by optimizer: what most runs of its best configuration answer, at the weights "
+        "that the report judges"
+    )
+    png: str = Field(description="base64")
+
+
+class GalleryGroup(_Reply):
+    optimizer: str
+    alone: Literal["wrong", "right"]
+    num_images: int
+    images: list[GalleryImage] = Field(description="of those that runs have kept, the clearest")
+
+
+class Gallery(_Reply):
+    """Test images that one optimizer alone misclassifies or recognizes."""
+
+    groups: list[GalleryGroup] = Field(description="none where fewer than two have answers")
+    left_out: list[str] = Field(description="optimizers without stored answers for these images")
+
+
 class Question(BaseModel):
     """Whom to ask. Without any name: the newest study, each optimizer's best configuration."""
 

@@ -18,6 +18,7 @@ const get = (path) => answerOf(fetch(path, { signal: AbortSignal.timeout(10_000)
 
 export const listModels = () => get("/api/models");
 export const readModel = (id) => get(`/api/models/${encodeURIComponent(id)}`);
+export const readGallery = (name) => get(`/api/studies/${encodeURIComponent(name)}/gallery`);
 export const readStudy = (name) => get(`/api/studies/${encodeURIComponent(name)}`);
 export const listSurfaces = () => get("/api/surfaces");
 export const runRace = (surface, question) => get(`/api/surfaces/${encodeURIComponent(surface)}/race?${new URLSearchParams(question)}`);

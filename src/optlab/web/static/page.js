@@ -4,6 +4,7 @@
 import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
 import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
+import { showGallery } from "./gallery.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
 import { LiveRace } from "./race.js";
 import { showMissing, showStudy } from "./study.js";
@@ -235,6 +236,8 @@ async function readStudyDetail() {
     state.detail = detail;
     showStudy(detail, state.models.styles);
     timeline.show(detail.moments);
+    const models = state.models.models.filter((model) => model.study_name === study.name);
+    showGallery(study, state.models.styles, JSON.stringify([study, models]), openPicture);
   } catch (error) {
     toast(error.message);
   }
@@ -312,7 +315,7 @@ function showEmpty(isEmpty) {
   for (const each of [$("ensemble"), $("optimizers"), document.querySelector(".sees")]) each.hidden = isEmpty;
   if (isEmpty) $("voices-section").hidden = true;
   showMissing($("missing"), state.models, state.study?.folder);
-  if (!state.study) $("glance").hidden = $("study-choice").hidden = true;
+  if (!state.study) $("gallery").hidden = $("glance").hidden = $("study-choice").hidden = true;
   if (!isEmpty) return;
   $("empty").classList.toggle("training", training);
   $("empty-title").textContent = training ? "Training five optimizers on handwritten digits" : state.study ? "No model of this study can answer" : "No trained model yet";
