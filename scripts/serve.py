@@ -79,6 +79,7 @@ def main() -> int:
         address=url if is_public else None,
         train_command=None if is_public else train_command(outputs),
         race_commands=race_commands if options.race or not is_public else None,
+        is_stopping=lambda: server.should_exit,
         is_training=lambda: training is not None and training.poll() is None,
     )
     config = uvicorn.Config(
@@ -90,8 +91,11 @@ def main() -> int:
         ws="none",
         timeout_graceful_shutdown=3,
     )
+    server = uvicorn.Server(config)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # uvicorn raises it once more when all has ended
+        pass
     finally:
         if training is not None and training.poll() is None:
             training.terminate()

@@ -137,6 +137,12 @@ def test_api_refuses_what_is_no_picture_and_a_second_race_and_ends_the_runs_with
     assert children() == before
 
 
+def test_stream_ends_when_the_server_stops(client_for: Any, tmp_path: Path) -> None:
+    client = client_for(tmp_path, race_commands=runs(adam="ends"), is_stopping=lambda: True)
+    client.post("/api/race", json={"pixels": [[255, 0], [0, 255]]})
+    assert client.get("/api/race/events").text == ""
+
+
 def test_server_without_a_race_offers_none(client_for: Any, tmp_path: Path) -> None:
     client = client_for(tmp_path)
     assert not client.get("/api/models").json()["can_race"]

@@ -65,6 +65,7 @@ def create_app(
     train_command: str | None = None,
     is_training: Callable[[], bool] = lambda: False,
     race_commands: Commands | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
     num_threads: int | None = None,
     networks: inference.Networks | None = None,
 ) -> FastAPI:
@@ -77,6 +78,7 @@ def create_app(
         train_command: what the page without a model offers to copy; None offers nothing.
         is_training: whether models are being trained on this server's behalf right now.
         race_commands: the processes of a live race; None offers none.
+        is_stopping: whether the server waits for open answers to end, as that of a live race.
         num_threads: how many requests are worked on at once; None for one per core, at most 4.
         networks: where loaded networks are kept; None for a fresh store.
     """
@@ -195,7 +197,7 @@ def create_app(
         return await in_thread(surfaces.race, surface_name, question)
 
     if races is not None:
-        _serve_races(app, races, in_thread)
+        _serve_races(app, races, in_thread, is_stopping)
 
     if address is not None:
 
@@ -235,7 +237,12 @@ def create_app(
     return app
 
 
-def _serve_races(app: FastAPI, races: LiveRaces, in_thread: Callable[..., Any]) -> None:
+def _serve_races(
+    app: FastAPI,
+    races: LiveRaces,
+    in_thread: Callable[..., Any],
+    is_stopping: Callable[[], bool],
+) -> None:
     """The live race. It starts with a picture, which a page of another site cannot send."""
 
     def pixels_of(content_type: str, body: bytes) -> np.ndarray | None:
@@ -301,7 +308,7 @@ def _serve_races(app: FastAPI, races: LiveRaces, in_thread: Callable[..., Any]) 
 
         async def stream() -> AsyncIterator[str]:
             seen: dict[str, int] = {}
-            while True:
+            while not is_stopping():
                 is_running = race.is_running  # looked at first, so that no last report is missed
                 for report in await in_thread(lambda: list(race.reports(seen))):
                     yield f"data: {report.model_dump_json()}\n\n"

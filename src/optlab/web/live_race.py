@@ -16,7 +16,6 @@ from optlab.web import schemas
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 10.0  # that a process has to end by itself
 MAX_LOG_CHARACTERS = 2_000  # of a failed run that the server's log gets
 
 # From the folder of a race to the command of each optimizer. A command's run appends its reports to
@@ -88,15 +87,10 @@ class _Race:
 
     def stop(self) -> None:
         """End what still runs, and delete the folder."""
-        running = [process for process in self._processes.values() if process.poll() is None]
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in self._processes.values():
+            process.kill()  # at once: there is nothing to save
+        for process in self._processes.values():
+            process.wait()
         self._folder.cleanup()
 
 
