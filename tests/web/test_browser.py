@@ -191,6 +191,23 @@ def test_drawn_digit_is_answered_by_every_optimizer(page: Any, digit: str) -> No
     assert "agree" in page.inner_text("#verdict")
 
 
+def test_doubt_replaces_the_agreement(page: Any) -> None:
+    draw(page, [[(0.25, 0.2), (0.25, 0.8)], [(0.7, 0.2), (0.7, 0.8)]])
+    wait_until(page, "document.getElementById('verdict').textContent === 'One digit at a time'")
+    page.click("#clear")
+
+    def far_from_all_images(route: Any) -> None:  # these models have no images to compare with
+        answer = route.fetch()
+        novelty = {"distance": 0.9, "threshold": 0.5, "unfamiliar": True}
+        route.fulfill(response=answer, json=answer.json() | {"novelty": novelty})
+
+    page.route("**/api/predict*", far_from_all_images)
+    draw(page, STROKES["0"])
+    wait_until(page, "document.getElementById('verdict').textContent.includes('no digit I was')")
+    assert page.get_attribute("#verdict", "class") == "verdict split"
+    wait_until(page, "document.getElementById('live').textContent.includes('no digit I was')")
+
+
 def test_blank_canvas_undo_and_clear(page: Any) -> None:
     wait_until(page, "document.getElementById('sentence').textContent.includes('Blank')")
     draw(page, STROKES["1"])

@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from handwriting import STYLES, Drawing, digits
+from handwriting import STYLES, Drawing, digits, non_digits
 
 from optlab.data.availability import mnist_on_disk
 from optlab.data.preprocessing import PEN_WIDTHS, prepare
 from optlab.web.inference import Networks, ask
+from optlab.web.novelty import Reference, References
 from optlab.web.run_index import RunIndex, Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,3 +88,26 @@ def test_every_default_model_of_the_page_reads_93_percent_of_the_drawings(
     assert {
         name: ok[european].mean() for name, ok in right.items() if ok[european].mean() < 0.9
     } == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_four_of_five_non_digits_are_unfamiliar_and_one_digit_of_a_hundred(
+    page_study: Study,
+) -> None:
+    if page_study.input.preparation != "mnist":
+        pytest.skip("the embedded digits have no reference")
+    references = References(Networks())
+    while not isinstance(reference := references.get(page_study), Reference):
+        assert reference is None  # it is being made
+        time.sleep(0.1)
+
+    def share_unfamiliar(drawings: list[Drawing]) -> float:
+        pictures = [each.picture(PEN_WIDTHS["mnist"]) for each in drawings]
+        prepared = [prepare(p, preparation="mnist", in_channels=1, image_size=28) for p in pictures]
+        return float(np.mean([reference.distance(p) > reference.threshold for p in prepared]))
+
+    of_digits, of_others = share_unfamiliar(digits()), share_unfamiliar(non_digits())
+    print(f"\nunfamiliar: {of_digits:.2%} of the digits, {of_others:.1%} of the others")
+    assert of_digits <= 0.01
+    assert of_others >= 0.8

@@ -15,6 +15,7 @@ from optlab.data import ImageDataModule
 from optlab.training.describe import dataset_facts
 from optlab.web import schemas, terminal
 from optlab.web.inference import Networks
+from optlab.web.novelty import References
 from optlab.web.prediction import answer_question
 from optlab.web.run_index import RunIndex
 
@@ -111,7 +112,9 @@ def test_network_is_given_the_numbers_that_training_made_of_the_file(
     for file, expected in zip(files, images, strict=False):
         kind = f"image/{kinds.get(file.suffix[1:], file.suffix[1:])}"
         question = schemas.Question()
-        answer = answer_question(RunIndex(outputs), store, question, kind, file.read_bytes())
+        answer = answer_question(
+            RunIndex(outputs), store, References(store), question, kind, file.read_bytes()
+        )
         assert not answer.blank
         assert torch.equal(net.seen[-1][0], expected), file
         terminal.answer_table(file, outputs)

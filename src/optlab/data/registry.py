@@ -97,3 +97,8 @@ def _load_once(
         "cifar10": torchvision_datasets.load_cifar10,
     }
     return load[name](root)
+
+
+def forget_datasets() -> None:
+    """Drop the loaded sets, so that their memory is free once nobody else holds them."""
+    _load_once.cache_clear()

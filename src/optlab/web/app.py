@@ -33,6 +33,7 @@ from optlab.web.api_docs import swagger_files, swagger_page
 from optlab.web.gallery import describe_gallery
 from optlab.web.live_race import Commands, LiveRaces, RaceUnderWay
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
+from optlab.web.novelty import References
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
 from optlab.web.prediction import UnsupportedType, answer_question, read_picture
 from optlab.web.qr_code import qr_svg
@@ -85,6 +86,7 @@ def create_app(
     run_index = RunIndex(outputs)
     store = networks or inference.Networks()
     races = LiveRaces(race_commands) if race_commands else None
+    references = References(store)
     pool = ThreadPoolExecutor(
         num_threads or min(4, os.cpu_count() or 1),
         thread_name_prefix="optlab-web",
@@ -96,7 +98,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
-        warming = asyncio.ensure_future(in_thread(_load_default, run_index, store))
+        warming = asyncio.ensure_future(in_thread(_load_default, run_index, store, references))
         yield
         warming.cancel()
         if races is not None:
@@ -232,7 +234,9 @@ def create_app(
                 content_type, body = _media_type(file.content_type), await file.read()
         else:
             body = await request.body()
-        return await in_thread(answer_question, run_index, store, question, content_type, body)
+        return await in_thread(
+            answer_question, run_index, store, references, question, content_type, body
+        )
 
     return app
 
@@ -349,13 +353,15 @@ def _missing(what: str) -> dict[int | str, dict[str, Any]]:
     return {404: {"model": schemas.Problem, "description": f"No such {what}"}}
 
 
-def _load_default(run_index: RunIndex, store: inference.Networks) -> None:
+def _load_default(run_index: RunIndex, store: inference.Networks, references: References) -> None:
     """Load what the first visitor will ask, so that the first stroke is answered at once."""
     study = run_index.table().default_study()
-    for model in (
-        (model for models in study.answering.values() for model in models) if study else ()
-    ):
-        store.get(model)
+    if study is None:
+        return
+    for models in study.answering.values():
+        for model in models:
+            store.get(model)
+    references.get(study)
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from optlab.data.preprocessing import Prepared, prepare
 from optlab.web import inference, schemas
+from optlab.web.novelty import Reference, References, has_reference, num_side_by_side
 from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
 from optlab.web.run_index import Model, RunIndex, Study
 from optlab.web.selection import NotFound, at_most, choose
@@ -21,6 +22,7 @@ class UnsupportedType(ValueError):
 def answer_question(
     run_index: RunIndex,
     store: inference.Networks,
+    references: References,
     question: schemas.Question,
     content_type: str,
     body: bytes,
@@ -62,8 +64,31 @@ def answer_question(
         name = model.run.folder.name
         raise NotFound(f"None of the chosen models can answer: {name} ({problem}){others}.")
     num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
+    doubts = {} if prepared.blank else _doubts(study, picture, prepared, references)
     elapsed_ms = 1000 * (time.perf_counter() - start_s)
-    return _prediction(study, question.step, prepared, answer, unanswered, num_left_out, elapsed_ms)
+    return _prediction(
+        study, question.step, prepared, answer, unanswered, num_left_out, doubts, elapsed_ms
+    )
+
+
+def _doubts(
+    study: Study, picture: np.ndarray, prepared: Prepared, references: References
+) -> dict[str, Any]:
+    """Return what speaks against reading a picture as one digit."""
+    reference = references.get(study)
+    novelty = None
+    if isinstance(reference, Reference):
+        distance = reference.distance(prepared)
+        is_unfamiliar = distance > reference.threshold
+        novelty = schemas.Novelty(
+            distance=distance, threshold=reference.threshold, unfamiliar=is_unfamiliar
+        )
+    return {
+        "num_digits": num_side_by_side(picture) if study.reads_drawings else None,
+        "novelty": novelty,
+        "novelty_pending": reference is None and has_reference(study),
+        "no_novelty": reference if isinstance(reference, str) else None,
+    }
 
 
 def read_picture(content_type: str, body: bytes) -> np.ndarray:
@@ -88,6 +113,7 @@ def _prediction(
     answer: inference.Answer | None,
     unanswered: dict[Model, str],
     num_left_out: int,
+    doubts: dict[str, Any],
     elapsed_ms: float,
 ) -> schemas.Prediction:
     names = list(study.input.class_names)
@@ -136,6 +162,7 @@ def _prediction(
             for model, problem in unanswered.items()
         ],
         elapsed_ms=elapsed_ms,
+        **doubts,
     )
 
 

@@ -332,6 +332,12 @@ class Unanswered(_Reply):
     problem: str = Field(description="why this model cannot answer")
 
 
+class Novelty(_Reply):
+    distance: float = Field(description="to the fifth nearest training image, in [0, 2]")
+    threshold: float = Field(description="95 % of held-out images are nearer")
+    unfamiliar: bool = Field(description="the drawing is farther than that")
+
+
 class Prediction(_Reply):
     study: str
     step: int | None = Field(description="the moment of training that was asked for")
@@ -342,6 +348,20 @@ class Prediction(_Reply):
         description="mean of the optimizers' probabilities; null when blank"
     )
     optimizers: list[OptimizerChoice]
+    num_digits: int | None = Field(
+        default=None,
+        description="tall separate parts next to each other; models read one; null for pictures",
+    )
+    novelty: Novelty | None = Field(
+        default=None,
+        description="null when blank, while it is pending, and where it is not known",
+    )
+    novelty_pending: bool = Field(
+        default=False, description="the same question gets it in a few seconds"
+    )
+    no_novelty: str | None = Field(
+        default=None, description="why it will not be known, where it could be"
+    )
     num_left_out: int = Field(description="chosen models beyond what one request may ask")
     unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
     elapsed_ms: float = Field(description="preparing and asking, without the way here")

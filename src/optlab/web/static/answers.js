@@ -57,6 +57,14 @@ function fillBars(container, probabilities, names) {
   }
 }
 
+/** What speaks against reading the drawing as one digit, in a few words; empty without a doubt. */
+function doubtOf({ class_names: names, num_digits: number, novelty }) {
+  const areDigits = names.every((name) => /^\d$/.test(name));
+  if (number > 1) return areDigits ? "One digit at a time" : "One at a time";
+  if (!novelty?.unfamiliar) return "";
+  return `This looks like ${areDigits ? "no digit" : "nothing"} I was trained on`;
+}
+
 /**
  * @param {object[]} voices {key, title, subtitle, colour, probabilities, top, saliency, model, step}
  * @param {Map<string, object>} details of models, by id
@@ -105,7 +113,7 @@ export class Answers {
     $("big").classList.toggle("word", ensemble.name.length > 2);
     $("big-sure").textContent = `${sure(ensemble.probabilities[ensemble.top])} sure`;
     this.#showVotes(ensemble, voices, names);
-    const sentence = this.#showVerdict(ensemble, voices, names);
+    const sentence = this.#showVerdict(ensemble, voices, names, doubtOf(prediction));
     voices.forEach((voice, i) => this.#showVoice($("voices").children[i], voice, ensemble, names, details));
     return sentence;
   }
@@ -179,7 +187,7 @@ export class Answers {
     }
   }
 
-  #showVerdict(ensemble, voices, names) {
+  #showVerdict(ensemble, voices, names, doubt) {
     const others = voices.filter((voice) => voice.top !== ensemble.top);
     const verdict = $("verdict");
     const [p, second] = ensemble.probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0])[1];
@@ -202,8 +210,12 @@ export class Answers {
       const parts = [...said].map(([name, who]) => `${inWords(who)} ${who.length > 1 ? "say" : "says"} ${name}`);
       sentence = `${voices.length - others.length} of ${voices.length} say ${ensemble.name}; ${parts.join("; ")}.`;
     }
+    if (doubt) {
+      verdict.textContent = doubt;
+      verdict.className = "verdict split";
+    }
     $("sentence").textContent = sentence;
-    return sentence;
+    return doubt ? `${doubt}. ${sentence}` : sentence; // for those who hear it
   }
 
   #showVoice(card, voice, ensemble, names, details) {

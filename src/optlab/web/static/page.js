@@ -13,6 +13,7 @@ import { Timeline, after } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 5_000;
+const NOVELTY_MS = 2_000; // until the question is repeated whose drawing could not be compared yet
 const SPEAK_MS = 700; // a screen reader hears the answer when the pen has rested this long
 
 const state = {
@@ -36,6 +37,7 @@ let last = null; // the newest prediction, while it answers what is drawn
 let showAgain = () => {}; // with details that have arrived since
 let failure = ""; // why the newest failed question failed
 let speakTimer = 0;
+let noveltyTimer = 0;
 
 async function ask() {
   if (!state.study?.optimizers.length) return; // nobody to ask
@@ -116,6 +118,8 @@ function show(prediction) {
     return;
   }
   last = prediction;
+  clearTimeout(noveltyTimer);
+  if (prediction.novelty_pending) noveltyTimer = setTimeout(ask, NOVELTY_MS);
   showAgain = () => show(prediction);
   const voices = voicesOf(prediction.optimizers);
   const who = state.model ? "One model’s answer" : state.optimizer ? `The answer of ${state.models.styles[state.optimizer]?.title ?? state.optimizer}` : "The ensemble’s answer";
@@ -131,6 +135,7 @@ function show(prediction) {
   const leftOut = prediction.num_left_out ? [`${prediction.num_left_out} more runs were not asked; choose one by its name.`] : [];
   const names = new Map(state.models.models.map((model) => [model.id, model.run_name]));
   leftOut.push(...prediction.unanswered.map(({ id, problem }) => `${names.get(id) ?? id} cannot answer: ${problem}.`));
+  if (prediction.no_novelty) leftOut.push(`Drawings that look unfamiliar are not marked: ${prediction.no_novelty}.`);
   $("left-out").hidden = !leftOut.length;
   $("left-out").textContent = leftOut.join(" ");
   $("answers-csv").disabled = false;

@@ -1,0 +1,115 @@
+"""Where the images of a run that has been trained are, and the images without a data module.
+
+A record does not say where the images of an official set are, because that changes no number; the
+config that Hydra keeps next to it does. It is read here as plain YAML, without hydra, and without
+lightning, which takes seconds to import.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from optlab.data.image_dataset import DataUnavailableError, ImageDataset
+from optlab.data.registry import EUROPEAN, load_dataset
+from optlab.data.splits import Split, split_train_part
+from optlab.data.torchvision_datasets import is_whole
+from optlab.runs.folder import RunFolder
+from optlab.runs.record import RunRecord
+
+_OF_THE_SET = ("title", "image_size", "preparation")
+_OF_THE_SPLIT = ("num_folds", "fold", "train_fraction")
+
+
+def load_run_images(run_dir: str | Path, record: RunRecord) -> tuple[ImageDataset, Split]:
+    """Return the data set of a finished run and the split that it was trained with.
+
+    Raises:
+        DataUnavailableError: the images are nowhere here, or have changed since.
+    """
+    options = recorded_options(run_dir, record)
+    chosen = {name: options[name] for name in _OF_THE_SET if name in options}
+    dataset = load_dataset(options["name"], options.get("root"), **chosen)
+    check_checksum(dataset.checksum, run_dir, record)
+    split = split_train_part(
+        dataset.train_labels,
+        val_fraction=options.get("val_fraction", 0.1),  # as ImageDataModule has it
+        split_seed=options.get("split_seed", 0),
+        **{name: options[name] for name in _OF_THE_SPLIT if name in options},
+    )
+    return dataset, split
+
+
+def recorded_options(run_dir: str | Path, record: RunRecord) -> dict[str, Any]:
+    """Return the options of the run's data module, `root` as the folder in which its images are.
+
+    An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of
+    which relative ones start where the run was started, at the folder that holds its `outputs`, or
+    here. Nothing is downloaded where none of them has it.
+
+    Raises:
+        DataUnavailableError: the images are in none of these places.
+    """
+    options = dict(record.config["data"])
+    if "_target_" in options:
+        raise DataUnavailableError(
+            f"the images of {run_dir} come from a class of its own, {options['_target_']}.\n\n"
+            "hint: build that class here as the run's config has it"
+        )
+    name: str = options["name"]
+    files_of = EUROPEAN.get(name, name)
+    if files_of != "digits":  # which are embedded
+        options["root"] = str(_root(Path(run_dir), files_of, options.get("root")))
+    return options
+
+
+def check_checksum(checksum: str, run_dir: str | Path, record: RunRecord) -> None:
+    """Raise DataUnavailableError where images are not those that the run was trained on."""
+    trained_on = record.dataset.checksum or "none"
+    if checksum != trained_on:
+        data = record.config["data"]
+        raise DataUnavailableError(
+            f"the images of data={data['name']} in {data.get('root')} are not those that "
+            f"{run_dir} was trained on: their checksum is {checksum[:12]}, the record "
+            f"has {trained_on[:12]}.\n\nhint: put those images back, or train the run again"
+        )
+
+
+def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
+    if recorded:  # of an image folder: there the path says which images
+        places, hint = [Path(recorded)], "put the pictures back there, or train the run again"
+    else:
+        places = list(dict.fromkeys(_places(run_dir)))
+        hint = "point OPTLAB_DATA at the folder that holds it"
+    for place in places:
+        if (place / "train").is_dir() if name == "image_folder" else is_whole(name, place):
+            return place
+    raise DataUnavailableError(
+        f"{run_dir} was trained on data={name}, which is not, or not whole, in "
+        f"{', '.join(map(str, places))}.\n\nhint: {hint}"
+    )
+
+
+def _places(run_dir: Path) -> Iterator[Path]:
+    """Where the images may lie, the likeliest first; some of these are the same."""
+    typed = _kept_by_hydra(RunFolder(run_dir).config, "data", "root")
+    started = _kept_by_hydra(RunFolder(run_dir).hydra, "hydra", "runtime", "cwd")
+    if typed and "${" in typed:  # the default, kept as conf/ has it: what follows
+        typed = None
+    bases = [Path(started)] if started else []
+    bases += [run_dir / ".." / ".." / "..", Path()]
+    for root in (typed, os.environ.get("OPTLAB_DATA"), "data"):
+        if root:
+            yield from ((base / Path(root).expanduser()).resolve() for base in bases)
+
+
+def _kept_by_hydra(path: Path, *keys: str) -> str | None:
+    """One value of a file that Hydra wrote into the run; None where it is not there."""
+    if not path.is_file():  # runs made without Hydra, and all replicas but the first
+        return None
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else str(value)

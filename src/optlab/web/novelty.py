@@ -1,0 +1,210 @@
+"""Whether a drawing looks like anything that the networks were trained on.
+
+Networks answer whatever they are shown, and are often sure of it. What tells a letter from a digit
+is how far a network's features of it (the input of its last layer, scaled to length 1) are from
+those of training images. Source: Sun, Ming, Zhu and Li 2022, "Out-of-Distribution Detection with
+Deep Nearest Neighbors", arXiv:2204.06507, section 3. As there, the threshold lets 95 % of held-out
+images pass. Held-out MNIST has many untidy digits; of drawn ones more pass (docs/page.md).
+
+Only for networks that read drawings in MNIST's form. The embedded digits are so coarse and so few
+that drawn digits are as far from them as letters are.
+"""
+
+import copy
+import logging
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+
+from optlab.data.image_dataset import DataUnavailableError
+from optlab.data.normalize import scale_and_shift
+from optlab.data.preprocessing import EDGE_LEVEL, Prepared, ink_of
+from optlab.data.registry import forget_datasets
+from optlab.data.run_images import load_run_images
+from optlab.web.inference import Networks
+from optlab.web.run_index import Model, Study
+
+log = logging.getLogger(__name__)
+
+NUM_TRAINING_IMAGES = 20_000  # at most, whose features are kept: 10 MB with 128 features
+NUM_HELD_OUT = 3_000  # at most, from which the threshold is taken
+NEIGHBOR = 5  # the distance is that of the fifth nearest
+SHARE_PASSED = 0.95
+MAX_PARAMETERS = 3_000_000  # of a network; more would take a minute
+MAX_KEPT = 4  # references, of the studies that were asked last
+BATCH = 500
+TALL = 0.5  # of the tallest part: as tall a part is a digit of its own
+
+
+class Reference:
+    """One network's features of training images.
+
+    Args:
+        network: ends with a linear layer.
+        training: (N, C, H, W) uint8 images.
+        held_out: (M, C, H, W) uint8 images that it was not trained on.
+        mean: per channel, as in training.
+        std: likewise.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        training: Tensor,
+        held_out: Tensor,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        self._body = without_last_layer(network)
+        self._scale, self._shift = scale_and_shift(mean, std)
+        self._known = torch.cat([self._features(batch) for batch in training.split(BATCH)])
+        distances = np.concatenate([self._distances(batch) for batch in held_out.split(BATCH)])
+        self.threshold = float(np.quantile(distances, SHARE_PASSED))
+
+    def distance(self, prepared: Prepared) -> float:
+        """Return how far a drawing is from training images; above `threshold` it is unfamiliar."""
+        return float(self._distances(torch.from_numpy(prepared.pixels)[None])[0])
+
+    def _features(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            features = self._body(images.float() * self._scale + self._shift).flatten(1)
+            return nn.functional.normalize(features, dim=1)  # (N, features)
+
+    def _distances(self, images: Tensor) -> np.ndarray:
+        similarity = self._features(images) @ self._known.T  # of vectors of length 1
+        kth = similarity.topk(NEIGHBOR, dim=1).values[:, -1]
+        return (2 - 2 * kth).clamp_min(0).sqrt().numpy()
+
+
+def without_last_layer(network: nn.Module) -> nn.Module:
+    """Return a copy whose output is what the last linear layer is given.
+
+    Raises:
+        ValueError: it has no linear layer.
+    """
+    linear = [name for name, each in network.named_modules() if isinstance(each, nn.Linear)]
+    if not linear:
+        raise ValueError("the network has no linear layer")
+    body = copy.deepcopy(network)
+    parent, _, name = linear[-1].rpartition(".")
+    setattr(body.get_submodule(parent), name, nn.Identity())
+    return body.eval()
+
+
+class References:
+    """The reference of each study, made in a thread of its own when the study is first asked.
+
+    With MNIST and the small CNN that takes 7 s of one core and 300 MB until it is done. Of these
+    10 MB are the features; at most `MAX_KEPT` references are kept.
+
+    Args:
+        networks: where loaded networks are kept.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        # By study: the id of the model whose features they are, and None while they are made
+        self._kept: OrderedDict[str, tuple[str, Reference | str | None]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._making = threading.Lock()
+
+    def get(self, study: Study) -> Reference | str | None:
+        """Return a study's reference, or in a sentence why there is none.
+
+        None where the study has no use for one, and while it is being made.
+        """
+        if not has_reference(study):
+            return None
+        with self._lock:
+            id_, kept = self._kept.get(study.name, (None, None))
+            if id_ not in {model.id for model in study.models}:
+                model = _best(study)
+                self._kept[study.name] = (model.id, None)
+                threading.Thread(target=self._make, args=(study.name, model), daemon=True).start()
+            self._kept.move_to_end(study.name)
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return kept
+
+    def _make(self, name: str, model: Model) -> None:
+        torch.set_num_threads(1)
+        with self._making:  # one at a time, which bounds memory
+            made = self._reference(model)
+        with self._lock:
+            if self._kept.get(name) == (model.id, None):
+                self._kept[name] = (model.id, made)
+
+    def _reference(self, model: Model) -> Reference | str:
+        network = self._networks.get(model)
+        if isinstance(network, str):
+            return network
+        if sum(parameter.numel() for parameter in network.parameters()) > MAX_PARAMETERS:
+            return "its networks are too large for that"
+        record = model.run.record
+        try:
+            dataset, split = load_run_images(model.run.folder, record)
+            training, held_out = (
+                dataset.train_images[_some(indices, number)]
+                for indices, number in (
+                    (split.train, NUM_TRAINING_IMAGES),
+                    (split.val, NUM_HELD_OUT),
+                )
+            )
+            del dataset
+            mean, std = record.dataset.mean, record.dataset.std
+            assert mean is not None and std is not None  # else it were no model
+            return Reference(network, training, held_out, tuple(mean), tuple(std))
+        except DataUnavailableError:
+            return "the images that its networks were trained on are not here"
+        except Exception:  # of a foreign network or data set; the answers must not suffer
+            log.exception("cannot compare drawings with the images of %s", model.run.folder)
+            return "its training images could not be used; the server's log says why"
+        finally:
+            forget_datasets()
+
+
+def has_reference(study: Study) -> bool:
+    """Whether drawings are compared with the images of a study, now or as soon as it is made."""
+    return study.input.preparation == "mnist" and bool(study.answering)
+
+
+def _best(study: Study) -> Model:
+    """Return the answering model with the best validation accuracy."""
+
+    def accuracy(model: Model) -> float:
+        validation = model.run.record.validation
+        return (validation.best.accuracy if validation else None) or 0.0
+
+    return max((each for models in study.answering.values() for each in models), key=accuracy)
+
+
+def _some(indices: Tensor, number: int) -> Tensor:
+    """Return at most so many, the same ones every time."""
+    order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0))
+    return indices[order[:number]]
+
+
+def num_side_by_side(picture: np.ndarray) -> int:
+    """Return how many separate tall parts of ink there are next to each other, as two digits are.
+
+    Args:
+        picture: (height, width) grey or (height, width, 3) color, 0 to 255.
+    """
+    ink = ink_of(picture)
+    labels, _ = ndimage.label(ink > EDGE_LEVEL * ink.max(), structure=np.ones((3, 3)))
+    boxes = [each for each in ndimage.find_objects(labels) if each is not None]
+    heights = [rows.stop - rows.start for rows, _ in boxes]
+    tall = [
+        (columns.start, columns.stop)
+        for (_, columns), height in zip(boxes, heights, strict=True)
+        if height >= TALL * max(heights)
+    ]
+    number, right = 0, -1
+    for start, stop in sorted(tall):
+        number += start >= right
+        right = max(right, stop)
+    return number

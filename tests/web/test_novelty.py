@@ -1,0 +1,156 @@
+"""Drawings that look like nothing a network was trained on, and several digits at once."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from handwriting import SIDE, digits
+from PIL import Image
+from torch import nn
+
+from optlab.data import load_dataset
+from optlab.data.preprocessing import Prepared
+from optlab.models import CNN, MLP
+from optlab.web.inference import Networks
+from optlab.web.novelty import Reference, References, num_side_by_side, without_last_layer
+from optlab.web.run_index import RunIndex, Study
+
+MakeRun = Callable[..., Path]
+
+
+def test_features_are_what_the_last_linear_layer_is_given() -> None:
+    images = torch.rand(3, 1, 28, 28)
+    for network in (MLP(1, 28, 10, hidden_sizes=[16, 8]), CNN(1, 28, 10, filters=[2, 4])):
+        network.eval()
+        last = [each for each in network.modules() if isinstance(each, nn.Linear)][-1]
+        features = without_last_layer(network)(images)
+        assert torch.equal(last(features), network(images))
+    with pytest.raises(ValueError, match="linear"):
+        without_last_layer(nn.Conv2d(1, 10, 28))
+
+
+def test_distance_is_that_of_the_fifth_nearest_on_the_unit_sphere() -> None:
+    # Each image is two pixels, which are the features: after scaling, points on a circle
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 10))
+    known = np.array([[255, 0]] * 4 + [[0, 255]] * 4 + [[100, 100]], np.uint8)
+    images = torch.from_numpy(known.reshape(-1, 1, 1, 2))
+    reference = Reference(network, images, images, mean=(0.0,), std=(1.0,))
+
+    def distance(*pixels: int) -> float:
+        picture = np.array([[pixels]], np.uint8)
+        return reference.distance(Prepared(picture, blank=False))
+
+    between = np.sqrt(2 - np.sqrt(2))  # chord of 45 degrees
+    assert distance(255, 0) == pytest.approx(between)  # four are equal, the fifth is (100, 100)
+    assert distance(50, 0) == pytest.approx(between)  # size does not matter
+    assert distance(100, 100) == pytest.approx(between)  # itself, then any of the others
+    assert reference.threshold == pytest.approx(between)
+
+
+def two_digits(gap: int) -> np.ndarray:
+    one, seven = (
+        255 - np.asarray(Image.fromarray(each.picture(22)).resize((SIDE // 2, SIDE // 2)))
+        for each in digits()
+        if each.style == "plain" and (each.name, each.hand) in (("1", "stick"), ("7", "crossed"))
+    )
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    canvas[50 : 50 + SIDE // 2, : SIDE // 2] += one
+    canvas[60 : 60 + SIDE // 2, gap : gap + SIDE // 2] += seven
+    return 255 - canvas
+
+
+def test_two_digits_next_to_each_other_are_two_and_no_single_digit_is() -> None:
+    assert num_side_by_side(two_digits(gap=120)) == 2
+    assert num_side_by_side(255 - two_digits(gap=120)) == 2  # light on dark
+    assert num_side_by_side(two_digits(gap=45)) == 1  # they touch
+    speck = two_digits(gap=45)
+    speck[10:16, 250:256] = 0
+    assert num_side_by_side(speck) == 1
+    plain = [each for each in digits() if each.style in ("plain", "thin")]
+    assert {num_side_by_side(each.picture(22)) for each in plain} == {1}
+    above = np.full((SIDE, SIDE), 255, np.uint8)
+    above[50:70, 60:220] = above[150:170, 60:220] = 0  # an equals sign
+    assert num_side_by_side(above) == 1
+
+
+@pytest.fixture
+def handwriting_run(
+    make_run: MakeRun, tmp_path: Path, embedded_digits: tuple[torch.Tensor, torch.Tensor]
+) -> Path:
+    """A run on a folder of 300 embedded digits, as if they were in MNIST's form."""
+    images, labels = embedded_digits
+    root = tmp_path / "images"
+    for index in range(300):
+        for part in ("train", "test"):
+            folder = root / part / str(labels[index].item())
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = (images[index, 0].numpy() * 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    data = {"name": "image_folder", "root": str(root), "preparation": "mnist"}
+    source = load_dataset(**data)
+    folder = make_run(
+        dataset={
+            "name": "image_folder",
+            "title": source.title,
+            "checksum": source.checksum,
+            "num_train": 270,
+            "num_val": 30,
+            "num_test": 300,
+            "class_names": list(source.class_names),
+            "in_channels": 1,
+            "image_size": 28,
+            "preparation": "mnist",
+            "mean": list(source.mean),
+            "std": list(source.std),
+        }
+    )
+    record = json.loads((folder / "record.json").read_text())
+    record["config"]["data"] = data
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def made(references: References, study: Study) -> Reference | str | None:
+    """Return what a reference becomes; it is made in another thread."""
+    for _ in range(600):
+        reference = references.get(study)
+        if reference is not None:
+            return reference
+        time.sleep(0.05)
+    return None
+
+
+def test_api_tells_novelty_from_the_images_of_the_run(
+    handwriting_run: Path, tmp_path: Path, client_for: Callable[..., object]
+) -> None:
+    client = client_for(tmp_path)
+    drawing = {"pixels": two_digits(gap=120).tolist()}
+    for _ in range(600):
+        answer = client.post("/api/predict", json=drawing).json()  # type: ignore[attr-defined]
+        if not answer["novelty_pending"]:
+            break
+        time.sleep(0.05)
+    novelty = answer["novelty"]
+    assert novelty["unfamiliar"] == (novelty["distance"] > novelty["threshold"])
+    assert answer["num_digits"] == 2
+    assert answer["no_novelty"] is None
+    blank = client.post("/api/predict", json={"pixels": [[255] * 28] * 28}).json()  # type: ignore[attr-defined]
+    assert (blank["num_digits"], blank["novelty"]) == (None, None)
+
+
+def test_missing_images_are_said(handwriting_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").rename(tmp_path / "gone")
+    (study,) = RunIndex(tmp_path).table().studies.values()
+    assert "not here" in str(made(References(Networks()), study))
+
+
+def test_embedded_digits_have_no_reference(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run()
+    (study,) = RunIndex(tmp_path).table().studies.values()
+    references = References(Networks())
+    assert references.get(study) is None
+    assert not references._kept
