@@ -11,6 +11,7 @@ from optlab.data import DATASET_NAMES, ImageDataModule
 from optlab.data.augment import Augmentation
 
 CONF = Path(__file__).parents[2] / "conf"
+AUTO = {"auto", "auto_european"}  # which set, availability says
 OPTIONS = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 
 
@@ -20,7 +21,7 @@ def compose_data(option, *overrides):
 
 
 def test_every_data_set_has_its_option():
-    assert set(OPTIONS) == {*DATASET_NAMES, "auto"}
+    assert set(OPTIONS) == {*DATASET_NAMES, *AUTO}
 
 
 def test_shared_options_are_those_of_the_data_module_with_its_defaults():
@@ -33,7 +34,7 @@ def test_shared_options_are_those_of_the_data_module_with_its_defaults():
     assert dict(options.augment) == {field.name: field.default for field in fields(Augmentation)}
 
 
-@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"auto", "image_folder"}))
+@pytest.mark.parametrize("option", sorted({*OPTIONS} - {*AUTO, "image_folder"}))
 def test_option_builds_the_set_that_it_names(option):
     module = instantiate(compose_data(option, "data.batch_size=32"))
     assert isinstance(module, ImageDataModule)

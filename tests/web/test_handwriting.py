@@ -60,7 +60,7 @@ def page_study(
         pytest.skip("no MNIST under $OPTLAB_DATA")
     folder = tmp_path_factory.mktemp(request.param)
     command = [sys.executable, "train.py", "experiment=page", f"outputs={folder}"]
-    command += [f"data.name={request.param}_european", f"data.root={Path(DATA).absolute()}"]
+    command += [f"data={request.param}_european", f"data.root={Path(DATA).absolute()}"]
     subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     torch.set_num_threads(1)
     study = RunIndex(folder).table().default_study()
