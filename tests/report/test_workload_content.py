@@ -99,16 +99,20 @@ def test_many_optimizers_are_cut_with_a_word(new_study):
     assert remark == "the 3 best of 5 optimizers by validation, each at its best configuration"
 
 
-def test_calibration_is_shown_where_runs_kept_their_answers(new_study, content_of):
+def test_calibration_and_mistakes_are_shown_where_runs_kept_their_answers(new_study, content_of):
     writer = new_study()
     folder = writer.run("adam", 0)
     assert "calibration_table" not in content_of(writer)
     probabilities = np.tile(np.float16([0.75, 0.25]), (4, 1))
-    np.savez(RunFolder(folder).answers, labels=[0, 0, 0, 0], last=probabilities)
+    np.savez(RunFolder(folder).answers, labels=[0, 0, 0, 1], last=probabilities)
+    images = np.zeros((1, 8, 8), np.uint8)
+    np.savez(RunFolder(folder).mistakes, indices=[3], images=images)
     content = content_of(writer)
     (row,) = content["calibration_table"].rows
-    assert row[:2] == ("Adam", "25.00")  # right in 100 % of cases, 75 % sure
+    assert row[:2] == ("Adam", "0.00")  # right in 75 % of cases, 75 % sure
     assert "reliability" in content["figures"]
+    assert "hardest_images" in content["figures"]
+    assert content["num_hardest"] == 1
 
 
 def test_costs_have_evaluations_a_step_where_optimizers_differ_in_them(new_study, content_of):

@@ -7,7 +7,7 @@ from typing import Any
 
 _MISSING = "\0missing"  # no config value reads like this
 
-# Names in prose; a table shows what the user types.
+# Names for readers; the terminal and CSV files have the label, which is what the user types.
 _DISPLAY_NAMES = {
     "sgd": "SGD with momentum",
     "sgd_plain": "plain SGD",

@@ -22,6 +22,7 @@ from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.percent_axis import stretched_percent
 from optlab.plots.style import INK, MUTED, WIDTH_IN, Display, divide, name_lines, with_thousands
 
+MOST_BAND_POINTS = 1000
 LOG_AXIS_FROM = 15.0  # ratio of the largest to the smallest smoothed loss
 Points = tuple[np.ndarray, np.ndarray]  # x and y, each of shape (n,)
 
@@ -130,8 +131,10 @@ class _CurvesDisplay(Display):
         """Draw bands (between the given limits), lines, crosses and names; returns notes."""
         for curve in self.drawn:
             if curve.low is not None and curve.high is not None:
-                low, high = np.clip((curve.low, curve.high), lowest, highest)
-                ax.fill_between(curve.x, low, high, color=curve.style.color, alpha=0.2, lw=0)
+                num = len(curve.x)  # more points than pixels would only make an SVG large
+                kept = np.unique(np.linspace(0, num - 1, min(num, MOST_BAND_POINTS)).astype(int))
+                low, high = np.clip((curve.low[kept], curve.high[kept]), lowest, highest)
+                ax.fill_between(curve.x[kept], low, high, color=curve.style.color, alpha=0.2, lw=0)
         self.artists["lines"] = [
             self._draw_line(ax, curve, index) for index, curve in enumerate(self.drawn)
         ]

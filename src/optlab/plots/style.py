@@ -50,6 +50,7 @@ STYLE: Any = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
+    "path.simplify_threshold": 0.25,  # of a pixel; it makes long curves small in an SVG
     "svg.hashsalt": "optlab",  # the same data give the same names of elements
     "text.color": INK,
     **{f"{axis}.color": MUTED for axis in ("xtick", "ytick")},

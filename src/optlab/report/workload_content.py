@@ -16,6 +16,7 @@ from optlab.analysis.disagreement import (
     disagreements,
     hardest_images,
     mistaken_pictures,
+    votes_of,
 )
 from optlab.analysis.formatting import (
     NOTHING,
@@ -112,6 +113,7 @@ def workload_content(
     _draw_classes(summary, folder, content, draw)
     _draw_calibration(summary, styles, folder, content, draw)
     _draw_disagreement(summary, styles, folder, content, draw)
+    _draw_hardest(summary, content, draw)
     _draw_diagnostics(summary, styles, folder, content, draw)
     gaps = GeneralizationGapDisplay.from_summary(best_rows)
     if gaps.labels:
@@ -240,9 +242,18 @@ def _draw_disagreement(
     )
     if display.rows:
         draw("disagreement", display, f"Test images that only {best} or only another recognizes")
-    votes = [found[0].reference, *(each.ours for each in found)]
+
+
+def _draw_hardest(summary: WorkloadSummary, content: dict[str, Any], draw: Draw) -> None:
+    """The images that most runs misclassify, of the rows that kept answers for the same images."""
+    rows, content["hardest_remark"] = rows_for_curves(summary.finished, most=9)
+    found = [each for row in rows if (each := votes_of(row)) is not None]
+    votes = [each for each in found if np.array_equal(each.labels, found[0].labels)]
+    if not votes:
+        return
     hardest = hardest_images(votes).tolist()
-    hard = HardestImagesDisplay(
+    runs = [run for each in votes for run in each.row.configuration.finished]
+    display = HardestImagesDisplay(
         votes=votes,
         images=hardest[:MOST_IMAGES],
         pictures=mistaken_pictures(runs, hardest[:MOST_IMAGES]),
@@ -250,8 +261,8 @@ def _draw_disagreement(
         title=f"Misclassified by most: {summary.workload.title}",
     )
     content["num_hardest"] = len(hardest)
-    if hard.shown:
-        draw("hardest_images", hard, "Test images that most runs misclassify")
+    if display.shown:
+        draw("hardest_images", display, "Test images that most runs misclassify")
 
 
 def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:

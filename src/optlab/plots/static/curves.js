@@ -45,7 +45,7 @@ export class Curves {
     this.quantity = this.#choice("Curve");
     this.axis = this.#choice("Over", Object.entries(X_AXES).map(([value, text]) => new Option(text, value)));
     this.log = make("input", { type: "checkbox", onchange: () => this.draw() });
-    this.smoothing = make("input", { type: "range", min: 0, max: 100, value: 0, oninput: () => this.draw() });
+    this.smoothing = make("input", { type: "range", min: 0, max: 100, value: 45, oninput: () => this.draw() });
     this.lines = make("div", { className: "curve-lines" });
     this.plot = make("div", { className: "curve-plot" });
     this.note = make("p", { className: "curve-note" });
@@ -107,7 +107,9 @@ export class Curves {
     const isDark = getComputedStyle(document.documentElement).colorScheme === "dark";
     const rule = style.getPropertyValue("--line").trim() || "#ccc";
     const share = this.smoothing.valueAsNumber / 100;
-    const drawable = (values, window) => smoothed(values, window).map((value) => (isLog && value <= 0 ? null : value * (percent ? 100 : 1)));
+    const scale = percent ? 100 : 1;
+    const lowest = Math.min(...lines.flatMap(({ y }) => y).filter((value) => value > 0)) / 10; // of bands on a log scale
+    const drawable = (values, window) => smoothed(values, window).map((value) => (isLog ? Math.max(value, lowest) : value) * scale);
 
     const tables = [];
     const series = [{}];
@@ -142,7 +144,7 @@ export class Curves {
         scales: { x: { time: false }, y: isLog ? { distr: 3 } : {} },
         axes: [
           { ...text, label: X_AXES[axis], labelSize: 22, labelFont: text.font },
-          { ...text, size: 60, label: title + (percent ? " (%)" : ""), labelSize: 20, labelFont: text.font },
+          { ...text, size: 60, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(+tick.toPrecision(6)))), label: title + (percent ? " (%)" : ""), labelSize: 20, labelFont: text.font },
         ],
         hooks: { setCursor: [(chart) => this.#read(chart, unit)] },
       },
@@ -207,8 +209,8 @@ export function showAll() {
   for (const link of document.querySelectorAll("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
   for (const place of document.querySelectorAll("[data-curves]")) {
     const { quantities, clock_note: clockNote } = JSON.parse(document.getElementById(place.dataset.curves).textContent);
-    place.hidden = false;
-    place.parentElement.classList.add("has-curves");
+    place.hidden = false; // so that it has a width
     new Curves(place).show(quantities, clockNote);
+    place.parentElement.classList.add("has-curves");
   }
 }
