@@ -64,6 +64,7 @@ def unpack_study(archive: Path, outputs: Path) -> Path:
     """Lay a study's archive out below `outputs` and return its folder.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is no archive of a study, or the study's folder is there already.
     """
     outputs.mkdir(parents=True, exist_ok=True)
@@ -71,8 +72,6 @@ def unpack_study(archive: Path, outputs: Path) -> Path:
         try:
             with tarfile.open(archive, "r:xz") as file:
                 file.extractall(partial, filter="data")
-        except FileNotFoundError:
-            raise ValueError(f"there is no file {archive}.\n\nhint: see docs/comparison") from None
         except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
             raise ValueError(
                 f"{archive} is no archive of a study ({error}).\n\n"
