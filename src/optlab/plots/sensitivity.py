@@ -81,7 +81,7 @@ class LRSensitivityDisplay(Display):
         ax.set_xlim(learning_rates[0] / 1.3, learning_rates[-1] * 1.3)
         factor = "lr_multiplier (factor on each optimizer's learning rate)"
         ax.set_xlabel(f"learning rate: {factor if by_multiplier else 'lr'}")
-        ax.set_ylabel("best validation accuracy (%)")
+        ax.set_ylabel("validation accuracy (%)")
         if any(at.num_diverged for at in every):
             self._mark_diverged(ax, lines, styles)
         self.artists["labels"] = name_lines(ax, [drawn[0] for drawn in self.artists["lines"]], ends)
