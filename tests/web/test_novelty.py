@@ -66,6 +66,7 @@ def two_digits(gap: int) -> np.ndarray:
 def test_two_digits_next_to_each_other_are_two_and_no_single_digit_is() -> None:
     assert num_side_by_side(two_digits(gap=120)) == 2
     assert num_side_by_side(255 - two_digits(gap=120)) == 2  # light on dark
+    assert num_side_by_side(two_digits(gap=120).repeat(7, axis=0).repeat(7, axis=1)) == 2
     assert num_side_by_side(two_digits(gap=45)) == 1  # they touch
     speck = two_digits(gap=45)
     speck[10:16, 250:256] = 0

@@ -1,8 +1,8 @@
-"""MNIST and the embedded digits with drawn digits in forms that Europe writes and they lack.
+"""MNIST and the embedded digits with drawn digits as they are written in Europe.
 
-Both sets were written in other hands: a 1 with a long upstroke is read as 7, 4 or 2 by networks
-that are trained on them. Drawn 1s with an upstroke, some with a base, crossed 7s and open 4s are
-added to the train part, each with its own proportions, slant and pen. The test part is unchanged.
+A 1 with a long upstroke is rare in both sets, and networks that are trained on them misread it.
+Drawn 1s with an upstroke, some with a base, crossed 7s and open 4s are added to the train part,
+each with its own proportions, slant and pen. The test part is unchanged.
 """
 
 from collections.abc import Callable

@@ -93,7 +93,7 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
 
 
 def _places(run_dir: Path) -> Iterator[Path]:
-    """Where the images may lie, the likeliest first; some of these are the same."""
+    """Where the images may be, the likeliest first; some of these are the same."""
     typed = _kept_by_hydra(RunFolder(run_dir).config, "data", "root")
     started = _kept_by_hydra(RunFolder(run_dir).hydra, "hydra", "runtime", "cwd")
     if typed and "${" in typed:  # the default, kept as conf/ has it: what follows

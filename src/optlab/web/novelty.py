@@ -17,6 +17,7 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -37,6 +38,7 @@ SHARE_PASSED = 0.95
 MAX_PARAMETERS = 3_000_000  # of a network; more would take a minute
 MAX_KEPT = 4  # references, of the studies that were asked last
 BATCH = 500
+PARTS_SIDE = 280  # pixels, of the page's canvas
 TALL = 0.5  # of the tallest part: as tall a part is a digit of its own
 
 
@@ -122,7 +124,7 @@ class References:
         with self._lock:
             id_, kept = self._kept.get(study.name, (None, None))
             if id_ not in {model.id for model in study.models}:
-                model = _best(study)
+                model, kept = _best(study), None
                 self._kept[study.name] = (model.id, None)
                 threading.Thread(target=self._make, args=(study.name, model), daemon=True).start()
             self._kept.move_to_end(study.name)
@@ -195,6 +197,9 @@ def num_side_by_side(picture: np.ndarray) -> int:
         picture: (height, width) grey or (height, width, 3) color, 0 to 255.
     """
     ink = ink_of(picture)
+    shrink = max(ink.shape) // PARTS_SIDE
+    if shrink > 1:  # a large photograph of noise has a million parts
+        ink = np.asarray(Image.fromarray(ink).reduce(shrink))
     labels, _ = ndimage.label(ink > EDGE_LEVEL * ink.max(), structure=np.ones((3, 3)))
     boxes = [each for each in ndimage.find_objects(labels) if each is not None]
     heights = [rows.stop - rows.start for rows, _ in boxes]
