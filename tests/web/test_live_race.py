@@ -102,8 +102,8 @@ def test_api_streams_reports_until_the_end_and_names_failed_runs(
     stream = client.get("/api/race/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
     *reports, end = stream.text.strip().split("\n\n")
-    told = [json.loads(each.removeprefix("data: ")) for each in reports]
-    assert sorted(each["optimizer"] for each in told) == ["adam", "sgd"]
+    sent = [json.loads(each.removeprefix("data: ")) for each in reports]
+    assert sorted(each["optimizer"] for each in sent) == ["adam", "sgd"]
     assert end == 'event: end\ndata: ["sgd"]'
 
 
