@@ -173,6 +173,7 @@ function toast(sentence) {
 
 function chooseStudy(study, { optimizer = null, model = null } = {}) {
   Object.assign(state, { study, detail: null });
+  $("gallery").hidden = $("glance").hidden = true; // until those of this study are there
   timeline.show([]);
   choose(optimizer, model);
   showAgain = () => {};
