@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from torch import nn
 from optlab.data import load_dataset
 from optlab.data.preprocessing import Prepared
 from optlab.models import CNN, MLP
+from optlab.web import novelty
 from optlab.web.inference import Networks
 from optlab.web.novelty import Reference, References, num_side_by_side, without_last_layer
-from optlab.web.run_index import RunIndex, Study
+from optlab.web.run_index import RunIndex
 
 MakeRun = Callable[..., Path]
 
@@ -115,38 +117,43 @@ def handwriting_run(
     return folder
 
 
-def made(references: References, study: Study) -> Reference | str | None:
-    """Return what a reference becomes; it is made in another thread."""
-    for _ in range(600):
-        reference = references.get(study)
-        if reference is not None:
-            return reference
-        time.sleep(0.05)
-    return None
+def wait_for(condition: Callable[[], bool]) -> None:
+    """References are made in another thread."""
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def test_api_tells_novelty_from_the_images_of_the_run(
-    handwriting_run: Path, tmp_path: Path, client_for: Callable[..., object]
+    handwriting_run: Path, tmp_path: Path, client_for: Callable[..., Any]
 ) -> None:
     client = client_for(tmp_path)
     drawing = {"pixels": two_digits(gap=120).tolist()}
-    for _ in range(600):
-        answer = client.post("/api/predict", json=drawing).json()  # type: ignore[attr-defined]
-        if not answer["novelty_pending"]:
-            break
-        time.sleep(0.05)
-    novelty = answer["novelty"]
-    assert novelty["unfamiliar"] == (novelty["distance"] > novelty["threshold"])
+
+    def ask() -> Any:
+        return client.post("/api/predict", json=drawing).json()
+
+    wait_for(lambda: not ask()["novelty_pending"])
+    answer = ask()
+    found = answer["novelty"]
+    assert found["unfamiliar"] == (found["distance"] > found["threshold"])
     assert answer["num_digits"] == 2
     assert answer["no_novelty"] is None
-    blank = client.post("/api/predict", json={"pixels": [[255] * 28] * 28}).json()  # type: ignore[attr-defined]
+    blank = client.post("/api/predict", json={"pixels": [[255] * 28] * 28}).json()
     assert (blank["num_digits"], blank["novelty"]) == (None, None)
 
 
-def test_missing_images_are_said(handwriting_run: Path, tmp_path: Path) -> None:
+def test_missing_images_are_reported_until_they_arrive(
+    handwriting_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novelty, "RETRY_S", 0.0)
     (tmp_path / "images").rename(tmp_path / "gone")
     (study,) = RunIndex(tmp_path).table().studies.values()
-    assert "not here" in str(made(References(Networks()), study))
+    references = References(Networks())
+    wait_for(lambda: references.get(study) == novelty.NO_IMAGES)
+    (tmp_path / "gone").rename(tmp_path / "images")
+    wait_for(lambda: isinstance(references.get(study), Reference))
 
 
 def test_embedded_digits_have_no_reference(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Whether a drawing looks like anything that the networks were trained on.
 
-Networks answer whatever they are shown, and are often sure of it. What tells a letter from a digit
-is how far a network's features of it (the input of its last layer, scaled to length 1) are from
-those of training images. Source: Sun, Ming, Zhu and Li 2022, "Out-of-Distribution Detection with
+Networks answer whatever they are shown, and are often sure of it. A letter differs from a digit in
+how far a network's features of it (the input of its last layer, scaled to length 1) are from those
+of training images. Source: Sun, Ming, Zhu and Li 2022, "Out-of-Distribution Detection with
 Deep Nearest Neighbors", arXiv:2204.06507, section 3. As there, the threshold lets 95 % of held-out
 images pass. Held-out MNIST has many untidy digits; of drawn ones more pass (docs/page.md).
 
@@ -12,7 +12,9 @@ that drawn digits are as far from them as letters are.
 
 import copy
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
 
 import numpy as np
@@ -38,8 +40,10 @@ SHARE_PASSED = 0.95
 MAX_PARAMETERS = 3_000_000  # of a network; more would take a minute
 MAX_KEPT = 4  # references, of the studies that were asked last
 BATCH = 500
+RETRY_S = 30.0  # between two looks for images that were missing
 PARTS_SIDE = 280  # pixels, of the page's canvas
 TALL = 0.5  # of the tallest part: as tall a part is a digit of its own
+NO_IMAGES = "the images that its networks were trained on are not here"
 
 
 class Reference:
@@ -111,6 +115,7 @@ class References:
         self._networks = networks
         # By study: the id of the model whose features they are, and None while they are made
         self._kept: OrderedDict[str, tuple[str, Reference | str | None]] = OrderedDict()
+        self._retry_at: dict[str, float] = {}  # by study, where images are missing
         self._lock = threading.Lock()
         self._making = threading.Lock()
 
@@ -124,21 +129,30 @@ class References:
         with self._lock:
             id_, kept = self._kept.get(study.name, (None, None))
             if id_ not in {model.id for model in study.models}:
-                model, kept = _best(study), None
-                self._kept[study.name] = (model.id, None)
-                threading.Thread(target=self._make, args=(study.name, model), daemon=True).start()
+                kept = None
+                self._start(study, kept)
+            elif kept == NO_IMAGES and time.monotonic() >= self._retry_at[study.name]:
+                self._start(study, kept)  # they may have arrived; until then the answer stays
             self._kept.move_to_end(study.name)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return kept
+
+    def _start(self, study: Study, until_then: str | None) -> None:
+        model = _best(study)
+        self._kept[study.name] = (model.id, until_then)
+        self._retry_at[study.name] = math.inf
+        threading.Thread(target=self._make, args=(study.name, model), daemon=True).start()
 
     def _make(self, name: str, model: Model) -> None:
         torch.set_num_threads(1)
         with self._making:  # one at a time, which bounds memory
             made = self._reference(model)
         with self._lock:
-            if self._kept.get(name) == (model.id, None):
+            id_, kept = self._kept.get(name, (None, None))
+            if id_ == model.id and not isinstance(kept, Reference):
                 self._kept[name] = (model.id, made)
+                self._retry_at[name] = time.monotonic() + RETRY_S
 
     def _reference(self, model: Model) -> Reference | str:
         network = self._networks.get(model)
@@ -161,7 +175,7 @@ class References:
             assert mean is not None and std is not None  # else it were no model
             return Reference(network, training, held_out, tuple(mean), tuple(std))
         except DataUnavailableError:
-            return "the images that its networks were trained on are not here"
+            return NO_IMAGES
         except Exception:  # of a foreign network or data set; the answers must not suffer
             log.exception("cannot compare drawings with the images of %s", model.run.folder)
             return "its training images could not be used; the server's log says why"
@@ -194,7 +208,7 @@ def num_side_by_side(picture: np.ndarray) -> int:
     """Return how many separate tall parts of ink there are next to each other, as two digits are.
 
     Args:
-        picture: (height, width) grey or (height, width, 3) color, 0 to 255.
+        picture: (height, width) gray or (height, width, 3) color, 0 to 255.
     """
     ink = ink_of(picture)
     shrink = max(ink.shape) // PARTS_SIDE
