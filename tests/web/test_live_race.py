@@ -90,6 +90,16 @@ def test_one_race_at_a_time_which_ends_with_the_server(races: Any) -> None:
     assert live.race.is_running
 
 
+def test_runs_end_when_another_one_cannot_start() -> None:
+    children = psutil.Process().children
+    before = children()
+    live = LiveRaces(lambda folder: {**runs(adam="ever")(folder), "sgd": [str(folder / "none")]})
+    with pytest.raises(FileNotFoundError):
+        live.start(None)
+    assert children() == before
+    assert live.race is None
+
+
 def test_api_streams_reports_until_the_end_and_names_failed_runs(
     client_for: Any, tmp_path: Path
 ) -> None:
@@ -102,9 +112,13 @@ def test_api_streams_reports_until_the_end_and_names_failed_runs(
     stream = client.get("/api/race/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
     *reports, end = stream.text.strip().split("\n\n")
-    sent = [json.loads(each.removeprefix("data: ")) for each in reports]
-    assert sorted(each["optimizer"] for each in sent) == ["adam", "sgd"]
+    data = [json.loads(each.removeprefix("data: ")) for each in reports]
+    assert sorted(each["optimizer"] for each in data) == ["adam", "sgd"]
     assert end == 'event: end\ndata: ["sgd"]'
+    paths = client.get("/api/openapi.json").json()["paths"]
+    content = paths["/api/race/events"]["get"]["responses"]["200"]["content"]
+    event = content["text/event-stream"]["schema"]  # of one event, as its parsers give it
+    assert (event["type"], event["required"]) == ("object", ["data"])
 
 
 def test_api_refuses_what_is_no_picture_and_a_second_race_and_ends_the_runs_with_the_server(

@@ -161,7 +161,7 @@ def create_app(
 
     @app.get("/api/studies/{study_name}/gallery", tags=["studies"], responses=_missing("study"))
     async def gallery(study_name: str) -> schemas.Gallery:
-        """Test images that one optimizer alone gets wrong, or right."""
+        """Test images that only one optimizer gets wrong, or right."""
         table = await in_thread(run_index.table)
         return await in_thread(describe_gallery, study_of(table, study_name))
 
@@ -247,7 +247,7 @@ def _serve_races(
     in_thread: Callable[..., Any],
     is_stopping: Callable[[], bool],
 ) -> None:
-    """The live race. It starts with a picture, which a page of another site cannot send."""
+    """Serve the live race. It starts with a picture, which a page of another site cannot send."""
 
     def pixels_of(content_type: str, body: bytes) -> np.ndarray | None:
         picture = read_picture(content_type, body)
@@ -297,7 +297,7 @@ def _serve_races(
         tags=["race"],
         response_class=Response,
         responses={
-            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            200: {"content": {"text/event-stream": {"schema": _RACE_EVENT}}},
             **_missing("race"),
         },
     )
@@ -313,7 +313,7 @@ def _serve_races(
         async def stream() -> AsyncIterator[str]:
             seen: dict[str, int] = {}
             while not is_stopping():
-                is_running = race.is_running  # looked at first, so that no last report is missed
+                is_running = race.is_running  # read first, so that the last reports are not missed
                 for report in await in_thread(lambda: list(race.reports(seen))):
                     yield f"data: {report.model_dump_json()}\n\n"
                 if not is_running:
@@ -324,6 +324,18 @@ def _serve_races(
         return StreamingResponse(stream(), media_type="text/event-stream")
 
 
+_RACE_EVENT: dict[str, Any] = {  # of each event: before OpenAPI 3.2 there is no itemSchema
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["message", "end"], "default": "message"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "a RaceReport, or at the end the names of the optimizers that failed",
+        },
+    },
+    "required": ["data"],
+}
 _PICTURE_PROBLEMS: dict[int | str, dict[str, Any]] = {
     408: {"model": schemas.Problem, "description": "The body took too long"},
     413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},

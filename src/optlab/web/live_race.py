@@ -1,4 +1,4 @@
-"""A race of runs that train right now, each in a process of its own, while a page looks on."""
+"""A race of runs that train right now, each in a process of its own, for the page."""
 
 import json
 import logging
@@ -28,23 +28,27 @@ class RaceUnderWay(ValueError):
 
 
 class _Race:
-    """One race and its folder, which it deletes when it is stopped."""
+    """One race and its folder, which `stop` deletes."""
 
     def __init__(self, commands: Commands, pixels: np.ndarray | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="optlab-race-")
         self.path = Path(self._folder.name)
         self.draw(pixels)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self._processes = {}
-        for optimizer, command in commands(self.path).items():
-            with (self.path / f"{optimizer}.log").open("w") as file:
-                self._processes[optimizer] = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                )
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for optimizer, command in commands(self.path).items():
+                with (self.path / f"{optimizer}.log").open("w") as file:
+                    self._processes[optimizer] = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                        env=environment,
+                    )
+        except BaseException:
+            self.stop()  # those that have started
+            raise
 
     @property
     def optimizers(self) -> list[str]:
@@ -98,7 +102,7 @@ class LiveRaces:
     """Races one after another, never two at once.
 
     Args:
-        commands: what the processes of a race are.
+        commands: returns the command of each optimizer's process.
     """
 
     def __init__(self, commands: Commands) -> None:
