@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import quote
 
 import pandas as pd
@@ -79,10 +80,15 @@ def describe_study(study: Study) -> schemas.StudyDetail:
     )
 
 
+@lru_cache(maxsize=8)
 def _curves(study: Study) -> list[schemas.Quantity]:
-    """Curves of what the rows are about: of each optimizer the best configuration."""
+    """Return the mean curves of each optimizer's best configuration."""
     shown = [
-        replace(row.configuration, label=optimizer)  # the only one of its optimizer
+        replace(  # copies of runs, so that their long tables of steps are not kept
+            row.configuration,
+            label=optimizer,  # the only one of its optimizer
+            runs=tuple(replace(run, notes=[]) for run in row.configuration.runs),
+        )
         for optimizer, row in study.best.items()
     ]
     found = curves_data(shown, {one.label: style_of(one.optimizer) for one in shown})
@@ -105,7 +111,7 @@ def _study_moments(study: Study) -> list[schemas.Moment]:
 
 def _moments(run: Run) -> schemas.Moments:
     steps = RunFolder(run.folder).snapshot_steps
-    losses = run.steps["train/loss"]
+    losses = replace(run, notes=[]).steps["train/loss"]  # of a copy, which is not kept
 
     def mean_from(step: int) -> float | None:
         """Over a tenth of the steps so far, because one batch varies; at the end over the last."""

@@ -1,8 +1,8 @@
-// Curves of a card as SVG.
+// SVG: its elements, and the curves of a card.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function element(name, attributes, ...children) {
+export function element(name, attributes, ...children) {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.append(...children);

@@ -174,8 +174,8 @@ function toast(sentence) {
 function chooseStudy(study, { optimizer = null, model = null } = {}) {
   Object.assign(state, { study, detail: null });
   $("gallery").hidden = $("glance").hidden = true; // until those of this study are there
-  timeline.show([]);
   choose(optimizer, model);
+  timeline.show([]); // may ask, so it comes after the choice
   showAgain = () => {};
   const pictures = study.reads === "picture";
   document.body.classList.toggle("picture-mode", pictures);

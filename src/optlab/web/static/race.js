@@ -2,18 +2,11 @@
 
 import { inWords, make, percent, rounded } from "./answers.js";
 import { redrawRace, startRace } from "./api.js";
+import { element } from "./charts.js";
 
 const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
 const [HEIGHT, LEFT, BOTTOM] = [280, 52, 34];
 const SHORTEST = 60; // steps of the axis at the start
-
-function svg(name, attributes, ...children) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
 
 export class LiveRace {
   #lanes = new Map(); // by optimizer: {style, reports, node}
@@ -120,19 +113,19 @@ export class LiveRace {
     const end = Math.max(SHORTEST, ...lanes.map(({ reports }) => reports.at(-1)?.step ?? 0));
     const x = (step) => LEFT + ((width - LEFT - 8) * step) / end;
     const y = (accuracy) => 8 + (HEIGHT - BOTTOM - 8) * (1 - accuracy);
-    const chart = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Validation accuracy of ${lanes.length} runs over ${end} optimizer steps` });
+    const chart = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Validation accuracy of ${lanes.length} runs over ${end} optimizer steps` });
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
       chart.append(
-        svg("line", { x1: LEFT, x2: width - 8, y1: y(share), y2: y(share), class: "grid" }),
-        svg("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
+        element("line", { x1: LEFT, x2: width - 8, y1: y(share), y2: y(share), class: "grid" }),
+        element("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
       );
     }
-    for (const step of [0, end]) chart.append(svg("text", { x: x(step), y: HEIGHT - 14, "text-anchor": step ? "end" : "middle" }, String(step)));
-    chart.append(svg("text", { x: (LEFT + width) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, "optimizer steps"));
+    for (const step of [0, end]) chart.append(element("text", { x: x(step), y: HEIGHT - 14, "text-anchor": step ? "end" : "middle" }, String(step)));
+    chart.append(element("text", { x: (LEFT + width) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, "optimizer steps"));
     for (const { style, reports } of lanes) {
       const known = reports.filter((report) => report.val_accuracy !== null);
       const d = known.map((report, i) => `${i ? "L" : "M"}${x(report.step).toFixed(1)} ${y(report.val_accuracy).toFixed(1)}`).join("");
-      if (d) chart.append(svg("path", { d, fill: "none", stroke: style.colour, "stroke-width": 2.25, "stroke-dasharray": style.dashes.map((dash) => dash * 1.6).join(" ") || "none", "stroke-linejoin": "round" }));
+      if (d) chart.append(element("path", { d, fill: "none", stroke: style.colour, "stroke-width": 2.25, "stroke-dasharray": style.dashes.map((dash) => dash * 1.6).join(" ") || "none", "stroke-linejoin": "round" }));
     }
     $("race-chart").replaceChildren(chart);
   }
