@@ -1,4 +1,4 @@
-"""Images on which one optimizer is alone: three of four test images."""
+"""Images that only one optimizer gets wrong or right: three of four test images."""
 
 from base64 import b64decode
 from collections.abc import Callable

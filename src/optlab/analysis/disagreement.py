@@ -129,10 +129,10 @@ def hardest_images(votes: Sequence[Votes]) -> np.ndarray:
 
 
 def single_images(votes: Sequence[Votes]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each of two configurations or more the images on which it is alone.
+    """Return for each of two configurations or more the images that only it gets wrong or right.
 
     Returns:
-        Indices of the images that its majority alone misclassifies, and of those that it alone
+        Indices of the images that only its majority misclassifies, and of those that only it
         recognizes; the clearest first, as in `Disagreement`.
     """
     is_right = np.stack([each.is_right for each in votes])

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from optlab.analysis.comparisons import ERROR_RATE
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, CandidateStatus, StudyFile
 
-LAST_SHARE = (
-    0.8  # of the error rate for the last round, where close configurations are distinguished
-)
+LAST_SHARE = 0.8  # of the error rate for the last round, which distinguishes close configurations
 
 
 def levels_of(num_rounds: int) -> list[float]:

@@ -159,7 +159,7 @@ def _run(config: DictConfig) -> bool:
 
 def _import_run() -> Callable[[DictConfig], Any]:
     """`run`, which imports torch: only now that there is something to do."""
-    # Once: frozen again, what an earlier run of the process left would stay for ever
+    # Only once: freezing again would keep what an earlier run of the process left for ever
     first = "optlab.training.run" not in sys.modules
     with frozen_imports() if first else nullcontext():
         from optlab.training.run import run

@@ -1,4 +1,4 @@
-"""Test images on which one optimizer is alone, wrong or right."""
+"""Test images that only one optimizer gets wrong, or right."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ MOST_IMAGES = 24  # of a group
 
 
 def describe_gallery(study: Study) -> schemas.Gallery:
-    """For each optimizer, at its best configuration, the images on which it is alone.
+    """Return the images that only one optimizer gets wrong or right, at its best configuration.
 
     An optimizer whose runs kept no answers for the same test images is left out and named.
     """

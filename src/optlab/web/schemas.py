@@ -199,7 +199,7 @@ class GalleryGroup(_Reply):
 
 
 class Gallery(_Reply):
-    """Test images that one optimizer alone misclassifies or recognizes."""
+    """Test images that only one optimizer misclassifies or recognizes."""
 
     groups: list[GalleryGroup] = Field(description="none where fewer than two have answers")
     left_out: list[str] = Field(description="optimizers without stored answers for these images")
@@ -320,7 +320,7 @@ class Ensemble(Choice):
 
 
 class Seen(_Reply):
-    """What the models were given, before each normalises it with its data set's mean."""
+    """What the models were given, before each normalizes it with its data set's mean."""
 
     channels: int
     side: int

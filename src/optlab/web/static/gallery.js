@@ -1,4 +1,4 @@
-// Test images on which one optimizer is alone; a click puts one on the canvas.
+// Test images that only one optimizer gets wrong or right; a click puts one on the canvas.
 
 import { make } from "./answers.js";
 import { readGallery } from "./api.js";
@@ -12,7 +12,7 @@ let shown = {}; // name and state of the study whose gallery was asked for last
  * @param {(file: File) => void} open puts a picture on the canvas
  */
 export async function showGallery(study, styles, state, open) {
-  if (shown.state === state) return;
+  if (shown.state === state && !$("gallery").hidden) return;
   if (shown.name !== study.name) $("gallery").hidden = true;
   const asked = (shown = { name: study.name, state });
   const gallery = await readGallery(study.name).catch(() => null);

@@ -128,7 +128,7 @@ function show(answer, grows) {
   $("surface-result").textContent = "";
   const begin = performance.now();
   const grow = (now) => {
-    // The time of a frame may lie a little before the call
+    // The time of a frame may be a little before the call
     step = Math.min(last, Math.max(0, Math.floor(((now - begin) / 1000) * STEPS_PER_S)));
     paint();
     if (step < last) frame = requestAnimationFrame(grow);
