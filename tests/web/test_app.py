@@ -52,7 +52,7 @@ def test_models_are_listed_with_what_a_reader_needs(client: Any) -> None:
         assert model["answers_by_default"]
         assert 0.5 < model["test_accuracy"] <= 1
         assert model["lr"] > 0
-    assert {name: style["colour"] for name, style in listed["styles"].items()} == {
+    assert {name: style["color"] for name, style in listed["styles"].items()} == {
         name: style_of(name).color for name in FIVE
     }
 
@@ -148,7 +148,7 @@ def test_study_counts_failed_runs_and_tells_why(
     assert told == [("sgd", 1, 0, []), ("muon", 0, 2, ["ValueError: momentum is 2.0"])]
     listed = client.get("/api/models").json()
     assert listed["unusable"] == []
-    assert "muon" in listed["styles"]  # the page draws every row in its optimizer's colour
+    assert "muon" in listed["styles"]  # the page draws every row in its optimizer's color
     assert listed["studies"][0]["optimizers"] == ["sgd"]
 
 
@@ -410,7 +410,7 @@ def test_more_models_than_one_request_may_ask_are_left_out_and_counted(
     assert [len(said["models"]) for said in answer["optimizers"]] == [31, 1]
 
 
-def test_photographs_are_for_colour_networks(
+def test_photographs_are_for_color_networks(
     client_for: Any, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     names = "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905

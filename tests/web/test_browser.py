@@ -250,16 +250,16 @@ def test_choosing_an_optimizer_comes_first_and_asks_it_alone(page: Any) -> None:
 def test_saliency_is_laid_over_what_the_model_sees(page: Any) -> None:
     draw(page, STROKES["7"])
     wait_until(page, "document.getElementById('big-name').textContent === '7'")
-    colours = """() => {
+    colors = """() => {
         const canvas = document.getElementById('seen');
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        let coloured = 0;
-        for (let i = 0; i < data.length; i += 4) coloured += data[i] !== data[i + 2];
-        return coloured;
+        let colored = 0;
+        for (let i = 0; i < data.length; i += 4) colored += data[i] !== data[i + 2];
+        return colored;
     }"""
-    assert page.evaluate(colours) == 0
+    assert page.evaluate(colors) == 0
     page.check("#saliency", force=True)
-    wait_until(page, f"({colours})() > 50")
+    wait_until(page, f"({colors})() > 50")
     assert page.locator(".why:visible").count() == 5
 
 
@@ -570,7 +570,7 @@ def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
         return f"data: {json.dumps(values | {'probabilities': said})}\n\n"
 
     names = ["adam", "sgd"]
-    style = {"title": "", "colour": "#0072B2", "dashes": []}
+    style = {"title": "", "color": "#0072B2", "dashes": []}
     start = {"optimizers": names, "styles": {name: style | {"title": name} for name in names}}
     events = [report(name, 0, None, 3) for name in names]
     events += [report(name, 5 * i, i / 10, 7) for i in range(1, 6) for name in names]

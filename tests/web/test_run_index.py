@@ -334,11 +334,11 @@ def test_reason_of_a_failure_tells_no_path_of_this_computer(
 ) -> None:
     make_run(optimizer="sgd")
     make_failed_run(
-        reason="ValueError: /home/me/img/colour A/train/ant holds no pictures; a/b stays"
+        reason="ValueError: /home/me/img/color A/train/ant holds no pictures; a/b stays"
     )
     (study,) = RunIndex(tmp_path).table().studies.values()
     _, row = describe_study(study).rows
-    assert row.reasons == ["ValueError: …/colour A/train/ant holds no pictures; a/b stays"]
+    assert row.reasons == ["ValueError: …/color A/train/ant holds no pictures; a/b stays"]
 
 
 def test_damaged_curve_leaves_a_run_without_one(make_run: MakeRun, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from optlab.data.pictures import FORMATS, upright
 
 log = logging.getLogger(__name__)
 
-MAX_IMAGE_PIXELS = 4 * 1024 * 1024  # a decoded colour image of this size takes 12 MiB
+MAX_IMAGE_PIXELS = 4 * 1024 * 1024  # a decoded color image of this size takes 12 MiB
 MAX_SIDE = 4096  # of an uploaded image
 MAX_JSON_SIDE = 1024  # of pixels sent as numbers
 CONTENT_TYPES = [f"image/{name.lower()}" for name in FORMATS]

@@ -74,7 +74,7 @@ class StudyEntry(_Reply):
 
 class Style(_Reply):
     title: str = Field(description="the optimizer as its authors write it")
-    colour: str = Field(pattern="^#[0-9A-Fa-f]{6}$")
+    color: str = Field(pattern="^#[0-9A-Fa-f]{6}$")
     dashes: list[float] = Field(description="on, off, ... in points; empty for a solid line")
 
 

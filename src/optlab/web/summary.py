@@ -143,7 +143,7 @@ def _entry(study: Study) -> schemas.StudyEntry:
 def style(optimizer: str) -> schemas.Style:
     """How an optimizer looks in every figure."""
     line = style_of(optimizer)
-    return schemas.Style(title=display_name(optimizer), colour=line.color, dashes=list(line.dashes))
+    return schemas.Style(title=display_name(optimizer), color=line.color, dashes=list(line.dashes))
 
 
 def _model(model: Model, study: Study, networks: Networks) -> schemas.Model:

@@ -66,7 +66,7 @@ function doubtOf({ class_names: names, num_digits: number, novelty }) {
 }
 
 /**
- * @param {object[]} voices {key, title, subtitle, colour, probabilities, top, saliency, model, step}
+ * @param {object[]} voices {key, title, subtitle, color, probabilities, top, saliency, model, step}
  * @param {Map<string, object>} details of models, by id
  */
 export class Answers {
@@ -138,7 +138,7 @@ export class Answers {
 
   #buildVoice(voice, classes, names, details) {
     const card = make("article", "card voice");
-    card.style.setProperty("--voice", voice.colour);
+    card.style.setProperty("--voice", voice.color);
     card.classList.toggle("word", isWord(names));
     const name = make("div", "", make("h3", "", voice.title), make("span", "sure"), " ", make("span", "other", "disagrees"));
     const why = make("canvas", "why");
@@ -158,7 +158,7 @@ export class Answers {
       if (detail) {
         const [losses, over] = lossesOf(detail);
         facts.append(make("div", "loss", make("dt", "", "training loss"),
-          make("dd", "", sparkline(losses, voice.colour, `Training loss over ${losses.length} ${over}`))));
+          make("dd", "", sparkline(losses, voice.color, `Training loss over ${losses.length} ${over}`))));
       }
       const cells = make("div", "cells", ...names.map(() => make("i")));
       cells.style.setProperty("--n", names.length);
@@ -179,7 +179,7 @@ export class Answers {
       vote.querySelector(".dots").replaceChildren(
         ...voices.filter((voice) => voice.top === index).map((voice) => {
           const dot = make("i");
-          dot.style.setProperty("--voice", voice.colour);
+          dot.style.setProperty("--voice", voice.color);
           dot.title = `${voice.title} says ${voice.name}`;
           return dot;
         }),
@@ -229,7 +229,7 @@ export class Answers {
     const detail = details.get(voice.model?.id);
     if (detail?.moments.steps.length && voice.step !== null) {
       const at = detail.moments.steps.findLastIndex((step) => step <= voice.step);
-      markSparkline(card.querySelector(".spark"), lossesOf(detail)[0], at, voice.colour);
+      markSparkline(card.querySelector(".spark"), lossesOf(detail)[0], at, voice.color);
     }
     const row = detail?.confusion_matrix?.[voice.top];
     if (!row || !card.querySelector(".confusion")) return;

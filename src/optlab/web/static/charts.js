@@ -35,23 +35,23 @@ function sparkScale(values) {
 }
 
 /** A curve without axes, the height of two lines of text. */
-export function sparkline(values, colour, label) {
+export function sparkline(values, color, label) {
   const svg = element("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": label });
   if (present(values).length === 0) return svg;
   const { x, y } = sparkScale(values);
   svg.append(
-    element("path", { d: path(values.map(x), values.map(y)), fill: "none", stroke: colour, "stroke-width": 2, "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round" }),
+    element("path", { d: path(values.map(x), values.map(y)), fill: "none", stroke: color, "stroke-width": 2, "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round" }),
   );
   return svg;
 }
 
 /** Put the marker of a sparkline on one of its values; none where there is no such value. */
-export function markSparkline(svg, values, index, colour) {
+export function markSparkline(svg, values, index, color) {
   svg.querySelector(".marker")?.remove();
   if (!Number.isFinite(values[index])) return;
   const { x, y } = sparkScale(values);
   // A line without length and with round ends: a dot that the stretched picture does not distort
   svg.append(
-    element("path", { class: "marker", d: `M${x(0, index)} ${y(values[index])}h0`, stroke: colour, "stroke-width": 9, "stroke-linecap": "round", "vector-effect": "non-scaling-stroke" }),
+    element("path", { class: "marker", d: `M${x(0, index)} ${y(values[index])}h0`, stroke: color, "stroke-width": 9, "stroke-linecap": "round", "vector-effect": "non-scaling-stroke" }),
   );
 }

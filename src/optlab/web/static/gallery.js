@@ -27,7 +27,7 @@ export async function showGallery(study, styles, state, open) {
   $("gallery-groups").replaceChildren(
     ...groups.map(({ optimizer, alone, num_images: count, images }) => {
       const dot = make("i");
-      dot.style.setProperty("--voice", styles[optimizer]?.colour);
+      dot.style.setProperty("--voice", styles[optimizer]?.color);
       const more = count > images.length ? `, ${images.length} shown` : "";
       const heading = make("h3", "", dot, `Only ${title(optimizer)} is ${alone}`, make("small", "", `${count} ${count === 1 ? "image" : "images"}${more}`));
       return make("div", "", heading, make("div", "gallery-images", ...images.map((image) => button(image, study.class_names, title, open))));

@@ -87,7 +87,7 @@ function chosenOptimizers() {
 /** One voice a card: an optimizer, or a run where one optimizer was chosen. */
 function voicesOf(optimizers) {
   const title = (name) => state.models.styles[name]?.title ?? name;
-  const colour = (name) => state.models.styles[name]?.colour ?? "#777777";
+  const color = (name) => state.models.styles[name]?.color ?? "#777777";
   const byId = new Map(state.models.models.map((model) => [model.id, model]));
   const describe = (model) => (model ? `${model.run_name}, ${model.network}, seed ${model.seed}` : "");
   if (!state.optimizer) {
@@ -97,13 +97,13 @@ function voicesOf(optimizers) {
         .sort((a, b) => (b.val_accuracy ?? 0) - (a.val_accuracy ?? 0))[0];
       const runs = Math.max(said.models.length, chosen.get(said.optimizer) ?? 0);
       const step = said.models.find(({ id }) => id === best?.id)?.step;
-      return { ...said, step, key: said.optimizer, title: title(said.optimizer), answered: said.models.length, runs, colour: colour(said.optimizer), model: best, subtitle: describe(best) };
+      return { ...said, step, key: said.optimizer, title: title(said.optimizer), answered: said.models.length, runs, color: color(said.optimizer), model: best, subtitle: describe(best) };
     });
   }
   return optimizers.flatMap((said) =>
     said.models.map((each) => {
       const model = byId.get(each.id);
-      return { ...each, key: each.id, title: model?.run_name ?? each.id, colour: colour(said.optimizer), saliency: said.models.length === 1 ? said.saliency : null, model, subtitle: describe(model) };
+      return { ...each, key: each.id, title: model?.run_name ?? each.id, color: color(said.optimizer), saliency: said.models.length === 1 ? said.saliency : null, model, subtitle: describe(model) };
     }),
   );
 }
@@ -206,17 +206,17 @@ function showChosenStudy() {
 }
 
 function showOptimizers() {
-  const chip = (value, label, colour) => {
+  const chip = (value, label, color) => {
     const input = make("input");
     Object.assign(input, { type: "radio", name: "optimizer", value, checked: value === (state.optimizer ?? "") });
-    const text = make("span", "", ...(colour ? [make("i")] : []), label);
-    if (colour) text.style.setProperty("--voice", colour);
+    const text = make("span", "", ...(color ? [make("i")] : []), label);
+    if (color) text.style.setProperty("--voice", color);
     return make("label", "", input, text);
   };
   const hadFocus = $("optimizer-chips").contains(document.activeElement);
   $("optimizer-chips").replaceChildren(
     chip("", "All optimizers", null),
-    ...state.study.optimizers.map((name) => chip(name, state.models.styles[name].title, state.models.styles[name].colour)),
+    ...state.study.optimizers.map((name) => chip(name, state.models.styles[name].title, state.models.styles[name].color)),
   );
   if (hadFocus) $("optimizer-chips").querySelector("input:checked").focus();
   showRuns();

@@ -57,7 +57,7 @@ export class LiveRace {
     $("race-state").textContent = "The runs are starting, which takes some seconds.";
     $("race-lanes").replaceChildren(...[...this.#lanes.values()].map((lane) => {
       const dot = make("i");
-      dot.style.setProperty("--voice", lane.style.colour);
+      dot.style.setProperty("--voice", lane.style.color);
       lane.node = make("li", "", dot, make("b", "", lane.style.title), make("strong", "", "–"), make("span", "", "starting"));
       return lane.node;
     }));
@@ -125,7 +125,7 @@ export class LiveRace {
     for (const { style, reports } of lanes) {
       const known = reports.filter((report) => report.val_accuracy !== null);
       const d = known.map((report, i) => `${i ? "L" : "M"}${x(report.step).toFixed(1)} ${y(report.val_accuracy).toFixed(1)}`).join("");
-      if (d) chart.append(element("path", { d, fill: "none", stroke: style.colour, "stroke-width": 2.25, "stroke-dasharray": style.dashes.map((dash) => dash * 1.6).join(" ") || "none", "stroke-linejoin": "round" }));
+      if (d) chart.append(element("path", { d, fill: "none", stroke: style.color, "stroke-width": 2.25, "stroke-dasharray": style.dashes.map((dash) => dash * 1.6).join(" ") || "none", "stroke-linejoin": "round" }));
     }
     $("race-chart").replaceChildren(chart);
   }

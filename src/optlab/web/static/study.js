@@ -27,7 +27,7 @@ export function showStudy(detail, styles) {
 
 function tableRow(row, style, best) {
   const dot = make("i");
-  dot.style.setProperty("--voice", style.colour);
+  dot.style.setProperty("--voice", style.color);
   const name = make("th", "", dot, style.title);
   name.scope = "row";
   const number = (value, text) => make("td", "", value === null ? "–" : text(value));

@@ -117,9 +117,9 @@ async function race(grows) {
 function show(answer, grows) {
   result = answer;
   $("surface-walks").replaceChildren(...answer.walks.map((walk) => {
-    const { title, colour } = known.styles[walk.optimizer];
+    const { title, color } = known.styles[walk.optimizer];
     const dot = make("i");
-    dot.style.setProperty("--voice", colour);
+    dot.style.setProperty("--voice", color);
     return make("li", "", dot, make("b", "", title), make("small", "", `learning rate ${+walk.lr.toPrecision(2)}`), make("span"));
   }));
   cancelAnimationFrame(frame);
@@ -156,7 +156,7 @@ function summary({ walks }) {
 
 // ------------------------------------------------------------------ drawing
 
-/** Draw the contours again, in the colours and the size of now, and the paths on them. */
+/** Draw the contours again, in the colors and the size of now, and the paths on them. */
 function paintAll() {
   const pad = $("surface-pad");
   if (!surface || !pad.clientWidth) return;
@@ -215,9 +215,9 @@ function paint() {
   context.lineWidth = 2 * unit;
   if (surface.minimum) cross(place(surface.minimum), 8, false);
   for (const walk of result?.walks ?? []) {
-    const { colour, dashes } = known.styles[walk.optimizer];
+    const { color, dashes } = known.styles[walk.optimizer];
     const points = walk.points.slice(0, step + 1).map(place);
-    context.strokeStyle = context.fillStyle = colour;
+    context.strokeStyle = context.fillStyle = color;
     context.lineWidth = 2.5 * unit;
     context.setLineDash(dashes.map((dash) => dash * 2 * unit));
     context.beginPath();
