@@ -133,7 +133,16 @@ LINES = [
         for noise in (normal, skewed, heavy_tailed)
         for correlation in (0.0, 0.3)
     ),
-    Line("five equal, whole images of 360", normal, 0.3, deviation=ONE_IMAGE, step=ONE_IMAGE),
+    *(
+        Line(
+            f"five equal, whole images of 360, correlation {correlation:g}",
+            normal,
+            correlation,
+            deviation=ONE_IMAGE,
+            step=ONE_IMAGE,
+        )
+        for correlation in (0.0, 0.3)
+    ),
     Line("five equal, normal, correlation 0.6", normal, 0.6),
     Line("one three times as noisy", normal, scales=(3.0, 1.0, 1.0, 1.0, 1.0)),
     Line("two tied, three lower by two deviations", normal, shifts=(0.0, 0.0, -2.0, -2.0, -2.0)),
