@@ -48,5 +48,5 @@ def alternate(
 
 
 def paired_ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """The ratio within each repeat: the two measurements of a pair were neighbours in time."""
+    """The ratio within each repeat: the two measurements of a pair were neighbors in time."""
     return [over / under for over, under in zip(numerator, denominator, strict=True)]

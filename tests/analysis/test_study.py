@@ -35,7 +35,7 @@ def test_copied_run_does_not_count_twice(five_optimizers):
     assert "is the same run as" in study.damaged[0][1]
 
 
-def test_missing_folder_names_its_neighbours(five_optimizers):
+def test_missing_folder_names_its_neighbors(five_optimizers):
     with pytest.raises(ValueError, match=r"no study folder .*mnist-cnn.*Next to it.*mnist-mlp"):
         read_study(five_optimizers.folder.with_name("mnist-cnn"))
 

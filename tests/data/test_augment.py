@@ -63,7 +63,7 @@ def test_warp_equals_torchvision(angle, scale, shift):
     expected = affine(
         images, angle, list(shift), scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
     )
-    # 0.02 of 255 grey levels: torchvision multiplies its grid out in another order
+    # 0.02 of 255 gray levels: torchvision multiplies its grid out in another order
     assert (warp(images, matrix.expand(4, 2, 3)) - expected).abs().max() < 0.02
 
 
@@ -87,8 +87,8 @@ def test_affine_draws_stay_within_their_options():
 
 def test_cutout_fills_a_square_and_nothing_else():
     images = noise(3, 3, 8).float()
-    centres = torch.tensor([[4, 4], [0, 0], [7, 3]])
-    result = cut_out(images, centres, side=4, fill=FILL)
+    centers = torch.tensor([[4, 4], [0, 0], [7, 3]])
+    result = cut_out(images, centers, side=4, fill=FILL)
     changed = (result == FILL).all(dim=1)
     assert changed[0, 2:6, 2:6].all()
     assert changed[1, 0:2, 0:2].all()  # hangs over the border

@@ -55,7 +55,7 @@ def by_hand(indices):
 def test_features_are_those_of_the_normalized_images():
     everything = torch.arange(NUM_IMAGES)
     rows = feature_rows(Body(), make_images(), everything, "images")
-    torch.testing.assert_close(rows.normalise(rows.take(everything)), by_hand(everything))
+    torch.testing.assert_close(rows.normalize(rows.take(everything)), by_hand(everything))
     assert torch.equal(rows.labels, everything)
     assert len(rows) == NUM_IMAGES
 

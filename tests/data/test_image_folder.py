@@ -51,14 +51,14 @@ def test_pictures_are_read_exactly_and_classes_follow_the_folders(tmp_path):
     assert source.mean == pytest.approx((pixels / 255).mean(axis=(0, 1, 2)).tolist())
 
 
-def test_grey_pictures_stay_one_channel(tmp_path):
+def test_gray_pictures_stay_one_channel(tmp_path):
     pixels = make_tree(tmp_path, channels=1)
     source = load(tmp_path)
     assert torch.equal(source.train_images[:, 0], torch.from_numpy(pixels))
     assert len(source.mean) == 1
 
 
-def test_one_colour_picture_makes_all_three_channels(tmp_path):
+def test_one_color_picture_makes_all_three_channels(tmp_path):
     pixels = make_tree(tmp_path, channels=1)
     save(tmp_path / "test" / "bee" / "z.PNG", np.zeros((8, 8, 3), dtype=np.uint8))
     source = load(tmp_path)
@@ -69,9 +69,9 @@ def test_one_colour_picture_makes_all_three_channels(tmp_path):
 
 def test_jpegs_count_and_other_files_do_not(tmp_path):
     make_tree(tmp_path)
-    grey = np.full((8, 8, 3), 100, dtype=np.uint8)
-    save(tmp_path / "train" / "ant" / "x.jpeg", grey)
-    save(tmp_path / "train" / "ant" / "y.JPG", grey)
+    gray = np.full((8, 8, 3), 100, dtype=np.uint8)
+    save(tmp_path / "train" / "ant" / "x.jpeg", gray)
+    save(tmp_path / "train" / "ant" / "y.JPG", gray)
     (tmp_path / "train" / "ant" / "notes.txt").write_text("no picture")
     (tmp_path / "train" / "ant" / "._x.jpeg").write_text("a file manager's own")
     assert load(tmp_path).train_labels.tolist() == [0] * 6 + [1] * 4
@@ -229,7 +229,7 @@ def test_sixteen_bit_picture_is_refused_rather_than_clipped(tmp_path):
         load(tmp_path)
 
 
-def test_palette_and_alpha_pictures_become_their_colours(tmp_path):
+def test_palette_and_alpha_pictures_become_their_colors(tmp_path):
     make_tree(tmp_path)
     red = Image.new("RGB", (8, 8), (250, 10, 20))
     red.quantize(4).save(tmp_path / "train" / "ant" / "x.png")

@@ -44,7 +44,7 @@ def test_epoch_shows_every_training_image_once_in_a_random_order():
     assert sorted(labels.tolist()) == list(range(10, 10 + NUM_IMAGES))
 
 
-def test_images_belong_to_their_labels_and_are_normalised():
+def test_images_belong_to_their_labels_and_are_normalized():
     data = make_data()
     expected = (data.images.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
         STD
@@ -93,7 +93,7 @@ def test_augmentation_does_not_change_the_order_and_differs_between_epochs():
     assert not torch.equal(*by_epoch)
 
 
-def test_cutout_shows_the_mean_colour_which_is_zero():
+def test_cutout_shows_the_mean_color_which_is_zero():
     images, _ = next(iter(make_loader(augmentation=Augmentation(cutout_pixels=9))))
     assert (images.abs() < 1e-6).flatten(1).any(dim=1).all()
 
@@ -186,7 +186,7 @@ def test_eval_ranks_cover_every_image_once():
     assert sorted(labels) == list(range(120))
 
 
-def test_normalising_leaves_the_stored_images_alone():
+def test_normalizing_leaves_the_stored_images_alone():
     data = make_data()
     before = data.images.clone()
     list(make_loader(data, augmentation=ALL_CHANGES))

@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """Grey noise of two classes, ant and bee, two pictures in each folder."""
+    """Gray noise of two classes, ant and bee, two pictures in each folder."""
     rng = np.random.default_rng(0)
     for place in ("train/ant", "train/bee", "test/ant", "test/bee"):
         (tmp_path / "insects" / place).mkdir(parents=True)
@@ -92,9 +92,9 @@ def test_phone_picture_is_turned_before_it_is_resized(root, name):
 
 def black_ink(mode):
     """A black square on transparent paper, which is black as well where it cannot be seen."""
-    grey, alpha = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    gray, alpha = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     alpha[2:5, 2:5] = 255
-    bands = [grey, alpha] if mode == "LA" else [grey, grey, grey, alpha]
+    bands = [gray, alpha] if mode == "LA" else [gray, gray, gray, alpha]
     return Image.fromarray(np.stack(bands, axis=-1))
 
 
@@ -107,8 +107,8 @@ ON_WHITE[2:5, 2:5] = 0
 def test_transparent_paper_is_white(root, mode, suffix):
     lossless = {"lossless": True} if suffix == ".webp" else {}
     pixels = added(root, f"x{suffix}", black_ink(mode), **lossless)
-    stays_grey = mode == "LA" and suffix != ".webp"  # WebP knows color only
-    assert len(pixels) == (1 if stays_grey else 3)
+    stays_gray = mode == "LA" and suffix != ".webp"  # WebP knows color only
+    assert len(pixels) == (1 if stays_gray else 3)
     for channel in pixels:
         np.testing.assert_array_equal(channel, ON_WHITE)
 

@@ -36,7 +36,7 @@ def bar(height: int = 120, width: int = 20, level: int = 255) -> np.ndarray:
 
 def test_drawing_fills_a_box_of_20_and_has_its_mass_in_the_middle() -> None:
     image = np.zeros((90, 60), np.uint8)
-    image[:, :12] = image[-12:, :] = 255  # an L, whose centre of mass is off its middle
+    image[:, :12] = image[-12:, :] = 255  # an L, whose center of mass is off its middle
     pixels = as_mnist(canvas_with(image, 10, 190), 28)
     assert pixels is not None
     assert (pixels.shape, pixels.dtype) == ((28, 28), np.uint8)
@@ -57,13 +57,13 @@ def test_drawing_does_not_depend_on_polarity_position_or_pencil() -> None:
         np.testing.assert_array_equal(as_mnist(other, 28), reference)
 
 
-def test_ink_is_the_distance_from_the_paper_in_grey_and_colour() -> None:
-    grey = np.full((5, 5), 200, np.uint8)
-    grey[2, 2] = 98
+def test_ink_is_the_distance_from_the_paper_in_gray_and_color() -> None:
+    gray = np.full((5, 5), 200, np.uint8)
+    gray[2, 2] = 98
     expected = np.zeros((5, 5))
     expected[2, 2] = 102 / 255
-    np.testing.assert_allclose(ink_of(grey), expected, atol=1e-6)
-    np.testing.assert_allclose(ink_of(np.repeat(grey[..., None], 3, 2)), expected, atol=1e-4)
+    np.testing.assert_allclose(ink_of(gray), expected, atol=1e-6)
+    np.testing.assert_allclose(ink_of(np.repeat(gray[..., None], 3, 2)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "digits", "fashion_mnist"])
@@ -77,7 +77,7 @@ def test_ink_is_the_distance_from_the_paper_in_grey_and_colour() -> None:
         np.random.default_rng(0).integers(240, 256, (280, 280)).astype(np.uint8),  # paper grain
         canvas_with(np.full((2, 2), 255, np.uint8), 100, 100),  # a speck
     ],
-    ids=["black", "white", "grey", "one pixel", "grain", "speck"],
+    ids=["black", "white", "gray", "one pixel", "grain", "speck"],
 )
 def test_blank_picture_is_said_to_be_blank(picture: np.ndarray, dataset: str) -> None:
     prepared = prepare(picture, preparation=dataset, in_channels=1, image_size=28)
@@ -166,7 +166,7 @@ def test_for_an_image_folder_only_white_paper_is_blank() -> None:
         assert prepare(np.full((280, 280), level, np.uint8), **options).blank == blank
 
 
-def test_grey_picture_serves_a_colour_network() -> None:
+def test_gray_picture_serves_a_color_network() -> None:
     prepared = prepare(bar(), preparation="center_crop", in_channels=3, image_size=32)
     assert prepared.pixels.shape == (3, 32, 32)
     np.testing.assert_array_equal(prepared.pixels[0], prepared.pixels[2])
@@ -218,7 +218,7 @@ def test_pasted_embedded_digits_keep_their_accuracy() -> None:
     pasted = accuracy(net, prepared_by(canvases, "digits"), digits.test_labels)
     print(f"\n360 embedded digits: plain {plain:.4f}, pasted {pasted:.4f}")
     assert plain > 0.9
-    assert pasted > plain - 0.1  # bitmaps of blurred 8x8 images lose their grey levels
+    assert pasted > plain - 0.1  # bitmaps of blurred 8x8 images lose their gray levels
 
 
 @pytest.mark.slow
@@ -232,17 +232,17 @@ def test_pasted_mnist_test_images_lose_less_than_one_and_a_half_points() -> None
         labels = np.frombuffer((RAW / name).read_bytes(), np.uint8, offset=8)
         return torch.from_numpy(labels.astype(np.int64))
 
-    def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    def normalize(pixels: torch.Tensor) -> torch.Tensor:
         return (pixels - 0.1307) / 0.3081  # mean and deviation of MNIST's training pixels
 
     def from_levels(levels: np.ndarray) -> torch.Tensor:
-        return normalise(torch.from_numpy(levels[:, None].astype(np.float32) / 255))
+        return normalize(torch.from_numpy(levels[:, None].astype(np.float32) / 255))
 
     train = from_levels(images_of("train-images-idx3-ubyte"))
     net = train_briefly(train, labels_of("train-labels-idx1-ubyte"), num_epochs=3, batch=128)
     test, labels = images_of("t10k-images-idx3-ubyte"), labels_of("t10k-labels-idx1-ubyte")
     plain = accuracy(net, from_levels(test), labels)
-    pasted = accuracy(net, normalise(prepared_by(paste(list(test)), "mnist")), labels)
+    pasted = accuracy(net, normalize(prepared_by(paste(list(test)), "mnist")), labels)
     print(f"\n10,000 MNIST test images: plain {plain:.4f}, pasted {pasted:.4f}")
     assert len(test) == 10_000
     assert plain > 0.96

@@ -11,7 +11,7 @@ from torch import nn
 from optlab.models import CNN, FineTuned, ResNet9, ResNet18, efficientnet_lite0, load_network
 from optlab.runs.record import ModelFacts, write_record
 
-COLOUR = {"in_channels": 3, "image_size": 32, "num_classes": 10, "filters": [4, 8], "layers": 1}
+COLOR = {"in_channels": 3, "image_size": 32, "num_classes": 10, "filters": [4, 8], "layers": 1}
 
 
 def write_run(run_dir: Path, net: nn.Module, model: dict) -> Path:
@@ -24,13 +24,13 @@ def write_run(run_dir: Path, net: nn.Module, model: dict) -> Path:
 
 @pytest.fixture
 def cnn() -> CNN:
-    return CNN(**{**COLOUR, "batch_norm": True}).eval()
+    return CNN(**{**COLOR, "batch_norm": True}).eval()
 
 
 @pytest.fixture
-def colour_run(tmp_path: Path, cnn: CNN) -> Path:
-    model = {"target": "optlab.models.CNN", "kwargs": {**COLOUR, "batch_norm": True}}
-    return write_run(tmp_path / "colour", cnn, model)
+def color_run(tmp_path: Path, cnn: CNN) -> Path:
+    model = {"target": "optlab.models.CNN", "kwargs": {**COLOR, "batch_norm": True}}
+    return write_run(tmp_path / "color", cnn, model)
 
 
 @pytest.fixture
@@ -47,18 +47,18 @@ def trainable(net: nn.Module) -> list[str]:
     return [name for name, parameter in net.named_parameters() if parameter.requires_grad]
 
 
-# --- a network of our own, colour 32x32, for grey 28x28 digits
+# --- a network of our own, color 32x32, for gray 28x28 digits
 
 
 @pytest.mark.parametrize("fit", ["pad", "resize"])
-def test_colour_network_takes_grey_images_of_another_size(colour_run, fit):
-    net = FineTuned(1, 28, 5, weights=str(colour_run), fit=fit)
+def test_color_network_takes_gray_images_of_another_size(color_run, fit):
+    net = FineTuned(1, 28, 5, weights=str(color_run), fit=fit)
     assert net(torch.rand(3, 1, 28, 28)).shape == (3, 5)
 
 
-def test_grey_images_are_repeated_and_padded_by_their_border(colour_run, cnn):
-    net = FineTuned(1, 28, 10, weights=str(colour_run), fit="pad").eval()
-    images = torch.full((2, 1, 28, 28), -0.4)  # a standardised black background
+def test_gray_images_are_repeated_and_padded_by_their_border(color_run, cnn):
+    net = FineTuned(1, 28, 10, weights=str(color_run), fit="pad").eval()
+    images = torch.full((2, 1, 28, 28), -0.4)  # a standardized black background
     images[:, :, 10:20, 10:20] = 2.0
     by_hand = torch.full((2, 3, 32, 32), -0.4)
     by_hand[:, :, 12:22, 12:22] = 2.0
@@ -66,14 +66,14 @@ def test_grey_images_are_repeated_and_padded_by_their_border(colour_run, cnn):
     torch.testing.assert_close(net(images), cnn(by_hand))
 
 
-def test_body_is_the_trained_one_and_the_head_is_new(colour_run, cnn):
-    net = FineTuned(1, 28, 10, weights=str(colour_run))
+def test_body_is_the_trained_one_and_the_head_is_new(color_run, cnn):
+    net = FineTuned(1, 28, 10, weights=str(color_run))
     assert torch.equal(net.network.features[0].weight, cnn.features[0].weight)
     assert not torch.equal(net.head.weight, cnn.head.weight)
 
 
-def test_frozen_body_stays_in_eval_mode_and_keeps_its_statistics(colour_run):
-    net = FineTuned(1, 28, 10, weights=str(colour_run)).train()
+def test_frozen_body_stays_in_eval_mode_and_keeps_its_statistics(color_run):
+    net = FineTuned(1, 28, 10, weights=str(color_run)).train()
     before = net.network.features[1].running_mean.clone()
     net(torch.rand(8, 1, 28, 28) + 3.0)
     assert not net.network.features[1].training
@@ -81,8 +81,8 @@ def test_frozen_body_stays_in_eval_mode_and_keeps_its_statistics(colour_run):
     assert trainable(net) == ["network.head.weight", "network.head.bias"]
 
 
-def test_unfreeze_epoch_trains_the_body_from_there_on(colour_run):
-    net = FineTuned(1, 28, 10, weights=str(colour_run), unfreeze_epoch=2).train()
+def test_unfreeze_epoch_trains_the_body_from_there_on(color_run):
+    net = FineTuned(1, 28, 10, weights=str(color_run), unfreeze_epoch=2).train()
     num_trainable = []
     for epoch in range(4):
         net.set_epoch(epoch)
@@ -93,8 +93,8 @@ def test_unfreeze_epoch_trains_the_body_from_there_on(colour_run):
     assert len(trainable(net)) == 2
 
 
-def test_unfrozen_parameters_are_updated_by_the_optimizer_that_had_them(colour_run):
-    net = FineTuned(1, 28, 10, weights=str(colour_run), unfreeze_epoch=1).train()
+def test_unfrozen_parameters_are_updated_by_the_optimizer_that_had_them(color_run):
+    net = FineTuned(1, 28, 10, weights=str(color_run), unfreeze_epoch=1).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     kernel = net.network.features[0].weight
     before = kernel.clone()
@@ -108,34 +108,34 @@ def test_unfrozen_parameters_are_updated_by_the_optimizer_that_had_them(colour_r
     assert changed == [False, True]
 
 
-def test_unfrozen_from_the_start_trains_everything(colour_run):
-    net = FineTuned(1, 28, 10, weights=str(colour_run), freeze_body=False).train()
+def test_unfrozen_from_the_start_trains_everything(color_run):
+    net = FineTuned(1, 28, 10, weights=str(color_run), freeze_body=False).train()
     assert len(trainable(net)) == 10
     assert net.network.features[1].training
 
 
-def test_finetuned_run_is_loaded_without_the_run_it_came_from(tmp_path, colour_run):
-    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(colour_run)}
+def test_finetuned_run_is_loaded_without_the_run_it_came_from(tmp_path, color_run):
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(color_run)}
     net = FineTuned(**kwargs, fit="pad").eval()
     model = {"target": "optlab.models.FineTuned", "kwargs": {**kwargs, "fit": "pad"}}
     alone = write_run(tmp_path / "alone", net, {**model, "source": net.source})
     images = torch.rand(3, 1, 28, 28)
     with_source = write_run(tmp_path / "with", net, model)  # a record that does not keep the source
     assert torch.equal(load_network(with_source)(images), net(images))
-    shutil.rmtree(colour_run)
+    shutil.rmtree(color_run)
     assert torch.equal(load_network(alone)(images), net(images))
-    with pytest.raises(ValueError, match=r"model.weights is '.*colour'"):
+    with pytest.raises(ValueError, match=r"model.weights is '.*color'"):
         load_network(with_source)
 
 
-def test_source_can_be_kept_in_a_record(colour_run):
-    net = FineTuned(1, 28, 5, weights=str(colour_run))
+def test_source_can_be_kept_in_a_record(color_run):
+    net = FineTuned(1, 28, 5, weights=str(color_run))
     assert json.loads(json.dumps(net.source)) == net.source
     assert net.source["target"] == "optlab.models.CNN"
 
 
-def test_finetuned_run_can_be_finetuned_again(tmp_path, colour_run, cnn):
-    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(colour_run)}
+def test_finetuned_run_can_be_finetuned_again(tmp_path, color_run, cnn):
+    kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 5, "weights": str(color_run)}
     first = FineTuned(**kwargs)
     model = {"target": "optlab.models.FineTuned", "kwargs": kwargs, "source": first.source}
     second = FineTuned(1, 28, 3, weights=str(write_run(tmp_path / "first", first, model)))
@@ -146,8 +146,8 @@ def test_finetuned_run_can_be_finetuned_again(tmp_path, colour_run, cnn):
 # --- features of the frozen body
 
 
-def test_logits_of_features_are_those_of_their_images(colour_run):
-    net = FineTuned(1, 28, 5, weights=str(colour_run), cache_features=True).train()
+def test_logits_of_features_are_those_of_their_images(color_run):
+    net = FineTuned(1, 28, 5, weights=str(color_run), cache_features=True).train()
     images = torch.rand(3, 1, 28, 28)
     features = net.extract_features(images)
     assert features.shape == (3, net.num_features)
@@ -163,13 +163,13 @@ def test_features_of_a_network_that_scales_its_logits_are_refused(tmp_path):
         net.extract_features(torch.rand(2, 3, 32, 32))
 
 
-def test_checksum_of_the_body_leaves_the_head_out(colour_run):
+def test_checksum_of_the_body_leaves_the_head_out(color_run):
     def checksum(**options):
-        return FineTuned(1, 28, 5, weights=str(colour_run), **options).body_checksum()
+        return FineTuned(1, 28, 5, weights=str(color_run), **options).body_checksum()
 
     assert checksum() == checksum()  # the heads are drawn
     assert checksum(fit="resize") != checksum(fit="pad")
-    net = FineTuned(1, 28, 5, weights=str(colour_run))
+    net = FineTuned(1, 28, 5, weights=str(color_run))
     net.network.features[1].running_mean += 1.0
     assert net.body_checksum() != checksum()
 
@@ -275,11 +275,11 @@ def test_unknown_weights_list_what_they_can_be():
         FineTuned(3, 32, 10, weights="imagnet")
 
 
-def test_colour_images_for_grey_weights_are_refused(tmp_path):
+def test_color_images_for_gray_weights_are_refused(tmp_path):
     kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 10}
     model = {"target": "optlab.models.CNN", "kwargs": kwargs}
-    run_dir = write_run(tmp_path / "grey", CNN(**kwargs), model)
-    with pytest.raises(ValueError, match=r"grey expects 1 channel\(s\), but the images have 3"):
+    run_dir = write_run(tmp_path / "gray", CNN(**kwargs), model)
+    with pytest.raises(ValueError, match=r"gray expects 1 channel\(s\), but the images have 3"):
         FineTuned(3, 32, 10, weights=str(run_dir), fit="resize")
     with pytest.raises(ValueError, match=r"model.fit is pad, but images of 32 pixels are larger"):
         FineTuned(1, 32, 10, weights=str(run_dir), fit="pad")
@@ -297,6 +297,6 @@ def test_colour_images_for_grey_weights_are_refused(tmp_path):
         ({"resize_to": 64}, r"takes 32 pixels only"),
     ],
 )
-def test_option_out_of_range_is_refused_by_name(colour_run, options, message):
+def test_option_out_of_range_is_refused_by_name(color_run, options, message):
     with pytest.raises(ValueError, match=message):
-        FineTuned(1, 28, 10, weights=str(colour_run), **options)
+        FineTuned(1, 28, 10, weights=str(color_run), **options)

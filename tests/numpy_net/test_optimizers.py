@@ -118,7 +118,7 @@ def test_first_step_of_adam_is_the_rate_whatever_the_gradient():
 
 
 def test_adamw_decays_beside_the_gradient_and_adam_through_it():
-    # With a zero gradient AdamW shrinks theta by lr * weight_decay; Adam normalises the decay
+    # With a zero gradient AdamW shrinks theta by lr * weight_decay; Adam normalizes the decay
     # like any gradient, and steps by lr.
     decoupled, coupled = np.array([2.0]), np.array([2.0])
     AdamW([decoupled], lr=0.1, weight_decay=0.5).step([np.zeros(1)])

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def test_unpacked_study_has_the_records_curves_and_classes(study, tmp_path):
     assert read_answers(trial) is None
 
 
-def test_same_study_gives_the_same_bytes(study, tmp_path):
-    for name in ("one", "two"):
-        pack_study(study, tmp_path / name)
+def test_same_study_gives_the_same_bytes(study, tmp_path, monkeypatch):
+    pack_study(study, tmp_path / "one")
+    monkeypatch.chdir(study)
+    pack_study(Path("."), tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

@@ -234,7 +234,7 @@ def test_blank_canvas_is_said_to_be_blank(client: Any) -> None:
     assert answer["optimizers"] == []
 
 
-def test_drawn_pictures_of_the_data_set_are_recognised(
+def test_drawn_pictures_of_the_data_set_are_recognized(
     client: Any, embedded_digits: tuple[Any, Any]
 ) -> None:
     images, labels = embedded_digits
@@ -259,7 +259,7 @@ def test_drawn_pictures_of_the_data_set_are_recognised(
         ("?saliency=perhaps", 422, "saliency: "),
         ("?step=-1", 422, "step: "),
         ("?step=1.5", 422, "step: "),
-        ("?optimiser=adam", 422, "optimiser: Extra inputs are not permitted."),
+        ("?optimizer=adam", 422, "optimizer: Extra inputs are not permitted."),
         ("?study=", 422, "study: "),
         ("?study=" + "x" * 300, 422, "study: "),
         ("?" + "&".join(["model=a"] * 65), 422, "model: "),

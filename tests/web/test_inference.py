@@ -41,7 +41,7 @@ def test_ensemble_counts_every_optimizer_the_same(make_run: MakeRun, tmp_path: P
     assert answer.saliency is None
 
 
-def test_probabilities_are_those_of_the_network_on_normalised_pixels(
+def test_probabilities_are_those_of_the_network_on_normalized_pixels(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     folder = make_run()

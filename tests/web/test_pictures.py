@@ -17,14 +17,14 @@ def png_of(array: np.ndarray, **options: object) -> bytes:
     return file.getvalue()
 
 
-def png_header(width: int, height: int, colour_type: int = 0) -> bytes:
+def png_header(width: int, height: int, color_type: int = 0) -> bytes:
     """A PNG that claims a size and holds no such pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + body))
         return struct.pack(">I", len(body)) + kind + body + checksum
 
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(b"\0" * 100_000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
 
@@ -83,9 +83,9 @@ def test_every_png_mode_is_read(mode: str) -> None:
 
 
 def test_transparency_is_white_paper() -> None:
-    colour = np.zeros((8, 8, 4), np.uint8)
-    colour[4, 4, 3] = 255
-    picture = picture_from_image(png_of(colour))
+    color = np.zeros((8, 8, 4), np.uint8)
+    color[4, 4, 3] = 255
+    picture = picture_from_image(png_of(color))
     assert picture[0, 0].tolist() == [255, 255, 255]
     assert picture[4, 4].tolist() == [0, 0, 0]
 
@@ -127,7 +127,7 @@ def test_declared_size_is_refused_before_decoding() -> None:
         png_header(0, 0),
         png_of(np.random.default_rng(0).integers(0, 256, (99, 99), np.uint8))[:2000],
         b"\x89PNG\r\n\x1a\n" + b"\0" * 64,
-        png_header(20, 20, colour_type=3),  # Pillow answers this one with an AssertionError
+        png_header(20, 20, color_type=3),  # Pillow answers this one with an AssertionError
     ],
     ids=[
         "nothing",

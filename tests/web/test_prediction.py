@@ -93,7 +93,7 @@ def trained_and_run(
         ((40, 60), {"image_size": 28}),  # not square, and larger than the network's side
         ((40, 60, 3), {"image_size": 28, "normalize": {"mean": [0.1] * 3, "std": [0.3] * 3}}),
     ],
-    ids=["grey", "grey, half", "color", "grey, wide", "color, wide"],
+    ids=["gray", "gray, half", "color", "gray, wide", "color, wide"],
 )
 def test_network_is_given_the_numbers_that_training_made_of_the_file(
     make_run: MakeRun,

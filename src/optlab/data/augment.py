@@ -22,7 +22,7 @@ class Draws(NamedTuple):
     crop: Tensor | None = None  # int64 (N, 2): first row and column within the padded image
     flip: Tensor | None = None  # bool (N,)
     affine: Tensor | None = None  # float32 (N, 2, 3): output to input coordinates, in pixels
-    cutout: Tensor | None = None  # int64 (N, 2): row and column of the square's centre
+    cutout: Tensor | None = None  # int64 (N, 2): row and column of the square's center
 
     def select(self, index: Tensor | slice) -> "Draws":
         return Draws(*(part if part is None else part[index] for part in self))
@@ -111,7 +111,7 @@ class Augmentation:
         angle = angle * math.radians(self.rotation_degrees)
         scale = 1 + scale * self.scale_range
         shift_x, shift_y = shift_x * self.translation_pixels, shift_y * self.translation_pixels
-        # The image is rotated and scaled about its centre, then shifted; an output pixel p hence
+        # The image is rotated and scaled about its center, then shifted; an output pixel p hence
         # shows the input at R(-angle) (p - shift) / scale.
         cos, sin = angle.cos() / scale, angle.sin() / scale
         row_x = torch.stack([cos, sin, -cos * shift_x - sin * shift_y], dim=1)
@@ -173,10 +173,10 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 
     Args:
         images: float (N, C, H, W).
-        matrices: float32 (N, 2, 3), from output to input pixels (x, y), origin at the centre.
+        matrices: float32 (N, 2, 3), from output to input pixels (x, y), origin at the center.
     """
     height, width = images.shape[2:]
-    x = torch.arange(width, device=images.device) + (0.5 - width / 2)  # pixel centres
+    x = torch.arange(width, device=images.device) + (0.5 - width / 2)  # pixel centers
     y = torch.arange(height, device=images.device) + (0.5 - height / 2)
     coefficients = matrices.flatten(1)[:, :, None, None]  # (N, 6, 1, 1)
     xx, xy, x0, yx, yy, y0 = coefficients.unbind(1)  # each (N, 1, 1)
@@ -187,16 +187,16 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def cut_out(images: Tensor, centres: Tensor, *, side: int, fill: Tensor) -> Tensor:
-    """Fill a square of `side` pixels around each centre; it may hang over the border.
+def cut_out(images: Tensor, centers: Tensor, *, side: int, fill: Tensor) -> Tensor:
+    """Fill a square of `side` pixels around each center; it may hang over the border.
 
     Args:
         images: float (N, C, H, W).
-        centres: int64 (N, 2), row and column.
+        centers: int64 (N, 2), row and column.
         fill: float (C, 1, 1).
     """
     height, width = images.shape[2:]
-    first = centres - side // 2
+    first = centers - side // 2
     row = torch.arange(height, device=images.device) - first[:, :1]  # (N, H), 0 at the first row
     column = torch.arange(width, device=images.device) - first[:, 1:]
     inside = ((row >= 0) & (row < side))[:, None, :, None] & ((column >= 0) & (column < side))[

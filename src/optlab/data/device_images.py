@@ -42,7 +42,7 @@ class DeviceImages:
         """uint8 images at `index`."""
         return self.images.index_select(0, index)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: Tensor) -> Tensor:
         """Return float32 (N, C, H, W), normalized, from pixels in 0..255.
 
         Float pixels are overwritten.

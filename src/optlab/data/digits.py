@@ -1,6 +1,6 @@
 """The embedded digits: UCI's handwritten digits as scikit-learn carries them.
 
-1,797 real images of 8x8 pixels with 17 grey levels, scaled to MNIST's 28x28 so that every
+1,797 real images of 8x8 pixels with 17 gray levels, scaled to MNIST's 28x28 so that every
 network takes them. No file, no network. The set has no official test part; ours is a fixed
 stratified fifth (360 images), the same for every run and every seed.
 

@@ -51,7 +51,7 @@ class FeatureRows(DeviceImages):
     def __init__(self, features: Tensor, labels: Tensor) -> None:
         self.images, self.labels = features, labels
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: Tensor) -> Tensor:
         return pixels
 
 
@@ -120,7 +120,7 @@ def _fill(
         # Batches of one size: a row's last digits then depend on its image only
         batch = chunk[torch.arange(BATCH_SIZE) % len(chunk)]
         pixels = images.take(batch.to(images.labels.device))
-        features = body.extract_features(images.normalise(pixels))
+        features = body.extract_features(images.normalize(pixels))
         rows[batch.numpy()] = features.float().cpu().numpy()
     elapsed_s = time.perf_counter() - start_s
     log.info("features of %d images computed in %.0f s: %s", len(missing), elapsed_s, path)

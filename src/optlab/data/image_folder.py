@@ -37,7 +37,7 @@ _CACHE_VERSION = 2  # raise it when a picture is decoded in another way
 
 
 class _ColorFoundError(Exception):
-    """Decoding as grey met a color picture: start again with three channels."""
+    """Decoding as gray met a color picture: start again with three channels."""
 
 
 def load_image_folder(
@@ -45,7 +45,7 @@ def load_image_folder(
 ) -> ImageDataset:
     """Read the pictures under `root`, classes named by their folders in alphabetical order.
 
-    One channel if every picture is grey, else three; transparent pictures are laid on white.
+    One channel if every picture is gray, else three; transparent pictures are laid on white.
 
     Args:
         root: folder with `train/<class>/` and `test/<class>/`.

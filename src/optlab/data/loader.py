@@ -91,7 +91,7 @@ class TrainLoader:
             if self._augmentation is not None:
                 pixels = self._augmentation.apply(pixels, draws.select(rows), data.mean_pixel)
             sizes = self._sizes[first : first + NUM_PREPARED]
-            images, labels = data.normalise(pixels), data.labels.index_select(0, taken)
+            images, labels = data.normalize(pixels), data.labels.index_select(0, taken)
             for batch in zip(images.split(sizes), labels.split(sizes), strict=True):
                 yield batch if len(self._seeds) == 1 else self._by_seed(*batch)
 
@@ -160,5 +160,5 @@ class EvalLoader:
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._indices.split(self._batch_size):
             index = batch[self._rank :: self._world_size]
-            images = self._data.normalise(self._data.take(index))
+            images = self._data.normalize(self._data.take(index))
             yield images, self._data.labels.index_select(0, index)

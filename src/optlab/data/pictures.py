@@ -45,7 +45,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return a picture as people see it, of mode L if it is grey, else RGB.
+    """Return a picture as people see it, of mode L if it is gray, else RGB.
 
     It is turned as its EXIF orientation says, and laid on white paper where it is transparent. Of
     an animation it is the first frame.
@@ -57,13 +57,13 @@ def upright(image: Image.Image) -> Image.Image:
         raise ValueError(f"its pixels have 32 bits (mode {image.mode})")
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):  # grey, 65535 is white
+    if image.mode.startswith("I;16"):  # gray, 65535 is white
         image = Image.fromarray((np.asarray(image, np.float32) / 257).round().astype(np.uint8))
-    is_grey = image.mode in ("1", "L", "LA")
+    is_gray = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
         ink = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", ink.size, "white"), ink)
-    return image.convert("L" if is_grey else "RGB")
+    return image.convert("L" if is_gray else "RGB")
 
 
 def to_pixels(
@@ -73,7 +73,7 @@ def to_pixels(
 
     Args:
         picture: of mode L or RGB.
-        in_channels: 1 for grey, 3 for color.
+        in_channels: 1 for gray, 3 for color.
         image_size: side of the square that the whole picture is resized to (bilinear, antialiased);
             None keeps its size.
     """

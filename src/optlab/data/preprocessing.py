@@ -66,9 +66,9 @@ def prepare(
     """Prepare a picture for networks that were trained on one data set.
 
     Args:
-        picture: (height, width) grey or (height, width, 3) color, 0 to 255.
+        picture: (height, width) gray or (height, width, 3) color, 0 to 255.
         preparation: the way of the data set.
-        in_channels: 1 or 3 of the network; grey is repeated, color becomes its luminance.
+        in_channels: 1 or 3 of the network; gray is repeated, color becomes its luminance.
         image_size: side of the network's input, in pixels.
     """
     levels = WAYS[preparation](picture, image_size)
@@ -111,10 +111,10 @@ def as_uci_digit(picture: np.ndarray, side: int) -> np.ndarray | None:
 
     The data set's own images, light on black from the first row to the last, stay as they are.
     """
-    grey = _grey(picture)
-    is_light_on_black = _paper(grey) < MIN_CONTRAST * 255 < min(grey[0].max(), grey[-1].max())
-    if grey.shape == (side, side) and is_light_on_black:
-        return _levels(grey)
+    gray = _gray(picture)
+    is_light_on_black = _paper(gray) < MIN_CONTRAST * 255 < min(gray[0].max(), gray[-1].max())
+    if gray.shape == (side, side) and is_light_on_black:
+        return _levels(gray)
     crop = _crop_to_ink(ink_of(picture))
     if crop is None:
         return None
@@ -135,16 +135,16 @@ def as_fashion_mnist(picture: np.ndarray, side: int) -> np.ndarray | None:
     The ground is the median of the corners. A picture of the frame's own size on dark ground is
     one of the data set's and stays as it is.
     """
-    grey = _grey(picture) / 255
-    ground = float(np.median(grey[[0, 0, -1, -1], [0, -1, 0, -1]]))
+    gray = _gray(picture) / 255
+    ground = float(np.median(gray[[0, 0, -1, -1], [0, -1, 0, -1]]))
     if ground > 0.5:
-        grey, ground = 1 - grey, 1 - ground
-    elif grey.shape == (side, side) and np.ptp(grey) > FASHION_EDGE:
-        return _levels(255 * grey)
-    garment = np.abs(grey - ground) > FASHION_EDGE
+        gray, ground = 1 - gray, 1 - ground
+    elif gray.shape == (side, side) and np.ptp(gray) > FASHION_EDGE:
+        return _levels(255 * gray)
+    garment = np.abs(gray - ground) > FASHION_EDGE
     if garment.sum() < MIN_INK_PIXELS:
         return None
-    return _levels(255 * _in_the_middle(_fit(_crop(grey, garment), side), side))
+    return _levels(255 * _in_the_middle(_fit(_crop(gray, garment), side), side))
 
 
 IN_WORDS: dict[Preparation, str] = {
@@ -168,12 +168,12 @@ def _levels(picture: np.ndarray) -> np.ndarray:
     return np.clip(picture, 0, 255).round().astype(np.uint8)
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
+def _gray(picture: np.ndarray) -> np.ndarray:
     """Return (height, width) float32, of a color picture its luminance."""
-    grey = np.asarray(picture, np.float32)
-    if grey.ndim == 3:  # luminance weights of ITU-R BT.601, as PIL's "L"
-        grey = grey @ np.array([0.299, 0.587, 0.114], np.float32)
-    return grey
+    gray = np.asarray(picture, np.float32)
+    if gray.ndim == 3:  # luminance weights of ITU-R BT.601, as PIL's "L"
+        gray = gray @ np.array([0.299, 0.587, 0.114], np.float32)
+    return gray
 
 
 def ink_of(picture: np.ndarray) -> np.ndarray:
@@ -182,13 +182,13 @@ def ink_of(picture: np.ndarray) -> np.ndarray:
     The paper is the median of the border, so dark ink on light and light ink on dark give the
     same result, and so does a tinted sheet.
     """
-    grey = _grey(picture)
-    return np.abs(grey - _paper(grey)) / 255
+    gray = _gray(picture)
+    return np.abs(gray - _paper(gray)) / 255
 
 
-def _paper(grey: np.ndarray) -> float:
+def _paper(gray: np.ndarray) -> float:
     """Return the median of the border."""
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    border = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
     return float(np.median(border))
 
 

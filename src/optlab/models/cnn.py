@@ -21,7 +21,7 @@ class CNN(nn.Module):
 
     A stage is `layers` times (convolution, batch norm, activation), then pooling by 2. Convolutions
     are padded, so that only pooling changes the size. The default is a small network for digits,
-    206,922 parameters on 28x28 grey images.
+    206,922 parameters on 28x28 gray images.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CNN(nn.Module):
     ) -> None:
         """
         Args:
-            in_channels: 1 for grey, 3 for colour.
+            in_channels: 1 for gray, 3 for color.
             image_size: height and width in pixels.
             num_classes: number of logits.
             filters: channels of each stage.
@@ -57,7 +57,7 @@ class CNN(nn.Module):
             activation: a name in `optlab.models.activations.ACTIVATIONS`.
             conv_dropout: probability that a whole channel is zeroed after a stage, in [0, 1).
             dropout: one rate in [0, 1) for all hidden layers, or a list with one for each.
-            batch_norm: normalise after every convolution, which then has no bias of its own.
+            batch_norm: normalize after every convolution, which then has no bias of its own.
             init: a name in `optlab.models.initialization.INITIALIZATIONS`.
 
         Raises:

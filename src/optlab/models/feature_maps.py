@@ -14,7 +14,7 @@ def feature_maps(net: nn.Module, image: Tensor) -> list[Tensor]:
 
     Args:
         net: a network with convolutions, in eval mode.
-        image: (C, H, W), normalised as the network was trained.
+        image: (C, H, W), normalized as the network was trained.
 
     Returns:
         One (channels, height, width) tensor for each layer whose output is still an image.

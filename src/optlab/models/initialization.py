@@ -26,7 +26,7 @@ def check_initialization(name: str) -> None:
         near = get_close_matches(str(name), INITIALIZATIONS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"model.init is {name!r}, which is no initialisation.\n\n"
+            f"model.init is {name!r}, which is no initialization.\n\n"
             f"hint: {hint}choose one of {', '.join(sorted(INITIALIZATIONS))}"
         )
 

@@ -30,13 +30,13 @@ class MLP(nn.Module):
     ) -> None:
         """
         Args:
-            in_channels: 1 for grey, 3 for colour.
+            in_channels: 1 for gray, 3 for color.
             image_size: height and width in pixels.
             num_classes: number of logits.
             hidden_sizes: units of each hidden layer; empty gives a linear classifier.
             activation: a name in `optlab.models.activations.ACTIVATIONS`.
             dropout: one rate in [0, 1) for all hidden layers, or a list with one for each.
-            batch_norm: normalise each hidden layer before its activation.
+            batch_norm: normalize each hidden layer before its activation.
             init: a name in `optlab.models.initialization.INITIALIZATIONS`.
 
         Raises:

@@ -11,7 +11,7 @@ class ResNet18(nn.Module):
 
     The small stem replaces the 7x7 convolution with stride 2 by a 3x3 one with stride 1 and drops
     the max pooling: 32x32 images reach the residual stages at full size, as in the paper's CIFAR-10
-    networks. With ten classes and colour it has 11,173,962 parameters.
+    networks. With ten classes and color it has 11,173,962 parameters.
     """
 
     accepts_any_size = True  # the body ends in global average pooling
@@ -26,7 +26,7 @@ class ResNet18(nn.Module):
     ) -> None:
         """
         Args:
-            in_channels: 1 for grey, 3 for colour.
+            in_channels: 1 for gray, 3 for color.
             image_size: height and width in pixels; the weights do not depend on it.
             num_classes: number of logits.
             stem: `small` (up to about 64 pixels) or `imagenet`.

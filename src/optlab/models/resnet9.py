@@ -14,7 +14,7 @@ from optlab.models.activations import make_activation
 class ResNet9(nn.Module):
     """Four stages; all but the first halve the size, the second and fourth end in a residual block.
 
-    With the default widths, ten classes and colour it has 6,573,130 parameters.
+    With the default widths, ten classes and color it has 6,573,130 parameters.
     """
 
     accepts_any_size = True  # the stages end in global max pooling
@@ -31,7 +31,7 @@ class ResNet9(nn.Module):
     ) -> None:
         """
         Args:
-            in_channels: 1 for grey, 3 for colour.
+            in_channels: 1 for gray, 3 for color.
             image_size: height and width in pixels, 8 or more; the weights do not depend on it.
             num_classes: number of logits.
             widths: channels of the four stages.

@@ -49,7 +49,7 @@ def orthogonalize(matrix: Tensor, num_iterations: int) -> Tensor:
 class Muon(Optimizer):
     """Muon on hidden matrices and convolution kernels; AdamW on the rest.
 
-    The rest is every parameter with fewer than two dimensions (biases, normalisation), the head
+    The rest is every parameter with fewer than two dimensions (biases, normalization), the head
     (the last matrix) and, unless `first_layer` says otherwise, the first layer: the source finds
     input and output layers better served by AdamW. First and last go by the order in which the
     network registers its parameters, frozen ones included.

@@ -3,7 +3,7 @@
 The five of the main study take Okabe and Ito's colors (2008, "Color Universal Design"), which
 stay apart under the common color-vision deficiencies; adam and adamw, whose curves lie closest,
 take the pair that is farthest apart, blue and orange. The others follow Paul Tol's muted set.
-Dashes differ as well, so that grey print keeps them apart. An unknown optimizer gets a style from
+Dashes differ as well, so that gray print keeps them apart. An unknown optimizer gets a style from
 its name, the same one everywhere and always.
 """
 

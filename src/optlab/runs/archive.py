@@ -34,6 +34,7 @@ def pack_study(study: Path, archive: Path) -> int:
     Raises:
         ValueError: the study has no recorded run, or a file of it is damaged.
     """
+    study = study.resolve()  # has a name then, also as "."
     runs = [folder for folder in recorded_runs(study.parent) if folder.parent == study]
     if not runs:
         raise ValueError(
@@ -45,7 +46,7 @@ def pack_study(study: Path, archive: Path) -> int:
     trials = {row.hash for row in tuning.rows} - judged if tuning else set()
     with (
         atomic_write(archive) as partial,
-        tarfile.open(partial, "w:xz", preset=9) as file,
+        tarfile.open(partial, "w:xz") as file,
     ):
         if study_path(study).is_file():
             _add(file, study.name, study_path(study).name, study_path(study).read_bytes())

@@ -1,6 +1,6 @@
 """Whether classes that a user wrote are still what a run was trained with.
 
-A run is recognised by its config, which names classes and holds no code: an optimizer that was
+A run is recognized by its config, which names classes and holds no code: an optimizer that was
 edited would keep its old results without a word. No torch here, and nothing of theirs is imported.
 """
 

@@ -25,7 +25,7 @@ _Row = Annotated[list[_Level], Field(min_length=1, max_length=MAX_JSON_SIDE), Fa
 
 
 class Drawing(BaseModel):
-    """A grey picture as numbers."""
+    """A gray picture as numbers."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"pixels": [[255, 0], [255, 0]]}]}

@@ -88,10 +88,21 @@ export class Curves {
     return this.quantities[this.quantity.selectedIndex];
   }
 
+  /** The least and the largest positive value; by a loop, since too many arguments end in an error. */
+  #range() {
+    let [low, high] = [Infinity, 0];
+    for (const { y } of this.#chosen.lines) {
+      for (const value of y) {
+        if (value > 0) [low, high] = [Math.min(low, value), Math.max(high, value)];
+      }
+    }
+    return [low, high];
+  }
+
   #suggestLog() {
-    const values = this.#chosen.lines.flatMap(({ y }) => y).filter((value) => value > 0);
+    const [low, high] = this.#range();
     this.log.disabled = this.#chosen.percent;
-    this.log.checked = !this.#chosen.percent && Math.max(...values) / Math.min(...values) > LOG_FROM;
+    this.log.checked = !this.#chosen.percent && high / low > LOG_FROM;
   }
 
   #size() {
@@ -108,7 +119,7 @@ export class Curves {
     const rule = style.getPropertyValue("--line").trim() || "#ccc";
     const share = this.smoothing.valueAsNumber / 100;
     const scale = percent ? 100 : 1;
-    const lowest = Math.min(...lines.flatMap(({ y }) => y).filter((value) => value > 0)) / 10; // of bands on a log scale
+    const lowest = this.#range()[0] / 10; // of bands on a log scale
     const drawable = (values, window) => smoothed(values, window).map((value) => (isLog ? Math.max(value, lowest) : value) * scale);
 
     const tables = [];

@@ -218,7 +218,7 @@ export class Pad {
   }
 }
 
-/** Quadratic curves through the middles of neighbouring points. */
+/** Quadratic curves through the middles of neighboring points. */
 function drawStroke(context, { points, width }, ink) {
   context.lineCap = context.lineJoin = "round";
   context.lineWidth = width;
