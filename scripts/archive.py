@@ -1,8 +1,10 @@
 """Keep a study in one small file, or lay one out to compare your own optimizer with.
 
-python scripts/archive.py unpack mnist_mlp.tar.xz
-python train.py experiment=comparison_mnist_mlp optimizer=mine     trains yours, reports on all
-python scripts/archive.py pack outputs/comparison_mnist_mlp mnist_mlp.tar.xz
+python scripts/archive.py pack outputs/mnist-mlp mnist-mlp.tar.xz
+python scripts/archive.py unpack mnist-mlp.tar.xz
+
+The command that made the study, with your optimizer in place of its own, then trains yours only and
+reports on all of them.
 """
 
 import argparse
@@ -20,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     pack.add_argument("study_dir", type=Path, help="folder of the study: outputs/mnist-mlp")
     pack.add_argument("archive", type=Path, help="file to write, *.tar.xz")
     unpack = actions.add_parser("unpack", help="lay an archive out as a study's folder")
-    unpack.add_argument("archive", type=Path, help="such as mnist_mlp.tar.xz")
+    unpack.add_argument("archive", type=Path, help="such as mnist-mlp.tar.xz")
     unpack.add_argument(
         "--outputs", type=Path, default=Path("outputs"), help="where studies are (outputs)"
     )

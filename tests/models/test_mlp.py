@@ -82,7 +82,7 @@ def test_dropout_list_of_another_length_is_refused(dropout):
 
 @pytest.mark.parametrize("dropout", [1.0, -0.1, [0.2, 1.5]])
 def test_dropout_out_of_range_is_refused(dropout):
-    with pytest.raises(ValueError, match=r"model.dropout is .* lies in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"model.dropout is .* in \[0, 1\)"):
         MLP(1, 8, 10, hidden_sizes=[5, 4], dropout=dropout)
 
 

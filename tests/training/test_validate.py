@@ -22,6 +22,7 @@ PROBLEMS = [
     (["num_threads=0"], r"num_threads is 0; it must be a whole number in \[1, 1024\]"),
     (["trainer.accumulate_grad_batches=0"], r"trainer\.accumulate_grad_batches is 0; it must"),
     (["num_replicas=0"], r"num_replicas is 0; it must be a whole number >= 1"),
+    (["trainer.accelerator={a:1}"], r"trainer\.accelerator is \{.a.: 1\}; allowed: auto, gpu, cpu"),
     (["trainer.max_epochs=null"], r"trainer\.max_epochs is null; it must be a whole number >= 1"),
     (["trainer.max_steps=0"], r"trainer\.max_steps is 0; it must be a whole number >= 1, or -1"),
     (["trainer.max_steps=many"], r"trainer\.max_steps is many; it must .*>= 1, or -1"),

@@ -108,9 +108,13 @@ def _is_number(value: Any) -> bool:
 
 def _trainer_limits(config: DictConfig) -> Iterator[str]:
     """Values that lightning.Trainer takes, or silently replaces, and a run cannot work with."""
+    from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
 
     trainer = config.trainer
+    accelerators = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
+    if trainer.get("accelerator", "auto") not in accelerators:
+        yield f"trainer.accelerator is {trainer.accelerator}; allowed: {', '.join(accelerators)}"
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if trainer.get("strategy", "auto") not in strategies:
         yield f"trainer.strategy is {trainer.strategy}; allowed: {', '.join(strategies)}"
