@@ -89,7 +89,7 @@ PROBLEMS = [
         ["optimizer=sgd", "optimizer.momentum=-1"],
         r"optimizer\.momentum is -1; it must be a finite number in \[0, 1\)",
     ),
-    (["trainer.accelerator=gpus"], r"accelerator='gpus'.*auto, .*cpu"),
+    (["trainer.accelerator=gpus"], r"trainer\.accelerator is gpus; allowed: auto, gpu, cpu, "),
     (["trainer.strategy=ddpp"], r"trainer\.strategy is ddpp; allowed: auto, ddp"),
     (["+trainer.gradient_clip_norm=1"], r"did you mean trainer\.gradient_clip_algorithm"),
     (["+callbacks.foo.bar=1"], r"callbacks\.foo .*_target_"),

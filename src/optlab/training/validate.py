@@ -112,7 +112,7 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
     from lightning.pytorch.strategies import StrategyRegistry
 
     trainer = config.trainer
-    accelerators = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
+    accelerators = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
     if trainer.get("accelerator", "auto") not in accelerators:
         yield f"trainer.accelerator is {trainer.accelerator}; allowed: {', '.join(accelerators)}"
     strategies = ["auto", *StrategyRegistry.available_strategies()]
