@@ -259,7 +259,7 @@ def test_drawn_pictures_of_the_data_set_are_recognized(
         ("?saliency=perhaps", 422, "saliency: "),
         ("?step=-1", 422, "step: "),
         ("?step=1.5", 422, "step: "),
-        ("?optimizer=adam", 422, "optimizer: Extra inputs are not permitted."),
+        ("?optimiser=adam", 422, "optimiser: Extra inputs are not permitted."),
         ("?study=", 422, "study: "),
         ("?study=" + "x" * 300, 422, "study: "),
         ("?" + "&".join(["model=a"] * 65), 422, "model: "),
