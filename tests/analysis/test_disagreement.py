@@ -89,7 +89,7 @@ def test_pictures_come_from_whichever_run_has_kept_them(new_study):
 def test_images_on_which_one_of_three_is_alone(new_study):
     writer = new_study()
     answers = {
-        "adam": [(0, 0, 1, 1, 1), (0, 0, 1, 1, 0)],  # alone wrong on image 2
+        "adam": [(0, 0, 1, 1, 1), (0, 0, 1, 1, 0)],  # wrong on image 2, the only one
         "rmsprop": [(0, 1, 0, 0, 0), (0, 1, 0, 0, 0)],
         "sgd": [(0, 1, 0, 1, 0), (0, 1, 0, 1, 0)],
     }

@@ -33,13 +33,13 @@ def folders(make_run: Callable[..., Path]) -> dict[str, Path]:
     return folders
 
 
-def test_each_optimizer_has_the_images_on_which_it_is_alone(
+def test_each_optimizer_has_the_images_on_which_only_it_differs(
     folders: dict[str, Path], client_for: Any, tmp_path: Path
 ) -> None:
     gallery = client_for(tmp_path).get(URL).json()
     assert gallery["left_out"] == []
     found = {
-        (group["optimizer"], group["alone"]): [each["image"] for each in group["images"]]
+        (group["optimizer"], group["only"]): [each["image"] for each in group["images"]]
         for group in gallery["groups"]
     }
     assert {key: images for key, images in found.items() if images} == {

@@ -32,10 +32,11 @@ def pack_study(study: Path, archive: Path) -> int:
         archive: the file to write, *.tar.xz; an older one is replaced.
 
     Raises:
+        OSError: there is no such folder.
         ValueError: the study has no recorded run, or a file of it is damaged.
     """
     study = study.resolve()  # has a name then, also as "."
-    runs = [folder for folder in recorded_runs(study.parent) if folder.parent == study]
+    runs = sorted(folder for folder in study.iterdir() if RunFolder(folder).record.is_file())
     if not runs:
         raise ValueError(
             f"{study} holds no recorded run.\n\nhint: give a study's folder, such as "

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from optlab.web import schemas
 from optlab.web.run_index import Study
 
 MOST_IMAGES = 24  # of a group
+WRONG_OR_RIGHT: tuple[Literal["wrong", "right"], ...] = ("wrong", "right")
 
 
 def describe_gallery(study: Study) -> schemas.Gallery:
@@ -33,8 +35,12 @@ def describe_gallery(study: Study) -> schemas.Gallery:
             votes[optimizer] = found
     if len(votes) < 2:
         return schemas.Gallery(groups=[], left_out=left_out)
-    alone = dict(zip(votes, single_images([*votes.values()]), strict=True))
-    wanted = [int(image) for pair in alone.values() for images in pair for image in images]
+    images_of = {  # where only this optimizer is wrong, or right
+        (optimizer, only): images.tolist()
+        for optimizer, pair in zip(votes, single_images([*votes.values()]), strict=True)
+        for only, images in zip(WRONG_OR_RIGHT, pair, strict=True)
+    }
+    wanted = [image for images in images_of.values() for image in images]
     runs = [run for name in votes for run in study.best[name].configuration.finished]
     try:
         pictures = mistaken_pictures(runs, wanted)
@@ -43,16 +49,14 @@ def describe_gallery(study: Study) -> schemas.Gallery:
     groups = [
         schemas.GalleryGroup(
             optimizer=optimizer,
-            alone="wrong" if images is only_wrong else "right",
+            only=only,
             num_images=len(images),
             images=[
                 _image(image, pictures[image], votes)
-                for image in map(int, images)
-                if image in pictures
-            ][:MOST_IMAGES],
+                for image in [each for each in images if each in pictures][:MOST_IMAGES]
+            ],
         )
-        for optimizer, (only_wrong, only_right) in alone.items()
-        for images in (only_wrong, only_right)
+        for (optimizer, only), images in images_of.items()
     ]
     return schemas.Gallery(groups=groups, left_out=left_out)
 

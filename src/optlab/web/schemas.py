@@ -193,7 +193,7 @@ class GalleryImage(_Reply):
 
 class GalleryGroup(_Reply):
     optimizer: str
-    alone: Literal["wrong", "right"]
+    only: Literal["wrong", "right"]
     num_images: int
     images: list[GalleryImage] = Field(description="of those that runs have kept, the clearest")
 

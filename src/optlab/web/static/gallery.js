@@ -25,11 +25,11 @@ export async function showGallery(study, styles, state, open) {
   const groups = gallery.groups.filter(({ images }) => images.length);
   $("gallery").hidden = !groups.length;
   $("gallery-groups").replaceChildren(
-    ...groups.map(({ optimizer, alone, num_images: count, images }) => {
+    ...groups.map(({ optimizer, only, num_images: count, images }) => {
       const dot = make("i");
       dot.style.setProperty("--voice", styles[optimizer]?.color);
       const more = count > images.length ? `, ${images.length} shown` : "";
-      const heading = make("h3", "", dot, `Only ${title(optimizer)} is ${alone}`, make("small", "", `${count} ${count === 1 ? "image" : "images"}${more}`));
+      const heading = make("h3", "", dot, `Only ${title(optimizer)} is ${only}`, make("small", "", `${count} ${count === 1 ? "image" : "images"}${more}`));
       return make("div", "", heading, make("div", "gallery-images", ...images.map((image) => button(image, study.class_names, title, open))));
     }),
   );
