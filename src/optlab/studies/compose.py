@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import omegaconf.base
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -20,8 +21,13 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
+from omegaconf.grammar_parser import parse
 
 from optlab.training.option_names import unknown_in_hydra
+
+# The same interpolations are resolved in each run. OmegaConf parses them each time, a third of the
+# time that a study takes to compose.
+omegaconf.base.parse = cache(parse)
 
 
 class StudyConfigLoader(ConfigLoaderImpl):
