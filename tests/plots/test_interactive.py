@@ -48,7 +48,7 @@ def test_long_lines_are_means_over_several_steps_and_say_so(new_study, monkeypat
     assert len(line["y"]) <= 20
     assert line["y"][0] == pytest.approx(steps["train/loss"][:every].mean(), rel=1e-4)
     assert line["step"][0] == pytest.approx(steps["step"][:every].mean(), rel=1e-4)
-    assert f"mean of {every} steps" in found["training loss"]["note"]
+    assert {"name": "mean", "count": every} in found["training loss"]["notes"]
 
 
 def test_diverged_run_is_a_line_of_its_own_under_the_same_name(new_study):
@@ -58,7 +58,7 @@ def test_diverged_run_is_a_line_of_its_own_under_the_same_name(new_study):
     _, found = data_of(writer)
     lines = found["training loss"]["lines"]
     assert [(line["name"], line["diverged"]) for line in lines] == [("Adam", False), ("Adam", True)]
-    assert "diverged" in found["training loss"]["note"]
+    assert found["training loss"]["notes"] == [{"name": "diverged"}]
 
 
 def test_runs_without_curves_have_no_quantity(new_study):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -498,13 +499,57 @@ def test_axe_finds_no_violation_of_wcag_a_or_aa(
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     levels = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
     # The page's own security policy forbids scripts from elsewhere
-    with quiet_page(browser, url, color_scheme=color_scheme, bypass_csp=True) as page:
+    address = f"{url}?lang=es" if width == 360 else url
+    with quiet_page(browser, address, color_scheme=color_scheme, bypass_csp=True) as page:
         page.set_viewport_size({"width": width, "height": 740})
         draw(page, STROKES["7"])
         wait_until(page, "document.getElementById('big-name').textContent === '7'")
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         found = axe.run(page, options=levels)
         assert found.violations_count == 0, found.generate_report()
+
+
+def test_page_speaks_the_language_of_the_browser_or_of_the_address(browser: Any, url: str) -> None:
+    language = "document.documentElement.lang"
+    texts = """() => {
+        const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        const found = [];
+        while (walk.nextNode())
+            if (!walk.currentNode.parentElement.closest('noscript'))
+                found.push(walk.currentNode.data);
+        for (const node of document.querySelectorAll("*"))
+            for (const name of ["aria-label", "aria-valuetext", "title", "alt"])
+                found.push(node.getAttribute(name) ?? "");
+        return found;
+    }"""
+    english = re.compile(
+        r"\b(the|of|and|with|is|are|accuracy|learning|training|epoch|steps?|runs?|draw\w*|"
+        r"answers?|says?|sure|agree|picture|images?|test|loss|keys?|start|scale|over)\b",
+        re.IGNORECASE,
+    )
+    names = ["SGD with momentum", "plain SGD", "UCI digits (embedded)", "Digits, MLP", "English"]
+    with quiet_page(browser, url, locale="es-MX") as page:
+        assert page.evaluate(language) == "es"
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        page.wait_for_selector("#chart canvas")
+        page.locator("#surface-pad").scroll_into_view_if_needed()
+        page.wait_for_selector("#surface-walks li")
+        assert re.search(r"oincide", page.inner_text("#verdict"))
+        assert re.search(r"\d,\d+ %", page.inner_text("#table"))
+        for text in page.evaluate(texts):
+            for name in names:
+                text = text.replace(name, "")
+            assert not english.search(text), text
+        page.focus("#language")
+        page.keyboard.press("Enter")
+        wait_until(page, f"{language} === 'en'")
+        assert page.url.endswith("&lang=en")
+        wait_until(page, "document.getElementById('big-name').textContent === '7'")  # it came along
+        assert "agree" in page.inner_text("#verdict")
+    with quiet_page(browser, f"{url}?lang=es") as page:
+        assert page.evaluate(language) == "es"
+        assert page.title() == "OptLab: dibuja un dígito"
 
 
 def test_high_contrast_shows_bars_votes_and_what_is_chosen(browser: Any, url: str) -> None:
@@ -535,7 +580,7 @@ def test_optimizers_race_from_where_one_clicks(browser: Any, url: str) -> None:
         page.locator(".surface").scroll_into_view_if_needed()
         wait_until(page, f"{result} !== ''")  # at once, because motion is to be reduced
         page.locator("#surface-names label").filter(has_text="Ravine").click()
-        wait_until(page, f"{label}.includes('ravine') && {result} !== ''")
+        wait_until(page, f"{label}.startsWith('Ravine') && {result} !== ''")
         assert len(page.evaluate(walks)) == 6
         assert "Diverged" not in page.evaluate(result)
         pad = page.locator("#surface-pad").bounding_box()

@@ -151,7 +151,7 @@ def test_missing_images_are_reported_until_they_arrive(
     (tmp_path / "images").rename(tmp_path / "gone")
     (study,) = RunIndex(tmp_path).table().studies.values()
     references = References(Networks())
-    wait_for(lambda: references.get(study) == novelty.NO_IMAGES)
+    wait_for(lambda: references.get(study) == "no_images")
     (tmp_path / "gone").rename(tmp_path / "images")
     wait_for(lambda: isinstance(references.get(study), Reference))
 

@@ -147,13 +147,6 @@ def as_fashion_mnist(picture: np.ndarray, side: int) -> np.ndarray | None:
     return _levels(255 * _in_the_middle(_fit(_crop(gray, garment), side), side))
 
 
-IN_WORDS: dict[Preparation, str] = {
-    "resize": "The whole picture, resized as in training.",
-    "center_crop": "The middle square, resized.",
-    "mnist": "Cropped to the ink, fitted and centered like the images that the models know.",
-    "digits": "Cropped to the ink and made coarse like the images that the models know.",
-    "fashion_mnist": "Trimmed, fitted into the frame, light on black like the images in training.",
-}
 WAYS: dict[Preparation, Callable[[np.ndarray, int], np.ndarray | None]] = {
     "resize": whole,
     "center_crop": center_crop,

@@ -109,8 +109,13 @@ def centered_mean(values: np.ndarray, window: int, sharp_end: bool = False) -> n
     return (sums[high + 1] - sums[low]) / (high + 1 - low)
 
 
+def band_counts(curves: Sequence[Curve]) -> list[int]:
+    """Return how many runs curves with a band have, rising; of two the band is their range."""
+    return sorted({curve.num_runs for curve in curves if curve.low is not None})
+
+
 def band_note(curves: Sequence[Curve]) -> str:
-    counts = sorted({curve.num_runs for curve in curves if curve.low is not None})
+    counts = band_counts(curves)
     intervals = [count for count in counts if count > 2]
     if not intervals:
         return "band: range of 2 runs" if counts else ""

@@ -1,7 +1,8 @@
 """Curves to look at in a browser: their data, and the files of `static` that draw them.
 
 The page and the report share them. uPlot 1.6.32 (Leon Sorokin, MIT license, static/LICENSE.uPlot)
-draws, curves.js around it lets readers choose lines, axes and smoothing.
+draws, curves.js around it lets readers choose lines, axes and smoothing. Its strings are in
+curves.en.json; the page, not the report, has them in other languages as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from optlab.analysis.labels import display_name
 from optlab.analysis.mean_curves import mean_curves
 from optlab.analysis.records import Run
 from optlab.analysis.workloads import Configuration
-from optlab.plots.curves import Points, band_note, curve_of
+from optlab.plots.curves import Curve, Points, band_counts, curve_of
 from optlab.plots.palette import LineStyle, on_dark
 
 STATIC = Path(__file__).parent / "static"
@@ -32,10 +33,11 @@ def scripts() -> tuple[str, str]:
 
     The server of the page allows these two in a report and no other.
     """
-    library, module = (
-        (STATIC / name).read_text("utf-8") for name in ("uPlot.iife.min.js", "curves.js")
+    library, module, strings = (
+        (STATIC / name).read_text("utf-8")
+        for name in ("uPlot.iife.min.js", "curves.js", "curves.en.json")
     )
-    return library, module + "\nshowAll();\n"
+    return library, f"{module}\nshowAll({strings.strip()});\n"
 
 
 def stylesheet() -> str:
@@ -47,10 +49,11 @@ def curves_data(
 ) -> list[dict[str, Any]]:
     """Return the quantities that runs have curves of, as curves.js takes them.
 
-    Each is `title`, `percent`, `note` and `lines`. A line is `name`, `color`, `dark` (its color on
-    dark paper), `dashes`, `step`, `y`, `low` and `high` (None without a band), `diverged` (a single
-    run that did), and `knots`: optimizer step, epoch and seconds of training at the end of each
-    epoch, means over runs. Beyond `MOST_POINTS` steps, a point is the mean over several.
+    Each is `title`, `percent`, `notes` (names and numbers) and `lines`. A line is `name`, `color`,
+    `dark` (its color on dark paper), `dashes`, `step`, `y`, `low` and `high` (None without a band),
+    `diverged` (a single run that did), and `knots`: optimizer step, epoch and seconds of training
+    at the end of each epoch, means over runs. Beyond `MOST_POINTS` steps, a point is the mean over
+    several.
 
     Args:
         styles: by label.
@@ -85,12 +88,21 @@ def curves_data(
                 points = {"step": _short(x), "y": _short(y), "diverged": True}
                 lines.append(style | points | {"low": None, "high": None})
         if lines:
-            notes = [f"each point: mean of {every} steps"] * (every > 1)
-            notes += [note] if (note := band_note(curves)) else []
-            notes += ["thin: a run that diverged"] * any(curve.broken_off for curve in curves)
-            quantity = {"title": title, "percent": percent, "note": "; ".join(notes)}
+            notes = [{"name": "mean", "count": every}] * (every > 1) + _band_notes(curves)
+            notes += [{"name": "diverged"}] * any(curve.broken_off for curve in curves)
+            quantity = {"title": title, "percent": percent, "notes": notes}
             quantities.append(quantity | {"lines": lines})
     return quantities
+
+
+def _band_notes(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+    counts = band_counts(curves)
+    intervals = [count for count in counts if count > 2]
+    notes: list[dict[str, Any]] = []
+    if intervals:
+        name = "band" if len(intervals) == 1 else "bands"
+        notes.append({"name": name, "count": intervals[0], "most": intervals[-1]})
+    return notes + [{"name": "range"}] * (2 in counts)
 
 
 def _read(run: Run, table: str, column: str, every: int) -> Points:

@@ -30,6 +30,7 @@ from optlab.data.registry import forget_datasets
 from optlab.data.run_images import load_run_images
 from optlab.web.inference import Networks
 from optlab.web.run_index import Model, Study
+from optlab.web.schemas import NoReference
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,6 @@ BATCH = 500
 RETRY_S = 30.0  # between two looks for images that were missing
 PARTS_SIDE = 280  # pixels, of the page's canvas
 TALL = 0.5  # of the tallest part: as tall a part is a digit of its own
-NO_IMAGES = "the images that its networks were trained on are not here"
 
 
 class Reference:
@@ -114,13 +114,13 @@ class References:
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
         # By study: the id of the model whose features they are, and None while they are made
-        self._kept: OrderedDict[str, tuple[str, Reference | str | None]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[str, Reference | NoReference | None]] = OrderedDict()
         self._retry_at: dict[str, float] = {}  # by study, where images are missing
         self._lock = threading.Lock()
         self._making = threading.Lock()
 
-    def get(self, study: Study) -> Reference | str | None:
-        """Return a study's reference, or in a sentence why there is none.
+    def get(self, study: Study) -> Reference | NoReference | None:
+        """Return a study's reference, or why there is none.
 
         None where the study has no use for one, and while it is being made.
         """
@@ -131,14 +131,14 @@ class References:
             if id_ not in {model.id for model in study.models}:
                 kept = None
                 self._start(study, kept)
-            elif kept == NO_IMAGES and time.monotonic() >= self._retry_at[study.name]:
+            elif kept == "no_images" and time.monotonic() >= self._retry_at[study.name]:
                 self._start(study, kept)  # they may have arrived; until then the answer stays
             self._kept.move_to_end(study.name)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return kept
 
-    def _start(self, study: Study, until_then: str | None) -> None:
+    def _start(self, study: Study, until_then: NoReference | None) -> None:
         model = _best(study)
         self._kept[study.name] = (model.id, until_then)
         self._retry_at[study.name] = math.inf
@@ -154,12 +154,12 @@ class References:
                 self._kept[name] = (model.id, made)
                 self._retry_at[name] = time.monotonic() + RETRY_S
 
-    def _reference(self, model: Model) -> Reference | str:
+    def _reference(self, model: Model) -> Reference | NoReference:
         network = self._networks.get(model)
         if isinstance(network, str):
-            return network
+            return "no_network"
         if sum(parameter.numel() for parameter in network.parameters()) > MAX_PARAMETERS:
-            return "its networks are too large for that"
+            return "large_network"
         record = model.run.record
         try:
             dataset, split = load_run_images(model.run.folder, record)
@@ -175,10 +175,10 @@ class References:
             assert mean is not None and std is not None  # else it were no model
             return Reference(network, training, held_out, tuple(mean), tuple(std))
         except DataUnavailableError:
-            return NO_IMAGES
+            return "no_images"
         except Exception:  # of a foreign network or data set; the answers must not suffer
             log.exception("cannot compare drawings with the images of %s", model.run.folder)
-            return "its training images could not be used; the server's log says why"
+            return "unusable_images"
         finally:
             forget_datasets()
 

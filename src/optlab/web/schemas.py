@@ -4,8 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from optlab.data.image_dataset import Preparation
+
 Accuracy = Annotated[float, Field(ge=0, le=1, description="a fraction, not percent")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+NoReference = Literal["no_images", "unusable_images", "large_network", "no_network"]
 
 
 class _Reply(BaseModel):
@@ -62,7 +65,7 @@ class StudyEntry(_Reply):
     title: str
     dataset: str
     reads: Literal["drawing", "picture"]
-    preparation: str = Field(description="what is done to a picture, as a sentence")
+    preparation: Preparation = Field(description="what is done to a picture")
     class_names: list[str]
     image_size: int
     pen_width: int | None = Field(
@@ -165,10 +168,20 @@ class Line(_Reply):
     )
 
 
+class Note(_Reply):
+    """What a reader has to know about the lines."""
+
+    name: Literal["mean", "band", "bands", "range", "diverged"]
+    count: int | None = Field(
+        default=None, description="mean: steps of a point; band and bands: fewest runs of a line"
+    )
+    most: int | None = Field(default=None, description="bands: most runs of a line")
+
+
 class Quantity(_Reply):
     title: str
     percent: bool = Field(description="fractions, to be shown as percent")
-    note: str
+    notes: list[Note]
     lines: list[Line]
 
 
@@ -359,7 +372,7 @@ class Prediction(_Reply):
     novelty_pending: bool = Field(
         default=False, description="the same question gets it in a few seconds"
     )
-    no_novelty: str | None = Field(
+    no_novelty: NoReference | None = Field(
         default=None, description="why it will not be known, where it could be"
     )
     num_left_out: int = Field(description="chosen models beyond what one request may ask")

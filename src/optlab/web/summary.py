@@ -10,7 +10,7 @@ import pandas as pd
 
 from optlab.analysis import Run
 from optlab.analysis.labels import display_name
-from optlab.data.preprocessing import IN_WORDS, PEN_WIDTHS
+from optlab.data.preprocessing import PEN_WIDTHS
 from optlab.plots.interactive import curves_data
 from optlab.plots.palette import style_of
 from optlab.runs.folder import RunFolder
@@ -131,7 +131,7 @@ def _entry(study: Study) -> schemas.StudyEntry:
         title=study.title,
         dataset=read.title,
         reads="drawing" if study.reads_drawings else "picture",
-        preparation=IN_WORDS[read.preparation],
+        preparation=read.preparation,
         class_names=list(read.class_names),
         image_size=read.image_size,
         pen_width=PEN_WIDTHS.get(read.preparation),

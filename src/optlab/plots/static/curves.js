@@ -2,7 +2,9 @@
 
 const SMOOTHEST = 0.2; // the widest window, as a share of a line's points
 const LOG_FROM = 15; // ratio of the largest to the smallest loss
-const X_AXES = { step: "optimizer step", epoch: "epoch", seconds: "seconds of training" };
+const X_AXES = ["step", "epoch", "seconds"];
+
+const written = (value, digits) => value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: digits });
 
 function make(tag, properties, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -38,12 +40,13 @@ export class Curves {
 
   /**
    * @param {HTMLElement} container is filled
+   * @param {(key: string, values?: object) => string} t gives the strings of curves.*.json
    */
-  constructor(container) {
-    this.container = container;
+  constructor(container, t) {
+    Object.assign(this, { container, t });
     container.classList.add("curves");
-    this.quantity = this.#choice("Curve");
-    this.axis = this.#choice("Over", Object.entries(X_AXES).map(([value, text]) => new Option(text, value)));
+    this.quantity = this.#choice("curves.quantity");
+    this.axis = this.#choice("curves.axis", X_AXES.map((name) => new Option(t(`curves.${name}`), name)));
     this.log = make("input", { type: "checkbox", onchange: () => this.draw() });
     this.smoothing = make("input", { type: "range", min: 0, max: 100, value: 45, oninput: () => this.draw() });
     this.lines = make("div", { className: "curve-lines" });
@@ -51,7 +54,7 @@ export class Curves {
     this.note = make("p", { className: "curve-note" });
     container.replaceChildren(
       make("div", { className: "curve-controls" }, this.quantity.parentElement, this.axis.parentElement,
-        make("label", {}, this.log, " Log scale"), make("label", {}, "Smoothing ", this.smoothing)),
+        make("label", {}, this.log, ` ${t("curves.log")}`), make("label", {}, `${t("curves.smoothing")} `, this.smoothing)),
       this.plot, this.lines, this.note,
     );
     this.quantity.addEventListener("change", () => this.#suggestLog());
@@ -72,7 +75,7 @@ export class Curves {
     const before = this.quantity.value;
     this.quantities = quantities;
     this.clockNote = clockNote;
-    this.quantity.replaceChildren(...quantities.map(({ title }) => new Option(title, title)));
+    this.quantity.replaceChildren(...quantities.map(({ title }) => new Option(this.t(`curves.${title}`), title)));
     if (quantities.some(({ title }) => title === before)) this.quantity.value = before;
     if (this.quantity.value !== before) this.#suggestLog();
     this.draw();
@@ -80,7 +83,7 @@ export class Curves {
 
   #choice(label, options = []) {
     const select = make("select", {}, ...options);
-    make("label", {}, `${label} `, select);
+    make("label", {}, `${this.t(label)} `, select);
     return select;
   }
 
@@ -111,8 +114,9 @@ export class Curves {
   }
 
   draw() {
-    const { title, percent, note, lines } = this.#chosen;
+    const { percent, lines, notes } = this.#chosen;
     const axis = this.axis.value;
+    const [title, over] = [this.t(`curves.${this.quantity.value}`), this.t(`curves.${axis}`)];
     const isLog = this.log.checked && !percent;
     const style = getComputedStyle(this.container);
     const isDark = getComputedStyle(document.documentElement).colorScheme === "dark";
@@ -154,8 +158,8 @@ export class Curves {
         cursor: { y: false, points: { show: (u, i) => (bands.some(({ series: edges }) => edges.includes(i)) ? null : point(u.series[i].stroke())) } },
         scales: { x: { time: false }, y: isLog ? { distr: 3 } : {} },
         axes: [
-          { ...text, label: X_AXES[axis], labelSize: 22, labelFont: text.font },
-          { ...text, size: 60, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(+tick.toPrecision(6)))), label: title + (percent ? " (%)" : ""), labelSize: 20, labelFont: text.font },
+          { ...text, values: (_, ticks) => ticks.map((tick) => written(tick, 6)), label: over, labelSize: 22, labelFont: text.font },
+          { ...text, size: 60, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : written(tick, 6))), label: title + (percent ? " (%)" : ""), labelSize: 20, labelFont: text.font },
         ],
         hooks: { setCursor: [(chart) => this.#read(chart, unit)] },
       },
@@ -163,10 +167,12 @@ export class Curves {
       this.plot,
     );
     this.plot.setAttribute("role", "img");
-    this.plot.setAttribute("aria-label", `${title} over ${X_AXES[axis]}, one line for each of ${[...new Set(lines.map(({ name }) => name))].join(", ")}`);
+    this.plot.setAttribute("aria-label", this.t("curves.label", { quantity: title, axis: over, names: [...new Set(lines.map(({ name }) => name))].join(", ") }));
     this.#showLines(lines, isDark);
-    const notes = [note, widest > 1 ? `smoothed over up to ${widest} points` : "", axis === "seconds" ? this.clockNote : "", "drag to zoom in, double-click to zoom out"];
-    this.note.textContent = notes.filter(Boolean).join("; ") + ".";
+    const said = notes.map(({ name, ...values }) => this.t(`curves.${name}`, values));
+    if (widest > 1) said.push(this.t("curves.smoothed", { count: widest }));
+    if (axis === "seconds" && this.clockNote) said.push(this.clockNote);
+    this.note.textContent = `${[...said, this.t("curves.zoom")].join("; ")}.`;
   }
 
   #showLines(lines, isDark) {
@@ -204,7 +210,7 @@ export class Curves {
       seen.add(label);
       const at = chart.cursor.left >= 0 ? chart.cursor.idxs[i] : null;
       const value = show && at !== null ? chart.data[i][at] : null;
-      this.#values.get(label).textContent = value == null ? "" : `${+value.toPrecision(4)}${unit}`;
+      this.#values.get(label).textContent = value == null ? "" : `${written(value, 4)}${unit}`;
     });
   }
 }
@@ -216,12 +222,13 @@ function point(color) {
 }
 
 /** In a report: curves where it has a place for them (its pictures stay for print), downloads. */
-export function showAll() {
+export function showAll(strings) {
+  const t = (key, values) => strings[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   for (const link of document.querySelectorAll("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
   for (const place of document.querySelectorAll("[data-curves]")) {
     const { quantities, clock_note: clockNote } = JSON.parse(document.getElementById(place.dataset.curves).textContent);
     place.hidden = false; // so that it has a width
-    new Curves(place).show(quantities, clockNote);
+    new Curves(place, t).show(quantities, clockNote);
     place.parentElement.classList.add("has-curves");
   }
 }

@@ -2,10 +2,10 @@
 // Cards are built when the voices change and only updated while drawing.
 
 import { markSparkline, sparkline } from "./charts.js";
+import { inWords, percent, significant, t } from "./i18n.js";
 
 const $ = (id) => document.getElementById(id);
-export const percent = (fraction, digits = 1) => `${(100 * fraction).toFixed(digits)} %`;
-const sure = (p) => (p > 0.9995 ? "> 99.9 %" : percent(p));
+const sure = (p) => (p > 0.9995 ? `> ${percent(0.999)}` : percent(p));
 
 /** A probability without decimals; only certainty is 100 %, and 0 % is below one in a thousand. */
 export function rounded(p) {
@@ -21,7 +21,6 @@ export function make(tag, className, ...children) {
   return node;
 }
 
-export const inWords = (list) => (list.length < 2 ? list.join("") : `${list.slice(0, -1).join(", ")} and ${list.at(-1)}`);
 const isWord = (names) => names.some((name) => name.length > 2);
 const SHOWN_CLASSES = 10;
 
@@ -32,9 +31,9 @@ function shownClasses(names, probabilities) {
   return all.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, SHOWN_CLASSES);
 }
 
-/** Training losses at the moments of the slider, else of each epoch; and what they are over. */
+/** Training losses at the moments of the slider, else of each epoch; and the key of its name. */
 function lossesOf({ curve, moments }) {
-  return moments.steps.length ? [moments.train_loss, "moments of training"] : [curve.train_loss, "epochs"];
+  return moments.steps.length ? [moments.train_loss, "card.loss_moments"] : [curve.train_loss, "card.loss_epochs"];
 }
 
 /** Ten bars; `label` is written under or next to each. */
@@ -57,12 +56,19 @@ function fillBars(container, probabilities, names) {
   }
 }
 
+/** How sure a voice is, and how many runs it stands for. */
+function sureOf({ probabilities, top, answered, runs }) {
+  const values = { percent: sure(probabilities[top]), answered, count: runs };
+  if (!(runs > 1)) return values.percent;
+  return t(answered < runs ? "card.some_runs" : "card.runs", values);
+}
+
 /** What speaks against reading the drawing as one digit, in a few words; empty without a doubt. */
 function doubtOf({ class_names: names, num_digits: number, novelty }) {
   const areDigits = names.every((name) => /^\d$/.test(name));
-  if (number > 1) return areDigits ? "One digit at a time" : "One at a time";
+  if (number > 1) return t(areDigits ? "doubt.digits" : "doubt.things");
   if (!novelty?.unfamiliar) return "";
-  return `This looks like ${areDigits ? "no digit" : "nothing"} I was trained on`;
+  return t(areDigits ? "doubt.no_digit" : "doubt.nothing");
 }
 
 /**
@@ -93,7 +99,7 @@ export class Answers {
       bar.style.setProperty("--p", 0);
       bar.title = "";
     }
-    for (const bars of document.querySelectorAll(".bars")) bars.setAttribute("aria-label", "No answer");
+    for (const bars of document.querySelectorAll(".bars")) bars.setAttribute("aria-label", t("answer.none"));
     for (const why of document.querySelectorAll(".why")) why.hidden = true;
     for (const node of document.querySelectorAll(".differs, .is-top")) {
       node.classList.remove("differs", "is-top");
@@ -111,7 +117,7 @@ export class Answers {
     $("ensemble-title").textContent = whoseAnswer;
     $("big-name").textContent = ensemble.name;
     $("big").classList.toggle("word", ensemble.name.length > 2);
-    $("big-sure").textContent = `${sure(ensemble.probabilities[ensemble.top])} sure`;
+    $("big-sure").textContent = t("answer.sure", { percent: sure(ensemble.probabilities[ensemble.top]) });
     this.#showVotes(ensemble, voices, names);
     const sentence = this.#showVerdict(ensemble, voices, names, doubtOf(prediction));
     voices.forEach((voice, i) => this.#showVoice($("voices").children[i], voice, ensemble, names, details));
@@ -140,7 +146,7 @@ export class Answers {
     const card = make("article", "card voice");
     card.style.setProperty("--voice", voice.color);
     card.classList.toggle("word", isWord(names));
-    const name = make("div", "", make("h3", "", voice.title), make("span", "sure"), " ", make("span", "other", "disagrees"));
+    const name = make("div", "", make("h3", "", voice.title), make("span", "sure"), " ", make("span", "other", t("card.disagrees")));
     const why = make("canvas", "why");
     why.hidden = true;
     const bars = make("div", "bars");
@@ -152,13 +158,13 @@ export class Answers {
     if (model) {
       const fact = (term, value) => make("div", "", make("dt", "", term), make("dd", "", value));
       const facts = make("dl", "facts",
-        fact(voice.runs > 1 ? "test accuracy, best epoch of best run" : "test accuracy, best epoch", model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
-        fact("learning rate", model.lr === null ? "–" : String(+model.lr.toPrecision(3))));
+        fact(t(voice.runs > 1 ? "card.accuracy_of_best" : "card.accuracy"), model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
+        fact(t("card.lr"), model.lr === null ? "–" : significant(model.lr, 3)));
       const detail = details.get(model.id);
       if (detail) {
-        const [losses, over] = lossesOf(detail);
-        facts.append(make("div", "loss", make("dt", "", "training loss"),
-          make("dd", "", sparkline(losses, voice.color, `Training loss over ${losses.length} ${over}`))));
+        const [losses, key] = lossesOf(detail);
+        facts.append(make("div", "loss", make("dt", "", t("card.loss")),
+          make("dd", "", sparkline(losses, voice.color, t(key, { count: losses.length })))));
       }
       const cells = make("div", "cells", ...names.map(() => make("i")));
       cells.style.setProperty("--n", names.length);
@@ -180,7 +186,7 @@ export class Answers {
         ...voices.filter((voice) => voice.top === index).map((voice) => {
           const dot = make("i");
           dot.style.setProperty("--voice", voice.color);
-          dot.title = `${voice.title} says ${voice.name}`;
+          dot.title = t("card.vote", { who: voice.title, name: voice.name });
           return dot;
         }),
       );
@@ -191,24 +197,25 @@ export class Answers {
     const others = voices.filter((voice) => voice.top !== ensemble.top);
     const verdict = $("verdict");
     const [p, second] = ensemble.probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0])[1];
-    const next = p < 0.0005 ? "Nothing else comes close." : `Next comes ${names[second]} with ${percent(p)}.`;
-    const all = voices.length === 2 ? "Both" : `All ${voices.length}`;
+    const next = p < 0.0005 ? t("next.none") : t("next", { name: names[second], percent: percent(p) });
+    const [total, all] = [voices.length, voices.length === 2 ? "both" : "all"];
     let sentence;
     if (voices.length === 1) {
       verdict.textContent = "";
       verdict.className = "verdict";
       sentence = next;
     } else if (others.length === 0) {
-      verdict.textContent = `${all} agree`;
+      verdict.textContent = t(`agree.${all}`, { count: total });
       verdict.className = "verdict agree";
-      sentence = `${all} say ${ensemble.name}. ${next}`;
+      sentence = `${t(`say.${all}`, { count: total, name: ensemble.name })} ${next}`;
     } else {
       const said = new Map();
       for (const voice of others) said.set(voice.name, [...(said.get(voice.name) ?? []), voice.title]);
-      verdict.textContent = `${voices.length - others.length} of ${voices.length} agree`;
+      const count = total - others.length;
+      verdict.textContent = t("agree.some", { count, total });
       verdict.className = "verdict split";
-      const parts = [...said].map(([name, who]) => `${inWords(who)} ${who.length > 1 ? "say" : "says"} ${name}`);
-      sentence = `${voices.length - others.length} of ${voices.length} say ${ensemble.name}; ${parts.join("; ")}.`;
+      const parts = [...said].map(([name, who]) => t("say.others", { who: inWords(who), count: who.length, name }));
+      sentence = `${[t("say.some", { count, total, name: ensemble.name }), ...parts].join("; ")}.`;
     }
     if (doubt) {
       verdict.textContent = doubt;
@@ -221,10 +228,10 @@ export class Answers {
   #showVoice(card, voice, ensemble, names, details) {
     card.classList.toggle("differs", voice.top !== ensemble.top);
     card.querySelector(".voice-top").textContent = voice.name;
-    card.querySelector(".sure").textContent = sure(voice.probabilities[voice.top]) + (voice.runs > 1 ? ` · ${voice.answered < voice.runs ? `${voice.answered} of ` : ""}${voice.runs} runs` : "");
+    card.querySelector(".sure").textContent = sureOf(voice);
     const bars = card.querySelector(".bars");
     fillBars(bars, voice.probabilities, names);
-    bars.setAttribute("aria-label", `${voice.title}: ${names.map((name, i) => `${name} ${rounded(voice.probabilities[i])}`).join(", ")}`);
+    bars.setAttribute("aria-label", t("card.bars", { who: voice.title, percents: names.map((name, i) => `${name} ${rounded(voice.probabilities[i])}`).join(", ") }));
     for (const bar of bars.children) bar.classList.toggle("is-top", Number(bar.dataset.index) === voice.top);
     const detail = details.get(voice.model?.id);
     if (detail?.moments.steps.length && voice.step !== null) {
@@ -236,12 +243,12 @@ export class Answers {
     const total = row.reduce((sum, count) => sum + count, 0);
     card.querySelectorAll(".cells i").forEach((cell, i) => {
       cell.style.setProperty("--p", total ? Math.sqrt(row[i] / total) : 0);
-      cell.title = `${row[i]} of ${total} test images of ${voice.name} were called ${names[i]}`;
+      cell.title = t("card.called", { count: row[i], total, name: voice.name, other: names[i] });
     });
     const wrong = row.map((count, i) => [count, i]).filter(([count, i]) => count && i !== voice.top).sort((a, b) => b[0] - a[0]);
-    const mistakes = wrong.slice(0, 2).map(([count, i]) => `${count} taken for ${names[i]}`).join(", ");
+    const mistakes = wrong.slice(0, 2).map(([count, i]) => t("card.taken", { count, name: names[i] })).join(", ");
     card.querySelector(".confusion p").textContent =
-      `Test images of ${voice.name}: ${row[voice.top]} of ${total} right${mistakes ? `; ${mistakes}` : ""}.`;
+      t(mistakes ? "card.mistakes" : "card.right", { name: voice.name, right: row[voice.top], total, mistakes });
   }
 }
 

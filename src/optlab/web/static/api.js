@@ -1,6 +1,9 @@
 // Talking to the server. Errors become sentences that can be shown as they are.
 
-export const NO_ANSWER = "The server does not answer. Is scripts/serve.py still running?";
+import { t } from "./i18n.js";
+
+export const NO_ANSWER = t("error.silent");
+const SAID_HERE = [408, 409, 413, 500]; // what the server says of other errors has names in it, and is English
 
 async function answerOf(request) {
   let response;
@@ -10,8 +13,13 @@ async function answerOf(request) {
     throw new Error(NO_ANSWER);
   }
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(body?.detail ?? `The server says ${response.status}.`);
+  if (!response.ok) throw new Error(errorText(response.status, body?.detail));
   return body;
+}
+
+function errorText(status, detail) {
+  if (SAID_HERE.includes(status)) return t(`error.${status}`);
+  return detail ?? t("error.other", { status });
 }
 
 const get = (path) => answerOf(fetch(path, { signal: AbortSignal.timeout(10_000) }));

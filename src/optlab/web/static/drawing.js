@@ -40,6 +40,10 @@ export class Pad {
     return this.marks.length === 0;
   }
 
+  get strokes() {
+    return this.marks.filter((mark) => mark.points);
+  }
+
   get canUndo() {
     return this.history.length > 0 && !this.stroke;
   }
@@ -56,7 +60,12 @@ export class Pad {
 
   example(digit) {
     const strokes = exampleStrokes(digit).map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
-    this.#replace(strokes.map((points) => ({ width: this.penWidth, points })));
+    this.draw(strokes.map((points) => ({ width: this.penWidth, points })));
+  }
+
+  /** Draw strokes {points, width} on a clear sheet. */
+  draw(strokes) {
+    this.#replace(strokes);
   }
 
   show(bitmap, file) {

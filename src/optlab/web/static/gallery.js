@@ -2,6 +2,7 @@
 
 import { make } from "./answers.js";
 import { readGallery } from "./api.js";
+import { t } from "./i18n.js";
 
 const $ = (id) => document.getElementById(id);
 let shown = {}; // name and state of the study whose gallery was asked for last
@@ -28,21 +29,21 @@ export async function showGallery(study, styles, state, open) {
     ...groups.map(({ optimizer, only, num_images: count, images }) => {
       const dot = make("i");
       dot.style.setProperty("--voice", styles[optimizer]?.color);
-      const more = count > images.length ? `, ${images.length} shown` : "";
-      const heading = make("h3", "", dot, `Only ${title(optimizer)} is ${only}`, make("small", "", `${count} ${count === 1 ? "image" : "images"}${more}`));
+      const more = t(count > images.length ? "gallery.shown" : "gallery.count", { count, shown: images.length });
+      const heading = make("h3", "", dot, t(`gallery.${only}`, { name: title(optimizer) }), make("small", "", more));
       return make("div", "", heading, make("div", "gallery-images", ...images.map((image) => button(image, study.class_names, title, open))));
     }),
   );
   $("gallery-left-out").hidden = !gallery.left_out.length;
-  $("gallery-left-out").textContent = `Without stored answers: ${gallery.left_out.map(title).join(", ")}.`;
+  $("gallery-left-out").textContent = t("gallery.without", { names: gallery.left_out.map(title).join(", ") });
 }
 
 function button({ image, true: truth, answers, png }, names, title, open) {
-  const said = Object.entries(answers).map(([optimizer, answer]) => `${title(optimizer)} ${names[answer]}`);
-  const picture = Object.assign(make("img"), { src: `data:image/png;base64,${png}`, alt: `Test image ${image}, a ${names[truth]}. ${said.join(", ")}.` });
+  const said = Object.entries(answers).map(([optimizer, answer]) => `${title(optimizer)} ${names[answer]}`).join(", ");
+  const picture = Object.assign(make("img"), { src: `data:image/png;base64,${png}`, alt: t("gallery.image", { image: String(image), name: names[truth], answers: said }) });
   const node = make("button", "", picture, make("span", "", names[truth]));
   node.type = "button";
-  node.title = `${names[truth]}. ${said.join(", ")}`;
+  node.title = `${names[truth]}. ${said}`;
   node.addEventListener("click", () => {
     const bytes = Uint8Array.from(atob(png), (char) => char.charCodeAt(0));
     open(new File([bytes], `test-${image}.png`, { type: "image/png" }));

@@ -2,14 +2,15 @@
 // whatever was drawn in the meantime is asked next, so answers never queue up.
 
 import { NO_ANSWER, listModels, predict, readModel, readStudy } from "./api.js";
-import { Answers, make, paintSeen, percent, rounded } from "./answers.js";
+import { Answers, make, paintSeen, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { showGallery } from "./gallery.js";
+import { otherLanguage, percent, significant, t } from "./i18n.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
 import { LiveRace } from "./race.js";
 import { showMissing, showStudy } from "./study.js";
 import { startSurface } from "./surface.js";
-import { Timeline, after } from "./timeline.js";
+import { Timeline, at } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 5_000;
@@ -55,7 +56,7 @@ async function ask() {
   } catch (error) {
     failure = error.message;
     toast(failure);
-    if (isStillChosen()) showNoAnswer("No answer", error.message);
+    if (isStillChosen()) showNoAnswer(t("answer.none"), error.message);
   } finally {
     asking = false;
   }
@@ -89,7 +90,7 @@ function voicesOf(optimizers) {
   const title = (name) => state.models.styles[name]?.title ?? name;
   const color = (name) => state.models.styles[name]?.color ?? "#777777";
   const byId = new Map(state.models.models.map((model) => [model.id, model]));
-  const describe = (model) => (model ? `${model.run_name}, ${model.network}, seed ${model.seed}` : "");
+  const describe = (model) => (model ? t("run.description", { run: model.run_name, network: model.network, seed: String(model.seed) }) : "");
   if (!state.optimizer) {
     const chosen = new Map(chosenOptimizers().map(({ optimizer, models }) => [optimizer, models.length]));
     return optimizers.map((said) => {
@@ -110,10 +111,10 @@ function voicesOf(optimizers) {
 
 function show(prediction) {
   $("voices-section").hidden = false;
-  $("voices-title").textContent = state.optimizer ? "Run by run" : "Optimizer by optimizer";
+  $("voices-title").textContent = t(state.optimizer ? "cards.runs" : "cards");
   $("left-out").hidden = true;
   if (prediction.blank) {
-    showNoAnswer("Nothing to answer", pad.isEmpty ? "Blank canvas: nothing to answer yet." : "Still blank: too little ink to be a drawing.");
+    showNoAnswer(t("answer.blank"), t(pad.isEmpty ? "answer.empty" : "answer.speck"));
     paintSeen($("seen"), prediction.seen, null);
     return;
   }
@@ -122,25 +123,26 @@ function show(prediction) {
   if (prediction.novelty_pending) noveltyTimer = setTimeout(ask, NOVELTY_MS);
   showAgain = () => show(prediction);
   const voices = voicesOf(prediction.optimizers);
-  const who = state.model ? "One model’s answer" : state.optimizer ? `The answer of ${state.models.styles[state.optimizer]?.title ?? state.optimizer}` : "The ensemble’s answer";
-  const sentence = answers.show(prediction, voices, state.details, who + after(prediction.step));
+  const name = state.models.styles[state.optimizer]?.title ?? state.optimizer;
+  const who = at(prediction.step, state.model ? t("answer.model") : state.optimizer ? t("answer.optimizer", { name }) : t("answer.ensemble"));
+  const sentence = answers.show(prediction, voices, state.details, who);
   $("voices").classList.toggle("at-moment", prediction.step !== null);
   paintSeen($("seen"), prediction.seen, prediction.ensemble.saliency);
-  $("seen").setAttribute("aria-label", `The picture as ${prediction.seen.side} by ${prediction.seen.side} pixels`);
+  $("seen").setAttribute("aria-label", t("sees.label", { side: prediction.seen.side }));
   voices.forEach((voice, i) => {
     const why = $("voices").children[i].querySelector(".why");
     why.hidden = !voice.saliency;
     if (voice.saliency) paintSeen(why, prediction.seen, voice.saliency);
   });
-  const leftOut = prediction.num_left_out ? [`${prediction.num_left_out} more runs were not asked; choose one by its name.`] : [];
+  const leftOut = prediction.num_left_out ? [t("cards.left_out", { count: prediction.num_left_out })] : [];
   const names = new Map(state.models.models.map((model) => [model.id, model.run_name]));
-  leftOut.push(...prediction.unanswered.map(({ id, problem }) => `${names.get(id) ?? id} cannot answer: ${problem}.`));
-  if (prediction.no_novelty) leftOut.push(`Drawings that look unfamiliar are not marked: ${prediction.no_novelty}.`);
+  leftOut.push(...prediction.unanswered.map(({ id, problem }) => t("cards.cannot", { run: names.get(id) ?? id, problem })));
+  if (prediction.no_novelty) leftOut.push(t("cards.no_novelty", { reason: t(`novelty.${prediction.no_novelty}`) }));
   $("left-out").hidden = !leftOut.length;
   $("left-out").textContent = leftOut.join(" ");
   $("answers-csv").disabled = false;
   const top = prediction.ensemble;
-  speak(`${who}${after(prediction.step)}: ${top.name}, ${rounded(top.probabilities[top.top])} sure. ${sentence}`);
+  speak(t("answer.spoken", { who, name: top.name, percent: rounded(top.probabilities[top.top]), sentence }));
   readDetails(voices);
 }
 
@@ -151,7 +153,7 @@ function showNoAnswer(title, sentence) {
   const voices = voicesOf(chosenOptimizers());
   answers.rest(title, sentence, state.study.class_names, voices, state.details);
   $("seen").getContext("2d").clearRect(0, 0, $("seen").width, $("seen").height);
-  $("seen").setAttribute("aria-label", "Nothing yet");
+  $("seen").setAttribute("aria-label", t("sees.nothing"));
   $("answers-csv").disabled = true;
   speak(sentence);
   readDetails(voices);
@@ -181,11 +183,11 @@ function chooseStudy(study, { optimizer = null, model = null } = {}) {
   document.body.classList.toggle("picture-mode", pictures);
   pad.setReadOnly(pictures);
   $("pad-hint").replaceChildren(
-    make("b", "", pictures ? "Drop a picture here" : "Draw a digit here"),
-    make("span", "", pictures ? "or paste or open one" : "mouse, finger or pen"),
+    make("b", "", t(pictures ? "pad.drop" : "pad.draw")),
+    make("span", "", t(pictures ? "pad.or" : "pad.tools")),
   );
-  $("sees-text").textContent = study.preparation;
-  $("tagline").textContent = pictures ? "Drop a picture. Every optimizer’s model answers." : "Draw a digit. Every optimizer’s model answers.";
+  $("sees-text").textContent = t(`preparation.${study.preparation}`);
+  $("tagline").textContent = t(pictures ? "page.tagline_picture" : "page.tagline");
   if (!penChosen && study.pen_width) setPen(study.pen_width);
   showChosenStudy();
 }
@@ -215,7 +217,7 @@ function showOptimizers() {
   };
   const hadFocus = $("optimizer-chips").contains(document.activeElement);
   $("optimizer-chips").replaceChildren(
-    chip("", "All optimizers", null),
+    chip("", t("who.all"), null),
     ...state.study.optimizers.map((name) => chip(name, state.models.styles[name].title, state.models.styles[name].color)),
   );
   if (hadFocus) $("optimizer-chips").querySelector("input:checked").focus();
@@ -226,8 +228,11 @@ function showRuns() {
   const runs = state.models.models.filter((model) => model.study_name === state.study.name && model.optimizer === state.optimizer);
   $("run-choice").hidden = runs.length < 2;
   $("run").replaceChildren(
-    new Option("its best configuration", ""),
-    ...runs.map((run) => new Option(`${run.run_name} · ${run.network} · learning rate ${run.lr ?? "–"} · test ${run.test_accuracy === null ? "–" : percent(run.test_accuracy)}`, run.id)),
+    new Option(t("run.best"), ""),
+    ...runs.map((run) => {
+      const [lr, accuracy] = [run.lr === null ? "–" : significant(run.lr, 3), run.test_accuracy === null ? "–" : percent(run.test_accuracy)];
+      return new Option(t("run.option", { run: run.run_name, network: run.network, lr, accuracy }), run.id);
+    }),
   );
   $("run").value = state.model ?? "";
 }
@@ -294,7 +299,7 @@ async function refresh() {
   }
   $("study-choice").hidden = models.studies.length < 2;
   $("study").replaceChildren(
-    ...models.studies.map((study) => new Option(study.optimizers.length ? study.title : `${study.title} (no model)`, study.name)),
+    ...models.studies.map((study) => new Option(study.optimizers.length ? study.title : t("study.without_model", { title: study.title }), study.name)),
   );
   const named = (name) => models.studies.find((study) => study.name === name);
   const same = named(state.study?.name);
@@ -308,7 +313,7 @@ async function refresh() {
     const wanted = new URLSearchParams(location.search);
     const study = named(wanted.get("study"));
     chooseStudy(study ?? named(models.default_study) ?? models.studies[0], study && { optimizer: wanted.get("optimizer"), model: wanted.get("run") });
-    if (!study && wanted.has("study")) toast(`There is no study called ${wanted.get("study")} here.`);
+    if (!study && wanted.has("study")) toast(t("study.unknown", { name: wanted.get("study") }));
   }
   $("study").value = state.study.name;
 }
@@ -324,14 +329,8 @@ function showEmpty(isEmpty) {
   if (!state.study) $("gallery").hidden = $("glance").hidden = $("study-choice").hidden = true;
   if (!isEmpty) return;
   $("empty").classList.toggle("training", training);
-  $("empty-title").textContent = training ? "Training five optimizers on handwritten digits" : state.study ? "No model of this study can answer" : "No trained model yet";
-  $("empty-text").textContent = training
-    ? "About a minute. Each model appears here as soon as it is ready; the canvas already works."
-    : state.study
-      ? "All of its runs diverged or failed; the table below counts them. Choose another study, or train again with a lower learning rate."
-      : command
-        ? "Train five optimizers, for example. Models appear here by themselves, one by one:"
-        : "Models appear here by themselves, as soon as they are trained on the computer that serves this page.";
+  $("empty-title").textContent = t(training ? "empty.training" : state.study ? "empty.study" : "empty");
+  $("empty-text").textContent = t(training ? "empty.minute" : state.study ? "empty.diverged" : command ? "empty.train" : "empty.elsewhere");
   const offers = Boolean(command) && !training && !state.study;
   document.querySelector(".command").hidden = $("empty-try").hidden = !offers;
   $("command").textContent = command ?? "";
@@ -345,7 +344,7 @@ async function openPicture(file) {
     pad.show(await createImageBitmap(file), file);
     toast("");
   } catch {
-    toast("That file is no picture that this browser can open.");
+    toast(t("picture.unreadable"));
   }
 }
 
@@ -458,7 +457,28 @@ $("theme").addEventListener("click", () => {
   }
 });
 
+// Another language is the same page loaded again; strokes come along.
+$("language").hidden = false;
+$("language").lang = $("language").hreflang = otherLanguage;
+$("language").addEventListener("click", (event) => {
+  event.preventDefault();
+  try {
+    sessionStorage.setItem("strokes", JSON.stringify(pad.strokes));
+  } catch {
+    // storage is switched off; the canvas will be blank
+  }
+  writeUrl({ lang: otherLanguage });
+  location.reload();
+});
+
 startSurface(toast);
 $("undo").disabled = $("clear").disabled = true;
+try {
+  const strokes = JSON.parse(sessionStorage.getItem("strokes"));
+  sessionStorage.removeItem("strokes");
+  if (strokes?.length) pad.draw(strokes);
+} catch {
+  // as above
+}
 await refresh();
 setInterval(() => document.hidden || refresh(), POLL_MS);

@@ -1,8 +1,9 @@
 // The live race: runs that train right now, their curves, and what each says of the drawing.
 
-import { inWords, make, percent, rounded } from "./answers.js";
+import { make, rounded } from "./answers.js";
 import { redrawRace, startRace } from "./api.js";
 import { element } from "./charts.js";
+import { inWords, number, percent, t } from "./i18n.js";
 
 const $ = (id) => document.getElementById(id);
 const [HEIGHT, LEFT, BOTTOM] = [280, 52, 34];
@@ -54,11 +55,11 @@ export class LiveRace {
     }
     this.#runs = true;
     $("race-body").hidden = false;
-    $("race-state").textContent = "The runs are starting, which takes some seconds.";
+    $("race-state").textContent = t("race.starting");
     $("race-lanes").replaceChildren(...[...this.#lanes.values()].map((lane) => {
       const dot = make("i");
       dot.style.setProperty("--voice", lane.style.color);
-      lane.node = make("li", "", dot, make("b", "", lane.style.title), make("strong", "", "–"), make("span", "", "starting"));
+      lane.node = make("li", "", dot, make("b", "", lane.style.title), make("strong", "", "–"), make("span", "", t("race.lane")));
       return lane.node;
     }));
     this.#draw();
@@ -73,19 +74,21 @@ export class LiveRace {
     });
     events.addEventListener("error", () => { // closed: the server refuses, for example after a restart
       if (events.readyState !== EventSource.CLOSED) return;
-      this.#stop("The race has broken off: the server no longer knows it.");
+      this.#stop(t("race.broken"));
     });
   }
 
   #take(report) {
     const lane = this.#lanes.get(report.optimizer);
     lane.reports.push(report);
-    if (!$("race-state").textContent.startsWith("Racing")) $("race-state").textContent = "Racing. Draw something else, and the coming answers are of that.";
+    if ($("race-state").textContent !== t("race.racing")) $("race-state").textContent = t("race.racing");
     const { probabilities: said, step, val_accuracy: accuracy } = report;
     const top = said ? said.indexOf(Math.max(...said)) : null;
     lane.node.children[2].textContent = top ?? "–";
-    lane.node.children[3].textContent =
-      `step ${step}` + (accuracy === null ? "" : `, ${percent(accuracy)} right`) + (said ? `, ${rounded(said[top])} sure` : "");
+    const facts = [t("race.step", { step })];
+    if (accuracy !== null) facts.push(t("race.right", { percent: percent(accuracy) }));
+    if (said) facts.push(t("answer.sure", { percent: rounded(said[top]) }));
+    lane.node.children[3].textContent = facts.join(", ");
     this.#draw();
   }
 
@@ -94,16 +97,16 @@ export class LiveRace {
     const last = (name) => this.#lanes.get(name).reports.at(-1)?.val_accuracy ?? -1;
     const [best, ...others] = [...this.#lanes.keys()].filter((name) => last(name) >= 0).sort((a, b) => last(b) - last(a));
     const winners = [best, ...others.filter((name) => last(name) === last(best))];
-    this.#stop(
-      (best ? `${inWords(winners.map(title))} ended with ${percent(last(best))} of the validation images right. One race is no comparison: another one may end otherwise.` : "") +
-      (failed.length ? ` Failed: ${failed.map(title).join(", ")}; the server’s log says why.` : ""),
-    );
+    const said = [];
+    if (best) said.push(t("race.won", { names: inWords(winners.map(title)), count: winners.length, percent: percent(last(best)) }));
+    if (failed.length) said.push(t("race.failed", { names: failed.map(title).join(", ") }));
+    this.#stop(said.join(" "));
   }
 
   #stop(sentence) {
     this.#runs = false;
     $("race-start").disabled = false;
-    $("race-start").textContent = "Start again";
+    $("race-start").textContent = t("race.again");
     $("race-state").textContent = sentence;
   }
 
@@ -113,15 +116,15 @@ export class LiveRace {
     const end = Math.max(SHORTEST, ...lanes.map(({ reports }) => reports.at(-1)?.step ?? 0));
     const x = (step) => LEFT + ((width - LEFT - 8) * step) / end;
     const y = (accuracy) => 8 + (HEIGHT - BOTTOM - 8) * (1 - accuracy);
-    const chart = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Validation accuracy of ${lanes.length} runs over ${end} optimizer steps` });
+    const chart = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": t("race.label", { count: lanes.length, steps: end }) });
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
       chart.append(
         element("line", { x1: LEFT, x2: width - 8, y1: y(share), y2: y(share), class: "grid" }),
         element("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
       );
     }
-    for (const step of [0, end]) chart.append(element("text", { x: x(step), y: HEIGHT - 14, "text-anchor": step ? "end" : "middle" }, String(step)));
-    chart.append(element("text", { x: (LEFT + width) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, "optimizer steps"));
+    for (const step of [0, end]) chart.append(element("text", { x: x(step), y: HEIGHT - 14, "text-anchor": step ? "end" : "middle" }, number(step)));
+    chart.append(element("text", { x: (LEFT + width) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, t("race.steps")));
     for (const { style, reports } of lanes) {
       const known = reports.filter((report) => report.val_accuracy !== null);
       const d = known.map((report, i) => `${i ? "L" : "M"}${x(report.step).toFixed(1)} ${y(report.val_accuracy).toFixed(1)}`).join("");

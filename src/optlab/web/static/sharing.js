@@ -1,5 +1,7 @@
 // What leaves the page: its address, the drawing, the answers, the command to copy.
 
+import { t } from "./i18n.js";
+
 /** Keep what is chosen in the address, so that a link or a reload shows the same. */
 export function writeUrl(chosen) {
   const query = new URLSearchParams(location.search);
@@ -14,11 +16,11 @@ export function writeUrl(chosen) {
 export async function copy(element, button, say) {
   try {
     await navigator.clipboard.writeText(element.textContent);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    button.textContent = t("copy.done");
+    setTimeout(() => (button.textContent = t("copy")), 1500);
   } catch {
     getSelection().selectAllChildren(element);
-    say("This browser does not let a page copy here. The command is selected: press Ctrl+C.");
+    say(t("copy.forbidden"));
   }
 }
 

@@ -1,7 +1,8 @@
 // The study at a glance: its curves, its table, and what is missing from both.
 
-import { make, percent } from "./answers.js";
+import { make } from "./answers.js";
 import { Curves } from "./curves.js";
+import { number, percent, significant, t } from "./i18n.js";
 
 const $ = (id) => document.getElementById(id);
 let curves = null;
@@ -10,15 +11,14 @@ let curves = null;
 export function showStudy(detail, styles) {
   $("glance").hidden = false;
   $("glance-title").textContent = detail.title;
-  const weights = { last: "of the last weights", best: "of the best epoch", "best,last": "of the last weights, with early stopping of the best epoch" }[String(detail.judged_weights)];
-  $("glance-text").textContent =
-    `${detail.dataset}. Ranked by validation accuracy; means over the runs of each optimizer’s best configuration.` +
-    (weights ? ` Accuracies here and in the report are ${weights}; the models above answer with the weights of their best epoch.` : "");
+  const text = [t("glance.text", { dataset: detail.dataset })];
+  if (detail.judged_weights.length) text.push(t(`glance.${detail.judged_weights}`));
+  $("glance-text").textContent = text.join(" ");
   $("report").hidden = !detail.report_url;
   if (detail.report_url) $("report").href = detail.report_url;
   $("chart").hidden = !detail.curves.length;
   if (detail.curves.length) {
-    curves ??= new Curves($("chart"));
+    curves ??= new Curves($("chart"), t);
     curves.show(detail.curves);
   }
   const best = Math.max(...detail.rows.map((row) => row.val_accuracy ?? 0));
@@ -30,27 +30,26 @@ function tableRow(row, style, best) {
   dot.style.setProperty("--voice", style.color);
   const name = make("th", "", dot, style.title);
   name.scope = "row";
-  const number = (value, text) => make("td", "", value === null ? "–" : text(value));
-  const chosenBy = number(row.val_accuracy, (value) => percent(value, 2));
+  const cell = (value, text) => make("td", "", value === null ? "–" : text(value));
+  const chosenBy = cell(row.val_accuracy, (value) => percent(value, 2));
   if (row.val_accuracy === best) chosenBy.classList.add("best");
-  const accuracy = number(row.test_accuracy, (value) => percent(value, 2));
-  if (row.num_runs > 1) accuracy.append(make("small", "", `${percent(row.test_accuracy_min, 2)} to ${percent(row.test_accuracy_max, 2)}`));
-  const runs = make("td", "", String(row.num_runs));
-  if (row.num_diverged) runs.append(make("small", "bad", `${row.num_diverged} diverged`));
-  if (row.num_failed) runs.append(Object.assign(make("small", "bad", `${row.num_failed} failed`), { title: row.reasons.join("\n") }));
-  if (row.num_other_runs) runs.append(make("small", "", `${row.num_other_runs} other`));
+  const accuracy = cell(row.test_accuracy, (value) => percent(value, 2));
+  if (row.num_runs > 1) accuracy.append(make("small", "", t("table.range", { low: percent(row.test_accuracy_min, 2), high: percent(row.test_accuracy_max, 2) })));
+  const runs = make("td", "", number(row.num_runs));
+  if (row.num_diverged) runs.append(make("small", "bad", t("table.diverged", { count: row.num_diverged })));
+  if (row.num_failed) runs.append(Object.assign(make("small", "bad", t("table.failed", { count: row.num_failed })), { title: row.reasons.join("\n") }));
+  if (row.num_other_runs) runs.append(make("small", "", t("table.other", { count: row.num_other_runs })));
   return make("tr", "", name, chosenBy, accuracy,
-    number(row.lr, (value) => String(+value.toPrecision(3))),
-    number(row.train_time_s, (value) => `${value.toPrecision(3)} s`), runs);
+    cell(row.lr, (value) => significant(value, 3)),
+    cell(row.train_time_s, (value) => t("table.seconds", { value: significant(value, 3) })), runs);
 }
 
 /** Say which runs do not answer, and why: of one study's folder, or of all where it is undefined. */
 export function showMissing(list, { unfinished, unusable }, folder) {
   const isShown = (run) => folder === undefined || run.study === folder;
   const line = (run, text) => make("li", "", make("b", "", run.run), `: ${text}`);
-  const epochs = (count) => `${count} ${count === 1 ? "epoch" : "epochs"} done`;
   list.replaceChildren(
-    ...unfinished.filter(isShown).map((run) => line(run, run.training ? `in training, ${epochs(run.num_epochs)}` : `was interrupted, ${epochs(run.num_epochs)}; the same command resumes it`)),
+    ...unfinished.filter(isShown).map((run) => line(run, t(run.training ? "missing.training" : "missing.interrupted", { count: run.num_epochs }))),
     ...unusable.filter(isShown).map((run) => line(run, run.problem)),
   );
   list.parentElement.hidden = !list.childElementCount;

@@ -3,6 +3,7 @@
 
 import { make } from "./answers.js";
 import { listSurfaces, runRace } from "./api.js";
+import { decimal, number, significant, t } from "./i18n.js";
 
 const $ = (id) => document.getElementById(id);
 const STEPS_PER_S = 40;
@@ -58,7 +59,7 @@ function choose() {
   surface = known.surfaces.find((each) => each.name === name);
   start = surface.start;
   result = null;
-  $("surface-formula").textContent = `f(x, y) = ${surface.formula}. ${surface.minimum ? "+ marks the minimum." : "There is no minimum: it falls without end, up and down."}`;
+  $("surface-formula").textContent = `f(x, y) = ${surface.formula}. ${t(surface.minimum ? "surface.minimum" : "surface.endless")}`;
   paintAll();
   race(true);
 }
@@ -78,10 +79,11 @@ function moveStart(event) {
 const multiplier = () => 10 ** Number($("surface-rate").value);
 
 function showOptions() {
-  const times = `× ${+multiplier().toPrecision(2)}`;
-  const momentum = $("surface-momentum").value;
+  const times = `× ${significant(multiplier(), 2)}`;
+  const momentum = number($("surface-momentum").valueAsNumber);
   $("surface-rate-text").textContent = times;
-  $("surface-rate").setAttribute("aria-valuetext", `${times} each optimizer's own rate`);
+  $("surface-rate").setAttribute("aria-valuetext", t("surface.times", { times }));
+  $("surface-momentum").setAttribute("aria-valuetext", momentum);
   $("surface-momentum-text").textContent = momentum;
 }
 
@@ -120,11 +122,12 @@ function show(answer, grows) {
     const { title, color } = known.styles[walk.optimizer];
     const dot = make("i");
     dot.style.setProperty("--voice", color);
-    return make("li", "", dot, make("b", "", title), make("small", "", `learning rate ${+walk.lr.toPrecision(2)}`), make("span"));
+    return make("li", "", dot, make("b", "", title), make("small", "", t("surface.own_lr", { lr: significant(walk.lr, 2) })), make("span"));
   }));
   cancelAnimationFrame(frame);
   const last = Math.max(...answer.walks.map((walk) => walk.diverged_at ?? walk.points.length - 1));
-  $("surface-pad").setAttribute("aria-label", `Contour picture of the ${surface.name} with the paths of ${answer.walks.length} optimizers from x ${answer.start[0].toFixed(2)}, y ${answer.start[1].toFixed(2)}. Arrow keys move the start, Enter races.`);
+  const [x, y] = answer.start.map((value) => decimal(value, 2));
+  $("surface-pad").setAttribute("aria-label", t("surface.label", { surface: t(`surface.${surface.name}`), count: answer.walks.length, x, y }));
   $("surface-result").textContent = "";
   const begin = performance.now();
   const grow = (now) => {
@@ -137,21 +140,22 @@ function show(answer, grows) {
   grow(grows && !wantsStill.matches ? begin : Infinity);
 }
 
-const goal = () => (surface.minimum ? "at the minimum" : "off the saddle");
+const goal = () => (surface.minimum ? "minimum" : "saddle");
 
 /** What became of a walk, as far as it is drawn. */
 function outcome(walk) {
-  if (walk.diverged_at !== null && walk.diverged_at <= step) return `diverged at step ${walk.diverged_at}`;
-  if (walk.arrived_at !== null && walk.arrived_at <= step) return `${goal()} after ${walk.arrived_at} steps`;
-  return `${step < walk.points.length - 1 ? "on its way at" : `not ${goal()} after`} step ${step}`;
+  if (walk.diverged_at !== null && walk.diverged_at <= step) return t("surface.diverged", { step: walk.diverged_at });
+  if (walk.arrived_at !== null && walk.arrived_at <= step) return t(`surface.reached.${goal()}`, { count: walk.arrived_at });
+  return t(step < walk.points.length - 1 ? "surface.walking" : `surface.missed.${goal()}`, { step });
 }
 
 function summary({ walks }) {
   const title = (walk) => known.styles[walk.optimizer].title;
   const arrived = walks.filter((walk) => walk.arrived_at !== null).sort((a, b) => a.arrived_at - b.arrived_at);
   const diverged = walks.filter((walk) => walk.diverged_at !== null).map(title);
-  const first = arrived.length ? `First ${goal()}: ${title(arrived[0])}, after ${arrived[0].arrived_at} steps.` : `Nobody is ${goal()}.`;
-  return first + (diverged.length ? ` Diverged: ${diverged.join(", ")}. A smaller learning rate helps.` : "");
+  const said = [arrived.length ? t(`surface.first.${goal()}`, { name: title(arrived[0]), count: arrived[0].arrived_at }) : t(`surface.nobody.${goal()}`)];
+  if (diverged.length) said.push(t("surface.all_diverged", { names: diverged.join(", ") }));
+  return said.join(" ");
 }
 
 // ------------------------------------------------------------------ drawing

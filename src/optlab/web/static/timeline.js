@@ -1,13 +1,15 @@
 // Training time: a slider over the moments of which a study's runs keep their weights. Its last
 // position is the end, where models answer with the weights of their best epoch.
 
+import { t } from "./i18n.js";
+
 const $ = (id) => document.getElementById(id);
 const PLAY_MS = 700; // between two moments
 
-/** A moment for the end of a title; nothing for the end of training. */
-export function after(step) {
-  if (step === null) return "";
-  return step === 0 ? " before training" : ` after ${step} ${step === 1 ? "step" : "steps"}`;
+/** Who answers at a moment; at the end of training no moment is named. */
+export function at(step, who) {
+  if (step === null) return who;
+  return step === 0 ? t("answer.before", { who }) : t("answer.after", { who, count: step });
 }
 
 export class Timeline {
@@ -45,8 +47,8 @@ export class Timeline {
 
   #say() {
     const moment = this.#moments[Number($("moment").value)];
-    const epoch = moment?.epoch ? `, epoch ${+moment.epoch.toFixed(2)}` : "";
-    const text = !moment ? "end: weights of the best epoch" : moment.step === 0 ? "step 0: before training" : `step ${moment.step}${epoch}`;
+    const key = !moment ? "end" : moment.step === 0 ? "start" : moment.epoch ? "epoch" : "step";
+    const text = t(`moment.${key}`, { step: moment?.step, epoch: moment?.epoch && Math.round(100 * moment.epoch) / 100 });
     $("moment").setAttribute("aria-valuetext", text);
     $("moment-text").textContent = text;
   }
@@ -72,6 +74,6 @@ export class Timeline {
   }
 
   #label() {
-    $("play").textContent = this.#timer ? "Pause" : "Play";
+    $("play").textContent = t(this.#timer ? "pause" : "play");
   }
 }
