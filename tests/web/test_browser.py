@@ -684,10 +684,17 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         side = page.locator("#pad").bounding_box()["width"]
         page.click("#projector")
         assert page.url.endswith("?study=digits-mlp&projector=1")
+        page.focus("#moment")
+        page.keyboard.press("Home")
+        assert page.url.endswith("&step=0")
         page.reload()
+        moment = "document.getElementById('moment').getAttribute('aria-valuetext')"
+        wait_until(page, f"{moment} === 'step 0: before training'")
         page.wait_for_selector("#voices article")
         assert page.locator("#pad").bounding_box()["width"] > 1.2 * side
         assert page.locator("#voices .bars").first.is_hidden()
+        page.select_option("#study", OTHER)
+        assert page.url.endswith(f"?study={OTHER}&projector=1")
 
 
 def test_unknown_study_in_the_address_is_said(browser: Any, url: str) -> None:

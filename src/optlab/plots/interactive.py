@@ -88,7 +88,8 @@ def curves_data(
                 points = {"step": _short(x), "y": _short(y), "diverged": True}
                 lines.append(style | points | {"low": None, "high": None})
         if lines:
-            notes = [{"name": "mean", "count": every}] * (every > 1) + _band_notes(curves)
+            notes: list[dict[str, Any]] = [{"name": "mean", "count": every}] * (every > 1)
+            notes += _band_notes(curves)
             notes += [{"name": "diverged"}] * any(curve.broken_off for curve in curves)
             quantity = {"title": title, "percent": percent, "notes": notes}
             quantities.append(quantity | {"lines": lines})

@@ -114,9 +114,9 @@ export class Curves {
   }
 
   draw() {
-    const { percent, lines, notes } = this.#chosen;
+    const { title: name, percent, lines, notes } = this.#chosen;
     const axis = this.axis.value;
-    const [title, over] = [this.t(`curves.${this.quantity.value}`), this.t(`curves.${axis}`)];
+    const [title, over] = [this.t(`curves.${name}`), this.t(`curves.${axis}`)];
     const isLog = this.log.checked && !percent;
     const style = getComputedStyle(this.container);
     const isDark = getComputedStyle(document.documentElement).colorScheme === "dark";

@@ -24,10 +24,14 @@ const state = {
   model: null, // a single run
   details: new Map(), // of models, by id
   detail: null, // of the study
+  step: null, // of the address, until the study's moments are known
 };
 const answers = new Answers();
 const pad = new Pad($("pad"), drawn);
-const timeline = new Timeline(ask);
+const timeline = new Timeline(() => {
+  writeUrl({ step: timeline.step });
+  ask();
+});
 const race = new LiveRace(() => pad.toBlob(), toast);
 
 // ------------------------------------------------------------------ asking
@@ -173,8 +177,8 @@ function toast(sentence) {
 
 // ------------------------------------------------------------------ choosing
 
-function chooseStudy(study, { optimizer = null, model = null } = {}) {
-  Object.assign(state, { study, detail: null });
+function chooseStudy(study, { optimizer = null, model = null, step = null } = {}) {
+  Object.assign(state, { study, detail: null, step });
   $("gallery").hidden = $("glance").hidden = true; // until those of this study are there
   choose(optimizer, model);
   timeline.show([]); // may ask, so it comes after the choice
@@ -246,7 +250,9 @@ async function readStudyDetail() {
     if (study !== state.study) return;
     state.detail = detail;
     showStudy(detail, state.models.styles);
-    timeline.show(detail.moments);
+    timeline.show(detail.moments, state.step ?? timeline.step);
+    state.step = null;
+    writeUrl({ step: timeline.step });
     const models = state.models.models.filter((model) => model.study_name === study.name);
     showGallery(study, state.models.styles, JSON.stringify([study, models]), openPicture);
   } catch (error) {
@@ -312,7 +318,7 @@ async function refresh() {
   } else {
     const wanted = new URLSearchParams(location.search);
     const study = named(wanted.get("study"));
-    chooseStudy(study ?? named(models.default_study) ?? models.studies[0], study && { optimizer: wanted.get("optimizer"), model: wanted.get("run") });
+    chooseStudy(study ?? named(models.default_study) ?? models.studies[0], study && { optimizer: wanted.get("optimizer"), model: wanted.get("run"), step: wanted.has("step") ? Number(wanted.get("step")) : null });
     if (!study && wanted.has("study")) toast(t("study.unknown", { name: wanted.get("study") }));
   }
   $("study").value = state.study.name;
@@ -401,6 +407,7 @@ $("width").addEventListener("input", () => {
 $("saliency").addEventListener("change", () => {
   $("why-text").hidden = !$("saliency").checked;
   $("sees-text").hidden = $("saliency").checked;
+  writeUrl({ why: $("saliency").checked && "1" });
   ask();
 });
 $("study").addEventListener("change", () => {
@@ -471,6 +478,7 @@ $("language").addEventListener("click", (event) => {
   location.reload();
 });
 
+if (new URLSearchParams(location.search).has("why")) $("saliency").click();
 startSurface(toast);
 $("undo").disabled = $("clear").disabled = true;
 try {

@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 export function writeUrl(chosen) {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(chosen)) {
-    if (value) query.set(name, value);
+    if (value || value === 0) query.set(name, value);
     else query.delete(name);
   }
   history.replaceState(null, "", `?${query}`);

@@ -32,9 +32,12 @@ export class Timeline {
     return this.#moments[Number($("moment").value)]?.step ?? null;
   }
 
-  /** @param {{step: number, epoch: number | null}[]} moments of a study; none hides the slider */
-  show(moments) {
-    const { step } = this;
+  /**
+   * @param {{step: number, epoch: number | null}[]} moments of a study; none hides the slider
+   * @param {number | null} step of the moment to choose; where there is none of it, the end
+   */
+  show(moments, step = this.step) {
+    const before = this.step;
     if (!moments.length) this.#stop();
     this.#moments = moments;
     $("timeline").hidden = !moments.length;
@@ -42,7 +45,7 @@ export class Timeline {
     const same = moments.findIndex((moment) => moment.step === step);
     $("moment").value = String(same < 0 ? moments.length : same);
     this.#say();
-    if (this.step !== step) this.changed();
+    if (this.step !== before) this.changed();
   }
 
   #say() {
