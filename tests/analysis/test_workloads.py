@@ -151,6 +151,15 @@ def test_tuned_option_is_no_part_of_the_label():
     assert label_configurations(configs, nuisance=["lr_multiplier"]) == ["adam", "sgd"]
 
 
+def test_an_optimizer_of_its_own_names_a_configuration_and_the_exception_is_said():
+    schedules = {"adam": "linear", "sgd": "linear", "schedule_free": "constant"}
+    configs = [
+        {"optimizer.name": optimizer, "scheduler.name": schedule}
+        for optimizer, schedule in schedules.items()
+    ]
+    assert label_configurations(configs) == ["adam", "sgd", "schedule_free · scheduler=constant"]
+
+
 def test_keys_with_one_last_part_keep_their_group():
     configs = [
         {"optimizer.name": "adam", "data.size": 1, "model.size": 1},

@@ -54,8 +54,9 @@ def label_configurations(
 ) -> list[str]:
     """A short unique name for each flat config, from what varies between them.
 
-    Where three keys or more vary, a value that most configs share goes without saying, and the
-    config that has all of those is the `baseline`.
+    Where three keys or more vary, or each config has an optimizer of its own, a value that most
+    configs share goes without saying. In the first case the config that has all of those is the
+    `baseline`.
 
     Args:
         configs: flat configs, all different.
@@ -100,8 +101,10 @@ def label_configurations(
         for index in range(len(configs))
     ]
     varying = {key for some in shown for key in some}
-    if len(varying - {"optimizer.name"}) >= 3:
-        usual = _usual_values(configs, varying - {"optimizer.name"})
+    others = varying - {"optimizer.name"}
+    optimizers = {config.get("optimizer.name") for config in configs}
+    if len(others) >= 3 or len(optimizers) == len(configs):
+        usual = _usual_values(configs, others)
         shown = [
             [key for key in some if key_of(config.get(key, _MISSING)) != usual.get(key)]
             for config, some in zip(configs, shown, strict=True)
