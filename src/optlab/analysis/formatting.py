@@ -35,11 +35,13 @@ def share(fraction: float | None) -> str:
 
 
 def points(fraction: float | None) -> str:
-    """A difference of accuracies in percentage points, always signed: +0.12."""
+    """A difference of accuracies in percentage points, always signed: +0.12, or 0.00 for none.
+
+    An interval that just leaves out 0 ends at −0.00.
+    """
     if fraction is None:
         return NOTHING
-    text = f"{100 * fraction:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
+    return f"{100 * fraction:+.2f}".replace("-", MINUS) if abs(fraction) > 1e-9 else "0.00"
 
 
 def seconds(value: float | None) -> str:
