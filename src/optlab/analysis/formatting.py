@@ -37,7 +37,7 @@ def share(fraction: float | None) -> str:
 def points(fraction: float | None) -> str:
     """A difference of accuracies in percentage points, always signed: +0.12, or 0.00 for none.
 
-    An interval that just leaves out 0 ends at −0.00.
+    An interval that just leaves out 0 ends at -0.00.
     """
     if fraction is None:
         return NOTHING

@@ -15,7 +15,7 @@ from optlab.data.device_images import DeviceImages, device_images
 from optlab.data.frozen_features import FrozenBody, feature_rows
 from optlab.data.image_dataset import ImageDataset, Preparation
 from optlab.data.loader import EvalLoader, TrainLoader
-from optlab.data.normalize import Normalize, check_normalize, mean_and_std
+from optlab.data.normalize import Normalize, check_normalize, mean_and_std, scale_and_shift
 from optlab.data.registry import load_dataset
 from optlab.data.splits import split_train_part, stratified_subset
 
@@ -168,6 +168,11 @@ class ImageDataModule(L.LightningDataModule):
         """Test images as they are, for people to look at: uint8 (N, H, W), or (N, H, W, 3)."""
         pictures = self._loaded_source().test_images[torch.from_numpy(indices)]
         return np.asarray(pictures.permute(0, 2, 3, 1).squeeze(-1))
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Return pixels in 0..255, (N, C, H, W), as float32 that the network was trained on."""
+        scale, shift = scale_and_shift(self.mean, self.std)
+        return pixels * scale + shift
 
     def train_eval_dataloader(self, max_images: int | None = None) -> EvalLoader:
         """Training images in fixed order, not augmented; at most a stratified `max_images`."""

@@ -55,12 +55,11 @@ class LiveReports(Callback):
         if not self.drawing.is_file():
             return None
         data = trainer.datamodule  # type: ignore[attr-defined]
-        mean, std = (np.array(each)[:, None, None] for each in (data.mean, data.std))
-        pixels = torch.from_numpy((np.load(self.drawing) / 255 - mean) / std).float()  # (C, H, W)
+        images = data.normalize(torch.from_numpy(np.load(self.drawing))[None])  # (1, C, H, W)
         trains = module.training
         module.eval()
         with torch.no_grad():
-            logits = module(pixels[None].to(module.device))
+            logits = module(images.to(module.device))
         module.train(trains)
         probabilities: list[float] = logits[0].softmax(dim=0).tolist()
         return probabilities if all(map(math.isfinite, probabilities)) else None
