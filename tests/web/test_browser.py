@@ -542,7 +542,8 @@ def test_page_speaks_the_language_of_the_browser_or_of_the_address(browser: Any,
                 text = text.replace(name, "")
             assert not english.search(text), text
         page.focus("#language")
-        page.keyboard.press("Enter")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
         wait_until(page, f"{language} === 'en'")
         assert page.url.endswith("&lang=en")
         wait_until(page, "document.getElementById('big-name').textContent === '7'")  # it came along

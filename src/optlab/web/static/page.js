@@ -474,8 +474,9 @@ $("language").addEventListener("click", (event) => {
   } catch {
     // storage is switched off; the canvas will be blank
   }
-  writeUrl({ lang: otherLanguage });
-  location.reload();
+  const query = new URLSearchParams(location.search);
+  query.set("lang", otherLanguage);
+  location.search = query;
 });
 
 if (new URLSearchParams(location.search).has("why")) $("saliency").click();
