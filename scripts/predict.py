@@ -31,13 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with explain_missing_deps():
         from optlab.web.inference import Networks
+        from optlab.web.novelty import References
         from optlab.web.terminal import answer_table
 
     networks = Networks()
+    references = References(networks)
     num_failed = 0
     for image in options.images:
         try:
-            Console().print(answer_table(image, options.outputs, options.study, networks))
+            table = answer_table(image, options.outputs, options.study, networks, references)
+            Console().print(table)
         except ValueError as error:  # the other images may be answered
             print(error, file=sys.stderr)
             num_failed += 1

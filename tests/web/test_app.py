@@ -445,7 +445,7 @@ def test_failure_of_the_server_leaves_without_a_trace(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("secret of the server")
 
-    monkeypatch.setattr("optlab.web.prediction.prepare", fail)
+    monkeypatch.setattr("optlab.web.question.prepare", fail)
     answer = send(client_for(trained_outputs), png(seven()))
     assert answer.status_code == 500
     assert answer.json() == {"detail": "The server failed at this; its log says why."}

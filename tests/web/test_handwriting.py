@@ -44,7 +44,7 @@ def tops(study: Study, drawings: list[Drawing]) -> dict[str, np.ndarray]:
             in_channels=read.in_channels,
             image_size=read.image_size,
         )
-        answer = ask(networks, study.answering, prepared, with_saliency=False)
+        answer = ask(networks, study.answering, prepared.pixels[None])
         assert answer is not None
         said = {each.optimizer: each.probabilities.argmax() for each in answer.optimizers}
         rows.append(said | {"ensemble": answer.probabilities.argmax()})

@@ -11,14 +11,13 @@ from made_records import make_record
 from torch import nn
 
 from optlab.analysis import Run
-from optlab.data.preprocessing import Prepared
 from optlab.models import load_network
 from optlab.runs.record import DatasetFacts
 from optlab.web.inference import NO_SNAPSHOTS, Networks, ask
 from optlab.web.run_index import Input, Model, RunIndex
 
 MakeRun = Callable[..., Path]
-PREPARED = Prepared(np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8), blank=False)
+PICTURE = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), np.uint8)
 
 
 def models_of(outputs: Path) -> dict[str, list[Model]]:
@@ -30,7 +29,7 @@ def test_ensemble_counts_every_optimizer_the_same(make_run: MakeRun, tmp_path: P
     for seed in range(3):
         make_run(optimizer="adam", seed=seed)
     make_run(optimizer="sgd")
-    answer = ask(Networks(), models_of(tmp_path), PREPARED, with_saliency=False)
+    answer = ask(Networks(), models_of(tmp_path), PICTURE)
     assert answer is not None
     adam, sgd = answer.optimizers
     assert (len(adam.models), len(sgd.models)) == (3, 1)
@@ -46,12 +45,12 @@ def test_probabilities_are_those_of_the_network_on_normalized_pixels(
 ) -> None:
     folder = make_run()
     (model,) = models_of(tmp_path)["adam"]
-    answer = ask(Networks(), {"adam": [model]}, PREPARED, with_saliency=False)
+    answer = ask(Networks(), {"adam": [model]}, PICTURE)
     dataset = model.run.record.dataset
-    images = (torch.from_numpy(PREPARED.pixels)[None] / 255 - dataset.mean[0]) / dataset.std[0]
+    images = (torch.from_numpy(PICTURE) / 255 - dataset.mean[0]) / dataset.std[0]
     expected = load_network(folder)(images).softmax(dim=1)[0].detach()
     assert answer is not None
-    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-5)
+    np.testing.assert_allclose(answer.probabilities[0], expected, rtol=1e-5)
 
 
 def test_saliency_is_the_gradient_of_the_top_logit() -> None:
@@ -71,7 +70,7 @@ def test_saliency_is_the_gradient_of_the_top_logit() -> None:
     expected = np.zeros((28, 28))
     expected[3, 5], expected[7, 2] = 1.0, 0.5
     networks = Networks(load=lambda *_: OnePixel())
-    answer = ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=True)
+    answer = ask(networks, {"adam": [fake_model()]}, PICTURE, with_saliency=True)
     assert answer is not None
     np.testing.assert_allclose(answer.saliency, expected, atol=1e-6)
 
@@ -150,13 +149,13 @@ def test_run_that_cannot_be_used_says_why_and_the_others_answer(
     broken = make_run(optimizer="sgd")
     (broken / "checkpoints" / "best.ckpt").write_bytes(b"junk")
     networks, models = Networks(), models_of(tmp_path)
-    answer = ask(networks, models, PREPARED, with_saliency=False)
+    answer = ask(networks, models, PICTURE)
     assert answer is not None
     assert [said.optimizer for said in answer.optimizers] == ["adam"]
     problem = networks.problem(models["sgd"][0])
     assert problem == "its weights could not be loaded; the server's log says why"
     assert networks.problem(models["adam"][0]) is None
-    assert ask(networks, {"sgd": models["sgd"]}, PREPARED, with_saliency=True) is None
+    assert ask(networks, {"sgd": models["sgd"]}, PICTURE, with_saliency=True) is None
 
 
 def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
@@ -165,9 +164,9 @@ def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
     weights = make_run() / "checkpoints" / "best.ckpt"
     weights.rename(tmp_path / "on its way")
     networks, models = Networks(), models_of(tmp_path)
-    assert ask(networks, models, PREPARED, with_saliency=False) is None
+    assert ask(networks, models, PICTURE) is None
     (tmp_path / "on its way").rename(weights)
-    assert ask(networks, models, PREPARED, with_saliency=False) is not None
+    assert ask(networks, models, PICTURE) is not None
 
 
 def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
@@ -188,4 +187,4 @@ def test_network_whose_answer_to_the_picture_is_not_finite_keeps_silent() -> Non
             return answer / (images.amax() <= 0)  # infinite for all but the probe
 
     networks = Networks(load=lambda *_: Loud(nn.Flatten(), nn.Linear(784, 10)))
-    assert ask(networks, {"adam": [fake_model()]}, PREPARED, with_saliency=False) is None
+    assert ask(networks, {"adam": [fake_model()]}, PICTURE) is None

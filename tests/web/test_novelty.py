@@ -20,6 +20,7 @@ from optlab.web import novelty
 from optlab.web.inference import Networks
 from optlab.web.novelty import Reference, References, num_side_by_side, without_last_layer
 from optlab.web.run_index import RunIndex
+from optlab.web.terminal import answer_table
 
 MakeRun = Callable[..., Path]
 
@@ -142,6 +143,42 @@ def test_api_tells_novelty_from_the_images_of_the_run(
     assert answer["no_novelty"] is None
     blank = client.post("/api/predict", json={"pixels": [[255] * 28] * 28}).json()
     assert (blank["num_digits"], blank["novelty"]) == (None, None)
+
+
+def test_run_that_was_trained_again_is_compared_with_its_new_features(
+    handwriting_run: Path, tmp_path: Path
+) -> None:
+    (study,) = RunIndex(tmp_path).table().studies.values()
+    references = References(Networks())
+    before = references.wait(study)
+    assert references.wait(study) is before
+    weights = handwriting_run / "checkpoints" / "best.ckpt"
+    state = torch.load(weights)
+    for tensor in state["state_dict"].values():
+        tensor *= -1
+    torch.save(state, weights)
+    after = references.wait(study)
+    assert isinstance(before, Reference)
+    assert isinstance(after, Reference)
+    drawing = Prepared(np.eye(28, dtype=np.uint8)[None] * 255, blank=False)
+    assert after.distance(drawing) != before.distance(drawing)
+
+
+def test_terminal_says_what_the_page_says(
+    handwriting_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def caption(picture: np.ndarray) -> str:
+        Image.fromarray(picture).save(tmp_path / "drawing.png")
+        return str(answer_table(tmp_path / "drawing.png", tmp_path).caption or "")
+
+    assert caption(two_digits(gap=120)) == "One digit at a time"
+    one = two_digits(gap=45)
+    monkeypatch.setattr(Reference, "distance", lambda *_: 2.0)
+    assert caption(one) == "This looks like no digit I was trained on"
+    monkeypatch.setattr(Reference, "distance", lambda *_: 0.0)
+    assert caption(one) == ""
+    (tmp_path / "images").rename(tmp_path / "gone")
+    assert "not here" in caption(one)
 
 
 def test_missing_images_are_reported_until_they_arrive(

@@ -17,6 +17,7 @@ from optlab.web import schemas, terminal
 from optlab.web.inference import Networks
 from optlab.web.novelty import References
 from optlab.web.prediction import answer_question
+from optlab.web.question import Upload
 from optlab.web.run_index import RunIndex
 
 MakeRun = Callable[..., Path]
@@ -111,9 +112,9 @@ def test_network_is_given_the_numbers_that_training_made_of_the_file(
     assert len(images) == 2 * len(files) >= 16
     for file, expected in zip(files, images, strict=False):
         kind = f"image/{kinds.get(file.suffix[1:], file.suffix[1:])}"
-        question = schemas.Question()
+        upload = Upload(kind, file.read_bytes())
         answer = answer_question(
-            RunIndex(outputs), store, References(store), question, kind, file.read_bytes()
+            RunIndex(outputs), store, References(store), schemas.Question(), upload
         )
         assert not answer.blank
         assert torch.equal(net.seen[-1][0], expected), file

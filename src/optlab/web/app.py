@@ -32,11 +32,13 @@ from optlab.web import inference, schemas, summary, surfaces
 from optlab.web.api_docs import swagger_files, swagger_page
 from optlab.web.gallery import describe_gallery
 from optlab.web.live_race import Commands, LiveRaces, RaceUnderWay
+from optlab.web.look_inside import answer_feature_maps, answer_morph
 from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
 from optlab.web.novelty import References
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
-from optlab.web.prediction import UnsupportedType, answer_question, read_picture
+from optlab.web.prediction import answer_question
 from optlab.web.qr_code import qr_svg
+from optlab.web.question import UnsupportedType, Upload, read_picture
 from optlab.web.run_index import RunIndex
 from optlab.web.selection import NotFound, short, study_of
 
@@ -95,6 +97,13 @@ def create_app(
 
     async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+
+    one_look = asyncio.Semaphore(1)
+
+    async def in_turn(function: Callable[..., T], *arguments: Any) -> T:
+        """Run what takes as long as a hundred answers, one at a time, so that answers stay fast."""
+        async with one_look:
+            return await in_thread(function, *arguments)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
@@ -225,18 +234,39 @@ def create_app(
         Send numbers as JSON, the bytes of an image, or a form with an image as its field `file`.
         Preprocessing happens here.
         """
-        content_type = _media_type(request.headers.get("content-type"))
-        if content_type == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=0) as form:
-                file = form.get("file")
-                if not isinstance(file, UploadFile):
-                    raise UnreadablePicture("The form has no file called `file`.")
-                content_type, body = _media_type(file.content_type), await file.read()
-        else:
-            body = await request.body()
-        return await in_thread(
-            answer_question, run_index, store, references, question, content_type, body
-        )
+        upload = await _picture_of(request)
+        run = in_turn if question.occlusion else in_thread
+        return await run(answer_question, run_index, store, references, question, upload)
+
+    @app.post(
+        "/api/morph",
+        tags=["models"],
+        openapi_extra={"requestBody": _TWO_PICTURES_BODY},
+        responses={**_missing("study, optimizer or model"), **_PICTURE_PROBLEMS},
+    )
+    async def morph(
+        request: Request, question: Annotated[schemas.MorphQuestion, Query()]
+    ) -> schemas.Morph:
+        """What the models see on the way from one picture to another.
+
+        Send a form with two images, the fields `file` and `target`. Both are prepared, then mixed
+        pixel by pixel. Each model answers all mixtures in one forward pass.
+        """
+        start, end = await _files_of(request, "file", "target")
+        return await in_turn(answer_morph, run_index, store, question, start, end)
+
+    @app.post(
+        "/api/models/{model_id}/feature_maps",
+        tags=["models"],
+        openapi_extra={"requestBody": _PICTURE_BODY},
+        responses={**_missing("model"), **_PICTURE_PROBLEMS},
+    )
+    async def maps(
+        request: Request, model_id: str, step: Annotated[schemas.Step, Query()] = None
+    ) -> schemas.FeatureMaps:
+        """The output of the first layers of one model, for a picture as in `/api/predict`."""
+        upload = await _picture_of(request)
+        return await in_turn(answer_feature_maps, run_index, store, model_id, step, upload)
 
     return app
 
@@ -249,8 +279,8 @@ def _serve_races(
 ) -> None:
     """Serve the live race. It starts with a picture, which a page of another site cannot send."""
 
-    def pixels_of(content_type: str, body: bytes) -> np.ndarray | None:
-        picture = read_picture(content_type, body)
+    def pixels_of(upload: Upload) -> np.ndarray | None:
+        picture = read_picture(upload)
         prepared = prepare(picture, preparation="digits", in_channels=1, image_size=28)
         return None if prepared.blank else prepared.pixels
 
@@ -273,8 +303,7 @@ def _serve_races(
     )
     async def start(request: Request) -> schemas.LiveRaceStart:
         """Train five runs right now; their reports say what the picture is."""
-        kind = _media_type(request.headers.get("content-type"))
-        pixels = await in_thread(pixels_of, kind, await request.body())
+        pixels = await in_thread(pixels_of, await _body_of(request))
         optimizers = await in_thread(races.start, pixels)
         styles = {name: summary.style(name) for name in optimizers}
         return schemas.LiveRaceStart(optimizers=optimizers, styles=styles)
@@ -288,8 +317,7 @@ def _serve_races(
     )
     async def draw(request: Request) -> None:
         """Let the coming reports be of another picture."""
-        kind = _media_type(request.headers.get("content-type"))
-        pixels = await in_thread(pixels_of, kind, await request.body())
+        pixels = await in_thread(pixels_of, await _body_of(request))
         await in_thread(races.draw, pixels)
 
     @app.get(
@@ -355,6 +383,48 @@ _PICTURE_BODY: dict[str, Any] = {
         },
     },
 }
+_TWO_PICTURES_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    name: {"type": "string", "format": "binary"} for name in ("file", "target")
+                },
+                "required": ["file", "target"],
+            }
+        }
+    },
+}
+
+
+async def _picture_of(request: Request) -> Upload:
+    """Return the body, or the file of a form."""
+    if _media_type(request.headers.get("content-type")) == "multipart/form-data":
+        (upload,) = await _files_of(request, "file")
+        return upload
+    return await _body_of(request)
+
+
+async def _body_of(request: Request) -> Upload:
+    return Upload(_media_type(request.headers.get("content-type")), await request.body())
+
+
+async def _files_of(request: Request, *names: str) -> list[Upload]:
+    """Return the files of a form by the names of their fields.
+
+    Raises:
+        UnreadablePicture: it has no such field, or the body is no form.
+    """
+    uploads = []
+    async with request.form(max_files=len(names), max_fields=0) as form:
+        for name in names:
+            file = form.get(name)
+            if not isinstance(file, UploadFile):
+                raise UnreadablePicture(f"The form has no file called `{name}`.")
+            uploads.append(Upload(_media_type(file.content_type), await file.read()))
+    return uploads
 
 
 def _media_type(content_type: str | None) -> str:

@@ -1,15 +1,13 @@
 """Test images that only one optimizer gets wrong, or right."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from optlab.analysis.disagreement import Votes, mistaken_pictures, single_images, votes_of
 from optlab.web import schemas
+from optlab.web.pictures import png_in_base64
 from optlab.web.run_index import Study
 
 MOST_IMAGES = 24  # of a group
@@ -62,11 +60,9 @@ def describe_gallery(study: Study) -> schemas.Gallery:
 
 
 def _image(image: int, pixels: np.ndarray, votes: Mapping[str, Votes]) -> schemas.GalleryImage:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
     return schemas.GalleryImage(
         image=image,
         true=int(next(iter(votes.values())).labels[image]),
         answers={optimizer: int(each.majority[image]) for optimizer, each in votes.items()},
-        png=base64.b64encode(file.getvalue()).decode(),
+        png=png_in_base64(pixels),
     )

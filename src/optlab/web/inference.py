@@ -1,4 +1,4 @@
-"""What the models say about one picture: probabilities, the ensemble, and where they looked."""
+"""What the models say about pictures: probabilities, the ensemble, and where they looked."""
 
 import logging
 import threading
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from optlab.data.normalize import scale_and_shift
-from optlab.data.preprocessing import Prepared
 from optlab.models import load_network
 from optlab.runs.folder import RunFolder
 from optlab.web.run_index import Model, modified_ns
@@ -21,13 +20,20 @@ log = logging.getLogger(__name__)
 
 NO_SNAPSHOTS = "it has kept no weights of that moment; callbacks=snapshots keeps them"
 MAX_CACHED_PARAMETERS = 250_000_000  # about 1 GiB of float32 weights
+MAX_PIXELS_AT_ONCE = 4_000_000  # of a forward pass, channels counted; it bounds its memory
 
-_Key = tuple[str, str | int, int, int]  # model, weights, when its record and they were written
+# Model, weights, when its record and they were written
+WeightsKey = tuple[str, str | int, int, int]
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """One model's probabilities, (num_classes,), and saliency, (side, side) in [0, 1] or None."""
+    """What one model says of N pictures.
+
+    Attributes:
+        probabilities: (N, num_classes).
+        saliency: of the first picture, (side, side) in [0, 1] or None.
+    """
 
     model: Model
     probabilities: np.ndarray
@@ -70,7 +76,7 @@ class Networks:
     ) -> None:
         self._load = load
         self._max_parameters = max_parameters
-        self._kept: OrderedDict[_Key, nn.Module | str] = OrderedDict()
+        self._kept: OrderedDict[WeightsKey, nn.Module | str] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
@@ -84,7 +90,7 @@ class Networks:
         weights = _weights_at(model, step)
         if weights is None:
             return NO_SNAPSHOTS
-        key = _key(model, weights)
+        key = weights_key(model, weights)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -105,7 +111,7 @@ class Networks:
         if weights is None:
             return NO_SNAPSHOTS
         with self._lock:
-            kept = self._kept.get(_key(model, weights))
+            kept = self._kept.get(weights_key(model, weights))
         return kept if isinstance(kept, str) else None
 
     def _load_checked(self, model: Model, weights: str | int) -> nn.Module | str:
@@ -124,7 +130,7 @@ class Networks:
             return "its weights or its answers are not finite"
         return network.requires_grad_(False)
 
-    def _make_room(self, latest: _Key) -> None:
+    def _make_room(self, latest: WeightsKey) -> None:
         for key in [k for k in self._kept if k[:2] == latest[:2] and k != latest]:
             del self._kept[key]  # the weights of before
         total = sum(map(_num_parameters, self._kept.values()))
@@ -146,8 +152,8 @@ def _weights_at(model: Model, step: int | None) -> str | int | None:
     return "best" if step is None else step_at(model, step)
 
 
-def _key(model: Model, weights: str | int) -> _Key:
-    """What was trained again, or copied after its record, is loaded again."""
+def weights_key(model: Model, weights: str | int = "best") -> WeightsKey:
+    """Return what differs once a run was trained again, or its weights were copied later."""
     files = RunFolder(model.run.folder)
     file = files.snapshot(weights) if isinstance(weights, int) else files.checkpoint(weights)
     return model.id, weights, modified_ns(files.record) or 0, modified_ns(file) or 0
@@ -160,9 +166,9 @@ def _num_parameters(network: nn.Module | str) -> int:
 def ask(
     networks: Networks,
     models: Mapping[str, Sequence[Model]],
-    prepared: Prepared,
+    images: np.ndarray,
     *,
-    with_saliency: bool,
+    with_saliency: bool = False,
     step: int | None = None,
 ) -> Answer | None:
     """Ask every model, by optimizer; None where none of them can answer.
@@ -170,11 +176,11 @@ def ask(
     Args:
         networks: where loaded networks are kept.
         models: by optimizer; all read the same input shape and know the same classes.
-        prepared: the picture as a network reads it.
-        with_saliency: also say which pixels each answer depends on.
+        images: (N, C, H, W) in 0..255, as networks read them before they are normalized.
+        with_saliency: also say which pixels the answers to the first picture depend on.
         step: the moment of training, as for `Networks.get`.
     """
-    pixels = torch.from_numpy(prepared.pixels)[None]  # (1, C, H, W)
+    pixels = torch.from_numpy(images)
     optimizers = []
     for optimizer, members in models.items():
         answers = []
@@ -203,24 +209,26 @@ def ask(
     )
 
 
-def _ask_one(
-    network: nn.Module, model: Model, pixels: torch.Tensor, with_saliency: bool
-) -> ModelAnswer:
+def normalized(model: Model, pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels in 0..255, (C, H, W) or (N, C, H, W), as a model was given them in training."""
     dataset = model.run.record.dataset
     assert dataset.mean is not None and dataset.std is not None  # else it were no model
     scale, shift = scale_and_shift(dataset.mean, dataset.std)
-    images = pixels.to(torch.float32) * scale + shift  # as in training
-    if not with_saliency:
-        with torch.inference_mode():
-            return ModelAnswer(model, _probabilities(network(images)), None)
-    images.requires_grad_(True)
-    logits = network(images)  # (1, num_classes)
-    (gradient,) = torch.autograd.grad(logits[0].max(), images)
-    return ModelAnswer(model, _probabilities(logits.detach()), _saliency(gradient))
+    return pixels.float() * scale + shift
 
 
-def _probabilities(logits: torch.Tensor) -> np.ndarray:
-    return logits[0].double().softmax(dim=0).numpy()
+def _ask_one(
+    network: nn.Module, model: Model, pixels: torch.Tensor, with_saliency: bool
+) -> ModelAnswer:
+    saliency = None
+    if with_saliency:
+        picture = normalized(model, pixels[:1]).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(network(picture).max(), picture)
+        saliency = _saliency(gradient)
+    batches = pixels.split(max(1, MAX_PIXELS_AT_ONCE // pixels[0].numel()))
+    with torch.inference_mode():
+        logits = torch.cat([network(normalized(model, batch)) for batch in batches])
+    return ModelAnswer(model, logits.double().softmax(dim=1).numpy(), saliency)
 
 
 def _saliency(gradient: torch.Tensor) -> np.ndarray:

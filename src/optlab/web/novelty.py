@@ -28,7 +28,7 @@ from optlab.data.normalize import scale_and_shift
 from optlab.data.preprocessing import EDGE_LEVEL, Prepared, ink_of
 from optlab.data.registry import forget_datasets
 from optlab.data.run_images import load_run_images
-from optlab.web.inference import Networks
+from optlab.web.inference import Networks, WeightsKey, weights_key
 from optlab.web.run_index import Model, Study
 from optlab.web.schemas import NoReference
 
@@ -113,8 +113,11 @@ class References:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
-        # By study: the id of the model whose features they are, and None while they are made
-        self._kept: OrderedDict[str, tuple[str, Reference | NoReference | None]] = OrderedDict()
+        # By study: the model whose features they are, its weights, and None while they are made
+        self._kept: OrderedDict[str, tuple[Model, WeightsKey, Reference | NoReference | None]] = (
+            OrderedDict()
+        )
+        self._makers: dict[str, threading.Thread] = {}  # by study, the newest
         self._retry_at: dict[str, float] = {}  # by study, where images are missing
         self._lock = threading.Lock()
         self._making = threading.Lock()
@@ -127,8 +130,9 @@ class References:
         if not has_reference(study):
             return None
         with self._lock:
-            id_, kept = self._kept.get(study.name, (None, None))
-            if id_ not in {model.id for model in study.models}:
+            model, key, kept = self._kept.get(study.name, (None, None, None))
+            is_there = model is not None and model.id in {each.id for each in study.models}
+            if model is None or not is_there or weights_key(model) != key:  # or trained again
                 kept = None
                 self._start(study, kept)
             elif kept == "no_images" and time.monotonic() >= self._retry_at[study.name]:
@@ -138,20 +142,29 @@ class References:
                 self._kept.popitem(last=False)
         return kept
 
+    def wait(self, study: Study) -> Reference | NoReference | None:
+        """Return the same once it is made."""
+        if self.get(study) is None and has_reference(study):
+            self._makers[study.name].join()
+        return self.get(study)
+
     def _start(self, study: Study, until_then: NoReference | None) -> None:
         model = _best(study)
-        self._kept[study.name] = (model.id, until_then)
+        key = weights_key(model)
+        self._kept[study.name] = (model, key, until_then)
         self._retry_at[study.name] = math.inf
-        threading.Thread(target=self._make, args=(study.name, model), daemon=True).start()
+        maker = threading.Thread(target=self._make, args=(study.name, model, key), daemon=True)
+        self._makers[study.name] = maker
+        maker.start()
 
-    def _make(self, name: str, model: Model) -> None:
+    def _make(self, name: str, model: Model, key: WeightsKey) -> None:
         torch.set_num_threads(1)
         with self._making:  # one at a time, which bounds memory
             made = self._reference(model)
         with self._lock:
-            id_, kept = self._kept.get(name, (None, None))
-            if id_ == model.id and not isinstance(kept, Reference):
-                self._kept[name] = (model.id, made)
+            _, wanted, kept = self._kept.get(name, (None, None, None))
+            if wanted == key and not isinstance(kept, Reference):
+                self._kept[name] = (model, key, made)
                 self._retry_at[name] = time.monotonic() + RETRY_S
 
     def _reference(self, model: Model) -> Reference | NoReference:

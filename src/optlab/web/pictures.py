@@ -3,6 +3,7 @@
 Sizes are read from the header and checked before a single pixel is decoded.
 """
 
+import base64
 import io
 import logging
 from typing import Annotated
@@ -88,6 +89,13 @@ def picture_from_image(body: bytes) -> np.ndarray:
     except Exception:  # damaged files set off a dozen kinds, AssertionError among them
         log.info("an image could not be decoded", exc_info=True)
         raise UnreadablePicture("The body is not a readable image.") from None
+
+
+def png_in_base64(pixels: np.ndarray) -> str:
+    """Return (height, width) or (height, width, 3) uint8 as a PNG file in base64."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def first_problem(error: ValidationError) -> str:

@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from optlab.data.preprocessing import Prepared, prepare
+from optlab.data.preprocessing import Prepared
 from optlab.web import inference, schemas
+from optlab.web.look_inside import Patches, falls
 from optlab.web.novelty import Reference, References, has_reference, num_side_by_side
-from optlab.web.pictures import CONTENT_TYPES, picture_from_image, picture_from_json
-from optlab.web.run_index import Model, RunIndex, Study
-from optlab.web.selection import NotFound, at_most, choose
-
-MAX_MODELS_PER_QUESTION = 32
-
-
-class UnsupportedType(ValueError):
-    """A content type that is neither JSON nor an image we read."""
+from optlab.web.question import (
+    Upload,
+    ask_models,
+    choose_models,
+    prepare_for,
+    read_picture,
+    seen,
+)
+from optlab.web.run_index import RunIndex, Study
 
 
 def answer_question(
@@ -24,10 +25,9 @@ def answer_question(
     store: inference.Networks,
     references: References,
     question: schemas.Question,
-    content_type: str,
-    body: bytes,
+    upload: Upload,
 ) -> schemas.Prediction:
-    """From the body of a request to its answer.
+    """From a picture to its answers.
 
     Raises:
         UnsupportedType: the content type is none of ours.
@@ -36,46 +36,45 @@ def answer_question(
         UnreadablePicture: the body is no such picture.
     """
     start_s = time.perf_counter()
-    picture = read_picture(content_type, body)
-    table = run_index.table()
-    study, models = choose(table, question.study, question.optimizer, question.model)
-    asked = at_most(models, MAX_MODELS_PER_QUESTION)
-    prepared = prepare(
-        picture,
-        preparation=study.input.preparation,
-        in_channels=study.input.in_channels,
-        image_size=study.input.image_size,
-    )
-    answer = None
+    picture = read_picture(upload)
+    study, models, num_left_out = choose_models(run_index, question)
+    prepared = prepare_for(study, picture)
+    patches = Patches.of(study.input.image_size) if question.occlusion else None
+    answer: inference.Answer | None = None
+    unanswered: list[schemas.Unanswered] = []
+    found: dict[str, Any] = {}
     if not prepared.blank:
-        answer = inference.ask(
-            store, asked, prepared, with_saliency=question.saliency, step=question.step
-        )
-    answered = [each.model for said in answer.optimizers for each in said.models] if answer else []
-    unanswered = {
-        model: store.problem(model, question.step) or "its answer is not finite"
-        for members in asked.values()
-        for model in members
-        if not prepared.blank and model not in answered
-    }
-    if unanswered and not answered:
-        model, problem = next(iter(unanswered.items()))
-        others = f", and {len(unanswered) - 1} more" if len(unanswered) > 1 else ""
-        name = model.run.folder.name
-        raise NotFound(f"None of the chosen models can answer: {name} ({problem}){others}.")
-    num_left_out = sum(map(len, models.values())) - sum(map(len, asked.values()))
-    doubts = {} if prepared.blank else _doubts(study, picture, prepared, references)
+        images = prepared.pixels[None]
+        if patches:
+            covered = patches.cover(prepared.pixels, study.input.preparation)
+            images = np.concatenate([images, covered])
+        answer, unanswered = ask_models(store, models, images, question.step, question.saliency)
+        found = doubts(study, picture, prepared, references.get(study))
     elapsed_ms = 1000 * (time.perf_counter() - start_s)
-    return _prediction(
-        study, question.step, prepared, answer, unanswered, num_left_out, doubts, elapsed_ms
+    names = list(study.input.class_names)
+    ensemble, optimizers = _choices(answer, names, question.step, patches)
+    return schemas.Prediction(
+        study=study.name,
+        step=question.step,
+        class_names=names,
+        blank=prepared.blank,
+        seen=seen(prepared),
+        ensemble=ensemble,
+        optimizers=optimizers,
+        num_left_out=num_left_out,
+        unanswered=unanswered,
+        elapsed_ms=elapsed_ms,
+        **found,
     )
 
 
-def _doubts(
-    study: Study, picture: np.ndarray, prepared: Prepared, references: References
+def doubts(
+    study: Study,
+    picture: np.ndarray,
+    prepared: Prepared,
+    reference: Reference | schemas.NoReference | None,
 ) -> dict[str, Any]:
-    """Return what speaks against reading a picture as one digit."""
-    reference = references.get(study)
+    """Return what speaks against reading a picture as one digit, as fields of a prediction."""
     novelty = None
     if isinstance(reference, Reference):
         distance = reference.distance(prepared)
@@ -87,41 +86,31 @@ def _doubts(
         "num_digits": num_side_by_side(picture) if study.reads_drawings else None,
         "novelty": novelty,
         "novelty_pending": reference is None and has_reference(study),
-        "no_novelty": reference if isinstance(reference, str) else None,
+        "no_novelty": None if isinstance(reference, Reference) else reference,
     }
 
 
-def read_picture(content_type: str, body: bytes) -> np.ndarray:
-    """From the body of a request to pixels.
-
-    Raises:
-        UnsupportedType: the content type is none of ours.
-        PictureTooLarge: more pixels than are decoded.
-        UnreadablePicture: the body is no such picture.
-    """
-    if content_type == "application/json":
-        return picture_from_json(body)
-    if content_type in CONTENT_TYPES:  # the bytes say which of them, as for training
-        return picture_from_image(body)
-    raise UnsupportedType(f"Send {', '.join(['application/json', *CONTENT_TYPES])}.")
-
-
-def _prediction(
-    study: Study,
-    step: int | None,
-    prepared: Prepared,
-    answer: inference.Answer | None,
-    unanswered: dict[Model, str],
-    num_left_out: int,
-    doubts: dict[str, Any],
-    elapsed_ms: float,
-) -> schemas.Prediction:
-    names = list(study.input.class_names)
-    channels, side, _ = prepared.pixels.shape
+def _choices(
+    answer: inference.Answer | None, names: list[str], step: int | None, patches: Patches | None
+) -> tuple[schemas.Ensemble | None, list[schemas.OptimizerChoice]]:
+    """Return the answers to the first picture; the others are it with a patch over it."""
+    if answer is None:
+        return None, []
 
     def choice(probabilities: np.ndarray) -> dict[str, Any]:
-        top = int(probabilities.argmax())
-        return {"probabilities": probabilities.tolist(), "top": top, "name": names[top]}
+        top = int(probabilities[0].argmax())
+        return {"probabilities": probabilities[0].tolist(), "top": top, "name": names[top]}
+
+    def occlusion(probabilities: np.ndarray) -> schemas.Occlusion | None:
+        if patches is None:
+            return None
+        by_patch, worst = falls(probabilities)
+        return schemas.Occlusion(
+            patch=patches.side,
+            offsets=list(patches.offsets),
+            falls=by_patch.round(4).tolist(),
+            worst=worst,
+        )
 
     optimizers = [
         schemas.OptimizerChoice(
@@ -135,35 +124,19 @@ def _prediction(
                 for each in said.models
             ],
             saliency=_levels(said.saliency),
+            occlusion=occlusion(said.probabilities),
             **choice(said.probabilities),
         )
-        for said in (answer.optimizers if answer else ())
+        for said in answer.optimizers
     ]
-    ensemble = None
-    if answer:
-        top = int(answer.probabilities.argmax())
-        ensemble = schemas.Ensemble(
-            num_models=sum(len(said.models) for said in answer.optimizers),
-            num_agreeing=sum(said.top == top for said in optimizers),
-            saliency=_levels(answer.saliency),
-            **choice(answer.probabilities),
-        )
-    return schemas.Prediction(
-        study=study.name,
-        step=step,
-        class_names=names,
-        blank=prepared.blank,
-        seen=schemas.Seen(channels=channels, side=side, pixels=prepared.pixels.tolist()),
-        ensemble=ensemble,
-        optimizers=optimizers,
-        num_left_out=num_left_out,
-        unanswered=[
-            schemas.Unanswered(id=model.id, problem=problem)
-            for model, problem in unanswered.items()
-        ],
-        elapsed_ms=elapsed_ms,
-        **doubts,
+    all_together = choice(answer.probabilities)
+    ensemble = schemas.Ensemble(
+        num_models=sum(len(said.models) for said in answer.optimizers),
+        num_agreeing=sum(said.top == all_together["top"] for said in optimizers),
+        saliency=_levels(answer.saliency),
+        **all_together,
     )
+    return ensemble, optimizers
 
 
 def _levels(values: np.ndarray | None) -> Any:

@@ -9,6 +9,17 @@ from optlab.data.image_dataset import Preparation
 Accuracy = Annotated[float, Field(ge=0, le=1, description="a fraction, not percent")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NoReference = Literal["no_images", "unusable_images", "large_network", "no_network"]
+Step = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=10**15,
+        description=(
+            "a moment of training: each model answers with its latest snapshot at or before this "
+            "optimizer step (callbacks=snapshots keeps them); without it with its best epoch"
+        ),
+    ),
+]
 
 
 class _Reply(BaseModel):
@@ -218,7 +229,7 @@ class Gallery(_Reply):
     left_out: list[str] = Field(description="optimizers without stored answers for these images")
 
 
-class Question(BaseModel):
+class Whom(BaseModel):
     """Whom to ask. Without any name: the newest study, each optimizer's best configuration."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -226,16 +237,22 @@ class Question(BaseModel):
     study: Name | None = None
     optimizer: list[Name] = Field(default=[], max_length=64, description="only these")
     model: list[Name] = Field(default=[], max_length=64, description="only these, by id")
+    step: Step = None
+
+
+class Question(Whom):
+    """Whom to ask about a picture, and what else to say."""
+
     saliency: bool = Field(default=False, description="also say which pixels the answers hang on")
-    step: int | None = Field(
-        default=None,
-        ge=0,
-        le=10**15,
-        description=(
-            "a moment of training: each model answers with its latest snapshot at or before this "
-            "optimizer step (callbacks=snapshots keeps them); without it with its best epoch"
-        ),
+    occlusion: bool = Field(
+        default=False, description="also say what covering parts of the picture does to the answers"
     )
+
+
+class MorphQuestion(Whom):
+    """Whom to ask about the way from one picture to another."""
+
+    num_pictures: int = Field(default=21, ge=2, le=101, description="on the way, ends included")
 
 
 Point = tuple[float, float]
@@ -318,12 +335,25 @@ class ModelChoice(Choice):
     step: int | None = Field(description="optimizer steps behind the weights that answered")
 
 
+class Occlusion(_Reply):
+    """What covering a square patch of the picture does to the probability of the top class."""
+
+    patch: int = Field(description="side of the patch, pixels of `seen`")
+    offsets: list[int] = Field(description="rows, and columns, of its upper left corner")
+    falls: list[list[float]] = Field(
+        description="for each row and column of the patch, by how much the top class becomes less "
+        "probable, as a fraction; negative where it becomes more probable"
+    )
+    worst: int = Field(description="index of the top class with the patch where it falls most")
+
+
 class OptimizerChoice(Choice):
     optimizer: str
     models: list[ModelChoice]
     saliency: list[list[int]] | None = Field(
         description="0 to 255, (side, side): size of the input gradient of the top class"
     )
+    occlusion: Occlusion | None = Field(description="of the mean over its models")
 
 
 class Ensemble(Choice):
@@ -378,3 +408,46 @@ class Prediction(_Reply):
     num_left_out: int = Field(description="chosen models beyond what one request may ask")
     unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
     elapsed_ms: float = Field(description="preparing and asking, without the way here")
+
+
+class Switch(_Reply):
+    at: Accuracy = Field(description="share of the way; between two pictures it is interpolated")
+    top: int = Field(description="index of the top class from there on")
+
+
+class MorphAnswer(_Reply):
+    optimizer: str
+    top: list[int] = Field(description="index of the most probable class of each picture")
+    probability: list[Accuracy] = Field(description="its probability")
+    switches: list[Switch] = Field(description="where the top class changes, rising")
+
+
+class Morph(_Reply):
+    """The answers to mixtures of two pictures, `(1 - share) * start + share * end`."""
+
+    study: str
+    step: int | None = Field(description="the moment of training that was asked for")
+    class_names: list[str]
+    start: Seen
+    end: Seen
+    optimizers: list[MorphAnswer] = Field(
+        description="means over the models, for pictures whose share rises evenly from 0 to 1"
+    )
+    num_left_out: int = Field(description="chosen models beyond what one request may ask")
+    unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
+
+
+class FeatureLayer(_Reply):
+    num_maps: int
+    height: int = Field(description="pixels of a map")
+    width: int
+    low: float = Field(description="black in the pictures: the lowest value shown, 0 at most")
+    high: float = Field(description="white in the pictures: the highest value shown")
+    maps: list[str] = Field(description="the first ones, as PNG in base64")
+
+
+class FeatureMaps(_Reply):
+    """The output of the first activations of one network."""
+
+    model: str
+    layers: list[FeatureLayer] = Field(description="empty where no layer's output is an image")

@@ -1,7 +1,9 @@
 """The page's answer as a table for the terminal."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from optlab.data.pictures import opened, shown, upright
 from optlab.data.preprocessing import prepare
 from optlab.plots.palette import style_of
 from optlab.web.inference import Networks, ask
-from optlab.web.run_index import RunIndex
+from optlab.web.novelty import References
+from optlab.web.prediction import doubts
+from optlab.web.run_index import RunIndex, Study
 from optlab.web.selection import choose
 
 NUM_RUNNERS_UP = 2
@@ -25,6 +29,7 @@ def answer_table(
     outputs: Path,
     study_name: str | None = None,
     networks: Networks | None = None,
+    references: References | None = None,
 ) -> RichTable:
     """Ask each optimizer's models about one image.
 
@@ -33,6 +38,8 @@ def answer_table(
         outputs: the folder of studies.
         study_name: whom to ask; None for the newest study.
         networks: those that were loaded for another image; None loads them.
+        references: training images that another image was compared with; None computes their
+            features, where there are any.
 
     Raises:
         ValueError: no readable image, nothing in it, no such study or no trained model; the
@@ -51,7 +58,8 @@ def answer_table(
     )
     if prepared.blank:
         raise ValueError(f"{shown(image)} is blank: there is nothing in it to read.")
-    answer = ask(networks or Networks(), models, prepared, with_saliency=False)
+    networks = networks or Networks()
+    answer = ask(networks, models, prepared.pixels[None])
     if answer is None:
         raise ValueError(f"None of the models of {study.name} could be loaded.")
 
@@ -63,19 +71,35 @@ def answer_table(
     table.add_column("Next")
     table.add_column("Runs", justify="right")
     top = int(answer.probabilities.argmax())
+    reference = (references or References(networks)).wait(study)
+    table.caption = _doubt(study, doubts(study, picture, prepared, reference))
     for said in answer.optimizers:
         differs = int(said.probabilities.argmax()) != top
         table.add_row(
             Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
-            *_words(said.probabilities, read.class_names),
+            *_words(said.probabilities[0], read.class_names),
             str(len(said.models)),
             style="yellow" if differs else None,
         )
     table.add_section()
     num_models = sum(len(said.models) for said in answer.optimizers)
-    words = _words(answer.probabilities, read.class_names)
+    words = _words(answer.probabilities[0], read.class_names)
     table.add_row("Ensemble", *words, str(num_models), style="bold")
     return table
+
+
+def _doubt(study: Study, found: Mapping[str, Any]) -> Text | None:
+    """Return what the page shows in place of an agreement, or why it is not known, in its words."""
+    strings = json.loads((Path(__file__).parent / "static" / "strings.en.json").read_text("utf-8"))
+    reads_digits = all(len(name) == 1 and name.isdigit() for name in study.input.class_names)
+    novelty, reason = found["novelty"], found["no_novelty"]
+    if (found["num_digits"] or 1) > 1:
+        return Text(strings["doubt.digits" if reads_digits else "doubt.things"], "yellow")
+    if novelty and novelty.unfamiliar:
+        return Text(strings["doubt.no_digit" if reads_digits else "doubt.nothing"], "yellow")
+    if reason:
+        return Text(strings["cards.no_novelty"].format(reason=strings[f"novelty.{reason}"]))
+    return None
 
 
 def _words(probabilities: np.ndarray, class_names: Sequence[str]) -> tuple[str, str, str]:
