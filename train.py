@@ -1,7 +1,7 @@
 """Train one network, or a study of many: `python train.py -m optimizer=sgd,adam`.
 
-Hydra composes the config from conf/, `cli.train` looks whether the run is finished already, and
-`optlab.training.run` trains it. Nothing here imports torch, so --help answers at once.
+Hydra composes the config from conf/, `cli.train` checks whether the run is already finished, and
+otherwise `optlab.training.run.run` trains it. Nothing here imports torch, so --help is fast.
 """
 
 import hydra
@@ -17,4 +17,4 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     cli.run_cli(main)
-    process.leave()
+    process.quick_exit()

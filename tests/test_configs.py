@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optlab.training.identity import GROUPS as IDENTITY_GROUPS
 from optlab.training.identity import NOT_IN_HASH, identity, run_hash
 from optlab.training.identity import OPTIONS as IDENTITY_OPTIONS
-from optlab.training.option_names import for_hydra_groups
+from optlab.training.option_names import to_hydra_override
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -160,7 +160,7 @@ def assert_composes(line):
     """The first job of a command composes; what stands for a user's own path is kept as it is."""
     line = line.replace(", then", " ").replace("<hash>", "0123abcd")
     typed = [word for word in shlex.split(line) if "=" in word and "…" not in word]
-    words = [for_hydra_groups(word) for word in typed]
+    words = [to_hydra_override(word) for word in typed]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # for glob(*)

@@ -14,7 +14,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from optlab.training.build import build_data, build_module, build_net
-from optlab.training.option_names import for_hydra_groups
+from optlab.training.option_names import to_hydra_override
 from optlab.training.validate import validate_config
 
 ROOT = Path(__file__).parent.parent
@@ -358,7 +358,7 @@ def test_page_shows_every_example_as_it_is() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_of_the_page_is_a_valid_run(make_config: Callable[..., Any], command: str) -> None:
-    arguments = [for_hydra_groups(each) for each in shlex.split(command)]
+    arguments = [to_hydra_override(each) for each in shlex.split(command)]
     if arguments[0] == "--config-dir":
         assert arguments.pop(0) and arguments.pop(0) == CONFIG_DIR
         arguments.insert(0, SEARCH_PATH)

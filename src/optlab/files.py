@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whoever reads or kills meanwhile."""
+"""Atomic writes: a reader finds the whole file, the earlier one or none, also after a crash."""
 
 import json
 import math
@@ -11,10 +11,10 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a name to write under; what was written becomes `path` if the block ends well.
+    """Yield a temporary path to write to, and rename it to `path` when the block ends.
 
-    Until then, after an error, and if the process is killed, `path` stays as it was. Folders on
-    the way are made.
+    `path` stays as it was if the block raises or the process is killed. Missing parent folders are
+    created.
 
     Raises:
         OSError: with the file's name, if it cannot be written.

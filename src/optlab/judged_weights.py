@@ -1,8 +1,8 @@
-"""Which weights of a run are judged: ranked, compared, tuned by.
+"""The judged weights of a run: those that it is ranked, compared and tuned by.
 
-The best epoch is the largest of many noisy values. Ranking by it would prefer the noisier of two
-equal configurations, so the last weights are judged. With early stopping the best epoch's weights
-are what the method returns, and they are judged.
+They are the last weights. The accuracy of the best epoch is the largest of many noisy values, so a
+ranking by it would prefer the noisier of two equal configurations. With early stopping they are the
+best epoch's weights, because these are what the method returns.
 """
 
 from collections.abc import Mapping

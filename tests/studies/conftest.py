@@ -37,7 +37,7 @@ def study(tmp_path, monkeypatch, capfd) -> Callable[..., Said]:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     # Runs import what lies here, as a user's own optimizer does; the fork server starts before
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["src", str(tmp_path)]))
-    monkeypatch.setattr("optlab.training.process.leave", lambda: None)  # the tests stay
+    monkeypatch.setattr("optlab.training.process.quick_exit", lambda: None)  # the tests stay
     handlers = logging.getLogger().handlers[:]
 
     def command(*arguments: str, report: bool = True) -> Said:

@@ -326,7 +326,7 @@ def type_command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., set[
     A study ends without its report. Returns the folders of the runs that `plan=true` lists.
     """
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr("optlab.training.process.leave", lambda: None)
+    monkeypatch.setattr("optlab.training.process.quick_exit", lambda: None)
     monkeypatch.setattr("optlab.studies.multirun_end._report", lambda study: None)
     planned: set[Path] = set()
     monkeypatch.setattr(

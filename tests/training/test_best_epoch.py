@@ -8,7 +8,7 @@ import torch
 
 from optlab.models import load_network
 from optlab.training import build
-from optlab.training.best_epoch import merit
+from optlab.training.best_epoch import ranking_key
 from optlab.training.identity import replicas, run_dir
 from optlab.training.run import run
 
@@ -28,13 +28,13 @@ FEW = ("data.val_fraction=0.0125", "trainer.max_epochs=12", "optimizer=adam")
     ],
 )
 def test_equal_accuracy_is_settled_by_loss_and_then_by_time(earlier, later, expected):
-    is_later = merit(later[0], "max", later[1]) >= merit(earlier[0], "max", earlier[1])
+    is_later = ranking_key(later[0], "max", later[1]) >= ranking_key(earlier[0], "max", earlier[1])
     assert is_later == (expected == "later")
 
 
 def test_lower_loss_is_better_where_loss_chooses():
-    assert merit(0.3, "min", 0.3) > merit(0.4, "min", 0.4)
-    assert merit(0.3, "min", 0.3) >= merit(0.3, "min", 0.3)
+    assert ranking_key(0.3, "min", 0.3) > ranking_key(0.4, "min", 0.4)
+    assert ranking_key(0.3, "min", 0.3) >= ranking_key(0.3, "min", 0.3)
 
 
 def validation_of(net, config):

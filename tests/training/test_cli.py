@@ -267,7 +267,7 @@ kept = Kept()
 atexit.register(print, "at exit")
 threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
 print("main", end=", ")
-process.leave()
+process.quick_exit()
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

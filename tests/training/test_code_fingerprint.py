@@ -2,7 +2,7 @@
 
 import pytest
 
-from optlab.training.code_fingerprint import _fingerprint, changed_since, own_code
+from optlab.training.code_fingerprint import _fingerprint, changed_modules, own_code
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,11 @@ def test_edited_file_is_told_and_a_restored_one_is_not(make_config, tmp_path):
     edit(tmp_path / "steepest_test.py", "class Descent: pass")
     then = own_code(config)
     assert list(then) == ["steepest_test"]
-    assert changed_since(config, then) == []
+    assert changed_modules(config, then) == []
     edit(tmp_path / "steepest_test.py", "class Descent: rate = 2")
-    assert changed_since(config, then) == ["steepest_test"]
+    assert changed_modules(config, then) == ["steepest_test"]
     edit(tmp_path / "steepest_test.py", "class Descent: pass")
-    assert changed_since(config, then) == []
+    assert changed_modules(config, then) == []
 
 
 def test_every_file_of_a_package_counts(make_config, tmp_path):
@@ -42,7 +42,7 @@ def test_every_file_of_a_package_counts(make_config, tmp_path):
     edit(tmp_path / "nets_test" / "parts.py", "WIDTH = 8")
     then = own_code(config)
     edit(tmp_path / "nets_test" / "parts.py", "WIDTH = 16")
-    assert changed_since(config, then) == ["nets_test"]
+    assert changed_modules(config, then) == ["nets_test"]
 
 
 @pytest.mark.parametrize("then", [{}, {"other": "0"}])
@@ -50,7 +50,7 @@ def test_record_that_does_not_know_is_not_called_outdated(then, make_config, tmp
     config = make_config()
     config.model._target_ = "unknown_test.Net"
     edit(tmp_path / "unknown_test.py", "class Net: pass")
-    assert changed_since(config, then) == []
+    assert changed_modules(config, then) == []
 
 
 def test_class_that_cannot_be_found_is_left_to_the_checks(make_config):

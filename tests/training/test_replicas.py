@@ -234,7 +234,7 @@ def die_among_the_pictures(monkeypatch, config):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("optlab.training.replicas.show", show)
+        patched.setattr("optlab.training.replicas.write_run_report", show)
         run(config)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from optlab.training import suggestions
-from optlab.training.option_names import SET_ELSEWHERE, for_hydra_groups, trainer_flags
+from optlab.training.option_names import SET_ELSEWHERE, to_hydra_override, trainer_flags
 from optlab.training.suggestions import explain_overrides
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -158,4 +158,4 @@ def test_flags_of_the_trainer_are_read_from_its_source():
     ],
 )
 def test_null_for_a_group_is_given_to_hydra_as_it_takes_it(typed, given):
-    assert for_hydra_groups(typed) == given
+    assert to_hydra_override(typed) == given

@@ -23,7 +23,7 @@ class Estimate:
 def mean_interval(
     values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE
 ) -> Estimate | None:
-    """Mean with Student's t interval; one value has no interval, none gives None."""
+    """Return the mean with Student's t interval; without interval for one value, None for none."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n == 0:
@@ -36,7 +36,7 @@ def mean_interval(
 
 
 def bounded(estimate: Estimate | None) -> Estimate | None:
-    """The estimate of a fraction: its interval ends at 0 and 1, which loses no coverage."""
+    """Cut the interval of a fraction at 0 and 1, which it cannot exceed; loses no coverage."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return estimate
     return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))

@@ -1,8 +1,8 @@
 """Loaders over images that are stored on the device: no workers, no per-image Python.
 
 A batch is a pair (images, labels). The training loader prepares several batches at once (one
-gather, one normalization, one augmentation) and hands them out one by one, because the overhead of
-a call is most of the work of a small batch. How many are prepared at once changes no number.
+gather, one augmentation, one normalization) and yields them one by one, because for a small batch
+most of the time of such a call is overhead. How many are prepared at once changes no number.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,16 +24,16 @@ class TrainLoader:
 
     Order and augmentation are a pure function of (seed, epoch). The last batch is kept, shorter.
     With W processes, rank r takes images[r::W] of each batch. Where W does not divide the batch,
-    some ranks repeat one of its images, so that every rank has the same number and DDP's mean of
-    their gradients weighs the ranks alike (`DistributedSampler` pads in the same way).
+    some ranks repeat one of its images, so that every rank has the same number of images and DDP's
+    mean of the gradients is right (`DistributedSampler` pads in the same way).
 
     Args:
-        data: the train part.
+        data: the official training images.
         indices: int64, the images of `data` that are trained on.
         batch_size: images of a batch, over all ranks.
-        seeds: one seed; or several, and then images are (R, B, C, H, W) and labels (R, B), row r
-            equal to what seeds[r] yields by itself.
-        get_epoch: number of the epoch that an iteration starts, asked at its first batch.
+        seeds: one seed, or R seeds for replicas. Then images are (R, B, C, H, W) and labels (R, B),
+            and row r equals the batch that seeds[r] yields by itself.
+        get_epoch: returns the number of the epoch; called at the first batch of an iteration.
         augmentation: None for none.
         rank: this process among `world_size`.
         world_size: processes that train together.
@@ -66,8 +66,8 @@ class TrainLoader:
         if num_last:
             self._sizes.append(num_seeds * len(last_share))
 
-        # Rows of an epoch are kept by (batch, seed, position); this finds them in the epoch as
-        # drawn, by (seed, position). None where the two are the same.
+        # The order of an epoch is drawn as (seed, position), but batches need (batch, seed,
+        # position). This permutation leads from one to the other; None where they are equal.
         self._arrangement: Tensor | None = None
         if num_seeds > 1 or world_size > 1:
             rows = torch.arange(num_seeds * num_images).view(num_seeds, num_images)
@@ -80,7 +80,7 @@ class TrainLoader:
         return len(self._sizes)
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator: nothing happens, and no epoch is asked for, before the first batch is.
+        # A generator: `_get_epoch` is called at the first batch, not when iter() is called
         index, draws = self._epoch(self._get_epoch())
         data, num_rows = self._data, self._full_rows * NUM_PREPARED
         for first in range(0, len(self), NUM_PREPARED):
@@ -96,7 +96,7 @@ class TrainLoader:
                 yield batch if len(self._seeds) == 1 else self._by_seed(*batch)
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:
-        """Index into the train part and augmentation draws of this rank's rows, on the device."""
+        """Return the image indices of this rank and their random augmentations, on the device."""
         device, num_images = self._indices.device, len(self._indices)
         orders, draws = [], []
         for seed in self._seeds:
@@ -119,7 +119,7 @@ class TrainLoader:
 
 
 def _share(size: int, rank: int, world_size: int) -> list[int]:
-    """Positions of a batch that one rank takes; the same number for every rank."""
+    """Return the positions of a batch that one rank takes; the same number for every rank."""
     if not size:
         return []
     padded = -(-size // world_size) * world_size
@@ -130,8 +130,8 @@ class EvalLoader:
     """Images in fixed order, changed by normalization only, in batches (images, labels).
 
     Args:
-        data: the part that is read.
-        indices: int64, which of its images; None for all.
+        data: the official training or test images.
+        indices: int64, which of them; None for all.
         batch_size: images per batch, over all ranks.
         rank: this process among `world_size`; it takes images[rank::world_size] of each batch.
         world_size: processes that evaluate together.

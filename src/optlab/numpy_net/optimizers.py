@@ -1,9 +1,9 @@
 """SGD, Adam, AdamW, RMSprop and Adagrad, written as their papers write them.
 
 Symbols are the papers': theta a parameter array, g its gradient, v a velocity (Adam: mean square).
-Knobs, their names and their defaults are those of `torch.optim`, so one configuration serves both.
-A comment marks every place where torch departs from the paper; the code then does as torch does,
-because the two are compared step for step (tests/numpy_net/test_optimizers.py).
+Hyperparameters have the names and defaults of `torch.optim`, so one configuration serves both. A
+comment marks every place where torch departs from the paper. The code then follows torch, because
+the two are compared step by step (tests/numpy_net/test_optimizers.py).
 
 Every rule works element by element: nothing here knows what a layer is.
 """
@@ -15,13 +15,13 @@ import numpy as np
 
 
 class Optimizer:
-    """What the rules share: the arrays to update, the rate, the decay, the count of steps.
+    """Base class: the arrays to update, the learning rate, the weight decay, the count of steps.
 
     Args:
         parameters: float arrays; `step` updates them in place.
         lr: learning rate, at least 0. A schedule may set the attribute between steps.
         weight_decay: at least 0; one number for all parameters, or one for each (0 for the biases
-            where only weight matrices shall decay).
+            if only weight matrices are to decay).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()  # attributes that hold an array per parameter

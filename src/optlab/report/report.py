@@ -96,7 +96,10 @@ def make_report(study_dir: str | Path) -> Path:
 
 
 def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
-    """Write into study.json which comparisons were read, at how many seeds."""
+    """Write to study.json at how many seeds each comparison was looked at so far.
+
+    Repeated looks at growing numbers of seeds inflate the error rate, so they are counted.
+    """
     read: dict[str, tuple[str, set[int]]] = {}
     for summary in summaries:
         for row, difference in summary.compared():
@@ -110,7 +113,7 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
     try:
         file = read_study_file(study.folder)
     except DamagedFile:
-        return  # which the report says; without it, nobody would know
+        return  # the report says that study.json is damaged; do not overwrite it
     known = {row.configuration: row for row in file.looks}
     looks = dict(known)
     for key, (label, numbers) in read.items():
@@ -122,7 +125,7 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
 
 
 def render(template: str, **content: object) -> bytes:
-    """A filled template of this package."""
+    """Return a template of this package, filled with `content`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("optlab.report"),
         autoescape=lambda name: name is not None and ".html" in name,

@@ -1,4 +1,4 @@
-"""Where a run keeps its files, and which process holds them."""
+"""The files in the folder of a run, and the lock of the process that trains it."""
 
 import os
 import re
@@ -19,7 +19,7 @@ EPOCH_COLUMNS = (
 STEP_COLUMNS = ("step", "train/loss", "lr")
 VALIDATION_COLUMNS = ("epoch", "step", "val/loss", "val/accuracy", "train_time_s")
 DIAGNOSTIC_COLUMNS = ("epoch", "step", "quantity", "layer", "value")
-LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to let go
+LOCK_TIMEOUT_S = 5.0  # a killed process may take a moment to release its lock
 
 
 _SNAPSHOT = re.compile(r"step-(\d{6,18})\.pt")
@@ -76,7 +76,7 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a training has left something. Hydra's own files plan=true leaves too."""
+        """Whether training has left files. Hydra's do not count: plan=true writes them too."""
         return any(each.exists() for each in (self.checkpoints, self.epochs, self.steps))
 
     @property
@@ -154,5 +154,5 @@ def recorded_runs(outputs: Path) -> list[Path]:
 
 
 def is_main_process() -> bool:
-    """Whether this process writes: of a run over several devices only the first one does."""
+    """Return whether this process writes files; with several devices only the first one does."""
     return all(int(os.environ.get(rank, "0")) == 0 for rank in ("LOCAL_RANK", "NODE_RANK"))

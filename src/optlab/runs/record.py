@@ -1,4 +1,4 @@
-"""record.json: what a run was and what came of it. Written last and atomically."""
+"""record.json: the config, status and results of a run. Written last and atomically."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -23,7 +23,7 @@ class NoRecord(ValueError):
 
 @dataclass
 class Metrics:
-    """Of one split with one set of weights."""
+    """Metrics of one split with one set of weights."""
 
     loss: float | None = None  # mean cross-entropy, nats an image
     accuracy: float | None = None  # a fraction
@@ -31,7 +31,7 @@ class Metrics:
 
 @dataclass
 class EpochMetrics(Metrics):
-    """Validation after an epoch."""
+    """Metrics of the validation after an epoch."""
 
     epoch: int | None = None  # from 1
     step: int | None = None  # optimizer steps until then
@@ -39,7 +39,7 @@ class EpochMetrics(Metrics):
 
 @dataclass
 class Evaluation:
-    """With the weights of the best epoch by validation, and with the last ones."""
+    """Metrics with the weights of the best epoch by validation, and with the last weights."""
 
     best: Metrics | None = None
     last: Metrics | None = None
@@ -47,7 +47,7 @@ class Evaluation:
 
 @dataclass
 class Validation:
-    """The best epoch, and the last one."""
+    """Validation results of the best epoch and of the last one."""
 
     best: EpochMetrics
     last: EpochMetrics
@@ -105,15 +105,15 @@ class Device:
 
 @dataclass
 class Replica:
-    """Of a run that was trained together with other seeds."""
+    """Of a run that was trained together with other seeds, as one stacked network."""
 
-    of: int = 1  # how many, which share their time
-    equality: str | None = None  # in what the run equals one of its seed only
+    of: int = 1  # seeds trained together; each records its share of their common time
+    equality: str | None = None  # how far its numbers equal those of the same run by itself
 
 
 @dataclass
 class RunRecord:
-    """All of record.json. What a diverged or failed run never came to is None."""
+    """All fields of record.json. What a diverged or failed run did not reach is None."""
 
     protocol_version: int
     status: Status
@@ -128,7 +128,7 @@ class RunRecord:
     reason: str | None = None  # why there is no result
     command: str | None = None  # that repeats the run; None if it was started from Python
     overrides: list[str] = field(default_factory=list)
-    own_code: dict[str, str] = field(default_factory=dict)  # the user's modules: fingerprints
+    own_code: dict[str, str] = field(default_factory=dict)  # fingerprints of the user's modules
     validation: Validation | None = None
     train: Evaluation | None = None
     test: Evaluation | None = None
@@ -154,12 +154,12 @@ class RunRecord:
 
     @property
     def has_result(self) -> bool:
-        """Whether nothing is left to train: it finished, or diverged as it would again."""
+        """Whether nothing is left to train: the run finished, or diverged, as it would again."""
         return self.status in ("finished", "diverged")
 
     @property
     def judged_weights(self) -> str:
-        """`last`, or with early stopping `best`: the weights that the run is ranked by."""
+        """`last`, or `best` with early stopping: the weights that the run is ranked by."""
         return judged_weights(self.config)
 
     @property
@@ -228,7 +228,7 @@ def find_record(folder: Path) -> RunRecord | None:
     """Read the record of the run in a folder; None if there is none, or a damaged one.
 
     Raises:
-        OSError: the disk does not let us read it, which says nothing of the run.
+        OSError: the file cannot be read; the run may be fine.
     """
     try:
         return read_record(folder)

@@ -1,11 +1,11 @@
 """The fair sweeper: every optimizer gets the same number of trials, the winners get fresh seeds.
 
-Tuning on other seeds than those that are reported keeps a lucky seed from passing as a good
-optimizer; equal budgets keep a well-tuned favorite from beating a default. Works with every
-launcher: it hands over lists of overrides and reads the records that the runs left.
+Tuning uses other seeds than the report, so a lucky seed does not pass for a good optimizer. Equal
+budgets keep a well-tuned favorite from beating a default. Works with every launcher: it passes
+lists of overrides and reads the records of the runs.
 
-The rule that chooses is in `search`. Trials are in study.json (`tuning_rows`) before they start: a
-sweep that is killed leaves trials behind, and never a result. The same command takes it up again.
+`search` has the rule that chooses. Trials are written to study.json (`tuning_rows`) before they
+start, so a trial of a killed sweep never counts as a result. The same command resumes the sweep.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ class Runs:
     launcher: Launcher
     compose: Compose
     studies: Mapping[str, Path]  # folders of studies by the configurations' hashes
-    of_trials: list[str]  # overrides that all trials have
+    trial_overrides: list[str]  # of all trials
     num_runs: int = 0
     returned: list[Sequence[JobReturn]] = field(default_factory=list)
 
@@ -50,10 +50,10 @@ class Runs:
         """All overrides of a trial's run."""
         shorter = [] if trial.num_epochs is None else [f"trainer.max_epochs={trial.num_epochs}"]
         seed = f"seed={trial.seed}"
-        return [*trial.search.typed, *overrides, *shorter, seed, *self.of_trials]
+        return [*trial.search.typed, *overrides, *shorter, seed, *self.trial_overrides]
 
     def tune(self, trials: Sequence[Trial]) -> None:
-        """Note trials in study.json, run them and give their outcomes to their searches."""
+        """Write trials to study.json, run them and pass their outcomes to their searches."""
         if not trials:
             return
         rows: dict[Path, TrialRow] = {}
@@ -63,7 +63,7 @@ class Runs:
             jobs.append(self.job(trial, overrides))
             composed = self.compose(jobs[-1])
             if run_hash(composed) in {row.hash for row in trial.search.trials}:
-                continue  # its values differ from an earlier trial's in options without an effect
+                continue  # the same run as an earlier trial: the values differ without an effect
             rows[run_dir(composed)] = row = TrialRow(
                 optimizer=trial.search.optimizer,
                 configuration=trial.search.configuration,
@@ -92,7 +92,7 @@ class Runs:
         self._note(rows.values())
 
     def finish(self, searches: Sequence[Search]) -> None:
-        """Note the winners in study.json, and run them on their fresh seeds."""
+        """Write the winners to study.json, and run them on their fresh seeds."""
         winners: list[TrialRow] = []
         jobs: list[list[str]] = []
         for search in searches:
@@ -143,7 +143,7 @@ def sweep(
             one.configuration: run_dir(each).parent
             for one, (_, each) in zip(untuned, composed, strict=True)
         },
-        of_trials=["effect=null"] if config.effect else [],  # it is for the fresh seeds
+        trial_overrides=["effect=null"] if config.effect else [],  # it is for the fresh seeds
     )
     tuning = rounds(searches, options.extra_trials, options.finalists)
     print(options.words(len(distinct)), flush=True)
@@ -190,7 +190,7 @@ def _check(parsed: list[Override]) -> None:
         raise ValueError(
             "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
             "optimizers.\n\n"
-            "hint: tune without folds; then run the winners' settings over data.fold=..."
+            "hint: tune without folds; then run the winners' options over data.fold=..."
         )
     if "seed" in typed:
         raise ValueError(
@@ -201,11 +201,14 @@ def _check(parsed: list[Override]) -> None:
 
 
 def take_outcomes(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
-    """Fill trials in from the records in their folders; return the accuracy of guessing.
+    """Set the outcomes of trials from the records in their folders.
 
     Args:
         rows: trials by the folders of their runs.
-        without: the status where there is no record.
+        without: the status of a trial without a record.
+
+    Returns:
+        The accuracy of guessing, 1 / number of classes; 0 without a record.
     """
     guessing = 0.0
     for folder, trial in rows.items():

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
-from optlab.training.code_fingerprint import changed_since
+from optlab.training.code_fingerprint import changed_modules
 from optlab.training.commands import COMMAND_ID
 from optlab.training.identity import replicas, run_dir
 from optlab.training.option_values import check_top_level
@@ -114,7 +114,7 @@ def print_changed_code(done: Sequence[Job]) -> None:
         for job in done
         for config, folder in job.runs
         if (record := find_record(folder))
-        for name in changed_since(config, record.own_code)
+        for name in changed_modules(config, record.own_code)
     )
     for name, number in counts.items():
         print(

@@ -1,9 +1,9 @@
-"""Runs of a study side by side on this machine, each in a process of its own.
+"""Train the runs of a study in parallel on this machine, each in a process of its own.
 
-Why not in this process: a run that is killed for memory must not take the others with it, and no
-state may leak from run to run. The processes are forked from a server that has imported torch
-once, so a run starts in milliseconds. Every run has `num_threads` threads (1 by default),
-and there are never more runs at a time than cores, memory or work allow.
+In processes, because a run that is killed for memory must not end the others, and no state may leak
+from run to run. They are forked from a server that has imported torch once, so a run starts in
+milliseconds. Every run has `num_threads` threads (1 by default), and there are never more runs at a
+time than cores and memory allow.
 """
 
 import math
@@ -49,10 +49,10 @@ def launch(
     num_processes: int | None,
     memory_per_run_gib: float,
 ) -> list[JobReturn]:
-    """Train what has no result yet; return what Hydra wants of each run.
+    """Train the runs that have no result yet; return a `JobReturn` for each run.
 
     Raises:
-        ValueError: if a config contradicts itself; nothing has been started then.
+        ValueError: if a config contradicts itself; no run has been started then.
     """
     setup_globals()
     jobs: list[Job] = []
@@ -88,7 +88,7 @@ def launch(
 
 
 def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
-    """Runs at a time: as many as there are, as cores carry, as free memory holds; one on a GPU."""
+    """Return how many runs to train at a time: bounded by cores and free memory; 1 on a GPU."""
     if any(_on_gpu(job.config) for job in jobs):
         return 1
     threads = max((job.config.num_threads for job in jobs), default=1)
@@ -97,8 +97,8 @@ def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
 
 
 def _num_cores() -> int:
-    """Cores that this process may use, in a container those of its share as well."""
-    from joblib import cpu_count  # 0.1 s, by now spent while torch is imported elsewhere
+    """Return how many cores this process may use; respects the limits of a container."""
+    from joblib import cpu_count  # late: it takes 0.1 s, while the server imports torch
 
     return int(cpu_count())
 
@@ -115,17 +115,17 @@ def _on_gpu(config: DictConfig) -> bool:
 
 
 def prepare_processes(*, plan: bool) -> None:
-    """Start the server that the runs will be forked from, where there is such a thing."""
+    """Start the server that the runs will be forked from; not on Windows, which cannot fork."""
     if START_METHOD == "forkserver":
-        from multiprocessing import forkserver  # where Windows has none
+        from multiprocessing import forkserver  # Windows has no such module
 
         modules = "optlab.studies.preload_checks" if plan else "optlab.studies.preload"
         forkserver.set_forkserver_preload([modules])
-        forkserver.ensure_running()  # at the second call it looks whether it still does
+        forkserver.ensure_running()  # a further call restarts the server if it died
 
 
 def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -> None:
-    # The report will need it: now, while torch is imported over there
+    # The report will need it. Import it now, while the server imports torch
     import optlab.report  # noqa: F401
 
     _check_all(jobs)
@@ -152,7 +152,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
                     progress.end(job, record)
                     if record.status != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
-    finally:  # Ctrl-C, an error, on_error=stop: all end at once; checkpoints make it no loss
+    finally:  # Ctrl-C, an error or on_error=stop: kill all; they resume from their checkpoints
         for process in running:
             process.kill()
         for process in running:
@@ -199,7 +199,7 @@ def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None
 
 
 def _end_with_parent() -> None:
-    """A study that is killed must not leave runs behind that nobody waits for."""
+    """Exit when the study's process ends: a killed study must not leave its runs behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
@@ -211,7 +211,7 @@ def _exit_after(process: Any) -> None:
 
 
 def _check_all(jobs: list[Job]) -> None:
-    """Raise ValueError for configs that contradict themselves; asks a child, which has torch."""
+    """Raise ValueError for configs that contradict themselves; a child checks, which has torch."""
     distinct = _distinct(jobs)
     context: Any = multiprocessing.get_context(START_METHOD)
     receiver, sender = context.Pipe(duplex=False)

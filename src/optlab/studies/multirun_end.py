@@ -15,7 +15,7 @@ from optlab.runs.folder import RunFolder, tagged_with
 from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import find_record
 from optlab.runs.study_file import read_study_file, write_study_file
-from optlab.training.commands import FROM_PYTHON, STUDY_ID, study_command
+from optlab.training.commands import NO_COMMAND, STUDY_ID, study_command
 from optlab.training.identity import resolve_path
 
 
@@ -113,5 +113,5 @@ def _print_failures(unfinished: list[Path]) -> None:
     for folder in unfinished:
         record = find_record(folder)
         outcome = record.outcome if record else "no record"
-        again = f"\n    again: {record.command or FROM_PYTHON}" if record else ""
+        again = f"\n    again: {record.command or NO_COMMAND}" if record else ""
         print(f"  {folder.name}: {outcome}{again}", file=sys.stderr)

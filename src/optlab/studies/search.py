@@ -30,7 +30,7 @@ class Search:
         for_seed: the only one of these that it tunes for; None where it tunes for all seeds.
         rungs: trials and epochs of each rung of a halving, the first round first; None are those of
             a whole run.
-        guessing: accuracy of guessing, which a diverged trial counts with.
+        guessing: accuracy of guessing, 1 / number of classes, as which a diverged trial counts.
         trials: a row for each run, in their order.
     """
 
@@ -55,10 +55,10 @@ class Search:
         return [self.default, *drawn]
 
     def second_round(self, number: int) -> list[Values]:
-        """Points near the best trial, and beyond the edges of the space that it is at.
+        """Return points near the best trial, or beyond the edge of the space if it is at one.
 
-        Every search gets as many, whether it is at an edge or not, so the budgets stay equal. Empty
-        where no trial has a result.
+        Every search gets `number` of them, at an edge or not, so the budgets stay equal. Empty if
+        no trial has a result.
         """
         ranked = self.ranked()
         if not ranked or not number:
@@ -77,9 +77,9 @@ class Search:
         return drawn
 
     def ranked(self, num_epochs: int | None = None) -> list[TrialRow]:
-        """The first trials of the values that lead, best first; the first of equals.
+        """Return one trial for each choice of values, the best mean first.
 
-        Only values that were tried on the most tuning seeds lead: after a final, the finalists.
+        Only values that ran on the most tuning seeds are ranked: after a final, the finalists.
 
         Args:
             num_epochs: of the rung; None for whole runs.

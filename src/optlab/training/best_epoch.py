@@ -1,7 +1,7 @@
 """Which epoch has the best weights: one rule for the checkpoint and for the record.
 
-On a small validation split many epochs have the same accuracy. Of equal ones the epoch with the
-lower validation loss is better, and of those the later one.
+On a small validation split many epochs have the same accuracy. Among equal ones, the epoch with the
+lower validation loss is better; if that is equal too, the later one.
 """
 
 import math
@@ -10,18 +10,21 @@ from omegaconf import DictConfig
 
 
 def best_rule(config: DictConfig) -> tuple[str, str]:
-    """The metric that chooses the best weights, and `max` or `min`; `last` keeps the last ones."""
+    """Return the metric that chooses the best weights, and `max` or `min`.
+
+    Without a `best` callback the mode is `last`: the last weights count as the best.
+    """
     best = (config.callbacks or {}).get("best")
     if not best:
         return "val/accuracy", "last"
     return best.get("monitor", "val/accuracy"), best.get("mode", "max")
 
 
-def merit(value: float, mode: str, loss: float) -> tuple[float, float]:
-    """What epochs are compared by: a later one is better unless its merit is smaller.
+def ranking_key(value: float, mode: str, loss: float) -> tuple[float, float]:
+    """Return the key by which epochs are compared; of equal keys, the later epoch is better.
 
     Args:
-        value: of the metric that chooses; not a number is worse than any number.
+        value: of the metric that chooses; NaN is worse than any number.
         mode: `max` or `min`.
         loss: validation loss.
     """

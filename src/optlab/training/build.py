@@ -1,4 +1,4 @@
-"""From config to parts: data, network, LightningModule and Trainer of one run."""
+"""Build the parts of one run from its config: data, network, LightningModule and Trainer."""
 
 import copy
 import inspect
@@ -33,20 +33,20 @@ from optlab.training.identity import OWN_DATA, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
 from optlab.training.optimizer_memory import check_memory
-from optlab.training.optimizer_trial import check_optimizer, is_tested
+from optlab.training.optimizer_trial import check_optimizer, is_from_tested_package
 from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 
 
 def build_data(config: DictConfig) -> Any:
     """Build the data module, and load and split its images."""
     node = config.data
-    if "name" in node and not _takes(node._target_, "name"):  # a label, which OptLab's own reads
+    if "name" in node and not _takes(node._target_, "name"):  # a label that the class does not take
         node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
         root = node.get("root") if node._target_ == OWN_DATA else None
         datamodule = instantiate(node, **({"root": str(resolve_path(root))} if root else {}))
     except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError):  # which says all that a user can act on
+        if isinstance(error.__cause__, ValueError):  # its message is enough for the user
             raise error.__cause__ from None
         raise
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -57,7 +57,7 @@ def build_data(config: DictConfig) -> Any:
             )
     datamodule.prepare_data()
     datamodule.setup("fit")
-    image_shape(datamodule)  # says what it lacks
+    image_shape(datamodule)  # raises if an attribute is missing
     return datamodule
 
 
@@ -65,13 +65,13 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
     """Build the network; its initial weights depend on (seed, model, data) and nothing else.
 
     Returns:
-        None for model=null: the module has a network of its own.
+        The network, or None for model=null: the module then has a network of its own.
     """
     seed_generators(weights_seed(config.seed))
     weights = (config.model or {}).get("weights")
-    is_path = weights and resolve_path(weights).exists()  # else a name
-    located = {"weights": str(resolve_path(weights))} if is_path else {}
-    make_net = instantiate_partial(config.model, **located)
+    is_path = weights and resolve_path(weights).exists()  # else the name of published weights
+    resolved = {"weights": str(resolve_path(weights))} if is_path else {}
+    make_net = instantiate_partial(config.model, **resolved)
     if make_net is None:
         return None
     net: nn.Module = make_net(**image_shape(datamodule))
@@ -82,14 +82,16 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
     if config.channels_last and convolves and not is_lbfgs:
         net = net.to(memory_format=torch.channels_last)
     if config.compile:
-        # Each run of a process has networks of its own; torch gives up after eight
+        # Every run of this process compiles its own network; torch stops compiling after eight
         torch._dynamo.config.recompile_limit = 1024
         net.compile(dynamic=False)
     return net
 
 
 def use_cached_features(net: nn.Module | None, datamodule: Any) -> None:
-    """Let the data be the features of the network's frozen body, where the network asks for it.
+    """If `net.cache_features`, let the data module yield features in place of images.
+
+    They are the outputs of the network's frozen body (its pretrained backbone), computed once.
 
     Raises:
         ValueError: if the data module cannot yield features.
@@ -107,10 +109,10 @@ def use_cached_features(net: nn.Module | None, datamodule: Any) -> None:
 def build_module(
     config: DictConfig, net: nn.Module | None, datamodule: Any, target: str | None = None
 ) -> L.LightningModule:
-    """Build the LightningModule, from those of net, optimizer, scheduler, num_classes it takes.
+    """Build the LightningModule; pass it those of the four `parts` that its constructor takes.
 
     Args:
-        config: of the run.
+        config: config of the run.
         net: the network; None for a module with its own.
         datamodule: knows the number of classes.
         target: the class to build instead of `module._target_`.
@@ -145,7 +147,7 @@ def build_module(
                 f"{config.module._target_} has no {method}, which a run needs.\n\n"
                 "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
             )
-    if check_optimizer(config.optimizer, module):
+    if check_optimizer(config.optimizer, module):  # it differentiates the gradients (Hessian)
         _check_takes_graph(config, has_replicas=target != config.module._target_)
         module.backward = backward_with_graph
     device = torch.device("cuda" if on_cuda(config) else "cpu")
@@ -156,7 +158,7 @@ def build_module(
 def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
     """Build the callbacks of the config, and those that OptLab's numbers depend on."""
     callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes(), WatchNetwork()]
-    if not uses_cuda_graphs(config) and not is_tested(config.optimizer):
+    if not uses_cuda_graphs(config) and not is_from_tested_package(config.optimizer):
         callbacks.append(CheckClosureFirst())
     if module.__dict__.get("backward") is backward_with_graph:
         callbacks.append(ReleaseGraph())
@@ -177,7 +179,7 @@ def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callb
 def build_loggers(config: DictConfig) -> list[Any]:
     """Build every logger of the config, one process at a time.
 
-    The first MLFlowLogger makes the tables of a study's database, which two at once cannot.
+    The first MLFlowLogger creates the tables of a study's database; two at once would fail.
     """
     nodes = [node for node in (config.logger or {}).values() if node]
     if not nodes:
@@ -195,14 +197,14 @@ def build_trainer(
     trainer: L.Trainer = instantiate(
         config.trainer,
         _partial_=True,
-        _convert_="all",  # plain lists and dicts, which Lightning asks for
+        _convert_="all",  # Lightning requires plain lists and dicts
     )(
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         plugins=[AtomicCheckpointIO()],
         sync_batchnorm=uses_ddp(config) and on_cuda(config),
         default_root_dir=config.run_dir,
-        # Lightning refuses a bar of the callbacks with this flag off, which it is unless set
+        # conf/trainer has this flag off, with which Lightning refuses a progress bar in callbacks
         enable_progress_bar=config.trainer.get("enable_progress_bar", True)
         or any(isinstance(each, ProgressBar) for each in callbacks),
     )
@@ -216,10 +218,10 @@ def build_trainer(
 
 
 def image_shape(datamodule: Any) -> dict[str, int]:
-    """What a network has to know of the data.
+    """Return what a network has to know about the images: channels, size, number of classes.
 
     Raises:
-        ValueError: if the data module does not say it.
+        ValueError: if the data module has no such attribute.
     """
     names = ("in_channels", "image_size", "num_classes")
     missing = [name for name in names if not isinstance(getattr(datamodule, name, None), int)]
@@ -238,7 +240,7 @@ def image_shape(datamodule: Any) -> dict[str, int]:
 
 
 def _takes(target: str, name: str, with_kwargs: bool = False) -> bool:
-    """Whether a class or function has a parameter, or with `with_kwargs` takes any."""
+    """Return whether a class or function takes `name`; `with_kwargs` counts a `**kwargs`."""
     taken = inspect.signature(get_object(target)).parameters
     return name in taken or (with_kwargs and any(p.kind is p.VAR_KEYWORD for p in taken.values()))
 
@@ -256,7 +258,7 @@ def _check_takes_choices(config: DictConfig, target: str) -> None:
 
 
 def _check_takes_graph(config: DictConfig, *, has_replicas: bool) -> None:
-    """Refuse what cannot be joined with gradients that are differentiated."""
+    """Refuse options that cannot work with an optimizer that differentiates the gradients."""
     for option, has_it, why in (
         ("trainer.strategy=ddp", uses_ddp(config), "joins gradients outside of the graph"),
         ("cuda_graphs=true", uses_cuda_graphs(config), "records one backward pass"),
@@ -289,11 +291,11 @@ def _check_batch_norm(config: DictConfig, net: nn.Module, datamodule: Any) -> No
 
 
 def _trains_on_one_image(net: nn.Module, datamodule: Any) -> bool:
-    """Whether batch normalization has more than one value a channel of a single image."""
-    sides = (datamodule.in_channels, datamodule.image_size, datamodule.image_size)
+    """Return whether batch normalization sees several values per channel of a single image."""
+    shape = (datamodule.in_channels, datamodule.image_size, datamodule.image_size)
     try:
         with torch.no_grad():
-            copy.deepcopy(net).train()(torch.zeros(1, *sides))
+            copy.deepcopy(net).train()(torch.zeros(1, *shape))
     except ValueError:
         return False
     return True

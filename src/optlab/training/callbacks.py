@@ -24,8 +24,8 @@ def seed_generators(seed: int) -> None:
 class SeedEpochs(Callback):
     """Seeds each epoch from (seed, epoch), so that a resumed run draws the same numbers.
 
-    A DataLoader that shuffles draws its order when it is iterated. Lightning begins that for the
-    first epoch of a process before this hook, for every later epoch after it. Beginning again here
+    A DataLoader that shuffles draws its order when `iter` is called. Lightning calls it before this
+    hook for the first epoch of a process, and after it for every later epoch. Calling it again here
     gives an epoch the same order in a fresh and in a resumed run.
     """
 
@@ -86,7 +86,7 @@ class OptimizerModes(Callback):
 
 
 class WatchNetwork(Callback):
-    """Gives optimizers of two passes the network whose buffers the second one must not change."""
+    """Tells SAM which network it trains: its second pass must not change batch-norm statistics."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:
@@ -95,12 +95,12 @@ class WatchNetwork(Callback):
 
 
 def backward_with_graph(loss: Tensor) -> None:
-    """Make gradients that can be differentiated; takes the place of LightningModule.backward."""
+    """Compute gradients that can be differentiated; replaces LightningModule.backward."""
     loss.backward(create_graph=True)
 
 
 class ReleaseGraph(Callback):
-    """Frees the last graph of gradients that can be differentiated: it refers to itself."""
+    """Frees the last graph of `create_graph=True`, which is a reference cycle."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         warnings.filterwarnings("ignore", message=".*backward.. with create_graph=True")
@@ -145,8 +145,8 @@ class ValidateAtEpochEnd(Callback):
 class CheckClosureFirst(Callback):
     """Refuses optimizers that move the weights before they have called their closure.
 
-    Such a class, as some versions of SAM, wants gradients to exist when `step` is called. In a run
-    they would be those of the batch before, and another algorithm would be trained.
+    Such a class, for example some versions of SAM, expects gradients to exist when `step` is
+    called. In a run they would be those of the batch before, so it would train another algorithm.
     """
 
     NUM_STEPS = 3  # at the first step there are no old gradients to move by

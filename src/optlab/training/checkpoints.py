@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_map
 from optlab.files import atomic_write
 from optlab.models.load import load_checkpoint
 from optlab.runs.folder import RunFolder
-from optlab.training.best_epoch import merit
-from optlab.training.code_fingerprint import changed_since
+from optlab.training.best_epoch import ranking_key
+from optlab.training.code_fingerprint import changed_modules
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -99,7 +99,7 @@ def refused_part(value: Any, name: str) -> str | None:
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the best epoch by validation, as the record names it.
 
-    Lightning's class keeps the first of equal epochs. Here `best_epoch.merit` decides.
+    Lightning's class keeps the first of equal epochs. Here `best_epoch.ranking_key` decides.
     """
 
     best_loss = math.inf  # validation loss of the epoch that is kept
@@ -119,8 +119,8 @@ class BestCheckpoint(ModelCheckpoint):
             return False
         loss = float(trainer.callback_metrics["val/loss"])
         is_best = self.best_model_score is None or (
-            merit(float(current), self.mode, loss)
-            >= merit(float(self.best_model_score), self.mode, self.best_loss)
+            ranking_key(float(current), self.mode, loss)
+            >= ranking_key(float(self.best_model_score), self.mode, self.best_loss)
         )
         is_best = trainer.strategy.reduce_boolean_decision(is_best)  # all devices decide alike
         if is_best:
@@ -264,7 +264,7 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
             "that were trained on might be validated on now.\n\n"
             f"hint: {again}; with the former images it resumes"
         )
-    changed = changed_since(config, state.get("own_code") or {})
+    changed = changed_modules(config, state.get("own_code") or {})
     if changed:
         raise ValueError(
             f"{' and '.join(changed)} changed since {path} was written: the run would be half of "

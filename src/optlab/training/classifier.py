@@ -31,9 +31,9 @@ class ImageClassifier(L.LightningModule):
         """
         Args:
             net: maps images of shape (B, C, H, W) to logits of shape (B, num_classes).
-            optimizer: a partial; called with parameter groups, builds the optimizer.
-            scheduler: a partial; called with the optimizer and `total_steps`, the optimizer steps
-                of the whole run, builds the scheduler. None keeps the learning rate constant.
+            optimizer: builds the optimizer when called with parameter groups: a `_partial_` class.
+            scheduler: builds the scheduler when called with the optimizer and `total_steps`, the
+                optimizer steps of the whole run. None keeps the learning rate constant.
             num_classes: number of classes.
             label_smoothing: probability mass spread over all classes in training, in [0, 1).
             decay_norm_and_bias: whether weight decay applies to biases and normalization as well.
@@ -59,7 +59,7 @@ class ImageClassifier(L.LightningModule):
             images, labels = batch
             logits = self(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        except Exception as error:  # of torch, which knows neither batch nor label
+        except Exception as error:  # torch's message does not name the batch or the labels
             check_batch(batch, self.val_metrics.num_classes, error)
             raise
         # Not self.log, which costs a third of a small step: the CSVMetrics callback records both
@@ -93,9 +93,9 @@ class ImageClassifier(L.LightningModule):
             return optimizer
         total_steps = int(self.trainer.estimated_stepping_batches)
         scheduler = build_scheduler(self.make_scheduler, optimizer, total_steps)
-        # A plateau is looked at once an epoch: after validation, before the checkpoint
-        waits = isinstance(scheduler, ReduceLROnPlateau)
-        frequency = int(self.trainer.num_training_batches) if waits else 1
+        # ReduceLROnPlateau is stepped once an epoch, after validation and before the checkpoint
+        on_plateau = isinstance(scheduler, ReduceLROnPlateau)
+        frequency = int(self.trainer.num_training_batches) if on_plateau else 1
         config = {"scheduler": scheduler, "interval": "step", "frequency": frequency}
         return {"optimizer": optimizer, "lr_scheduler": {**config, "monitor": "val/loss"}}
 
@@ -110,10 +110,10 @@ class ImageClassifier(L.LightningModule):
 
 
 def check_batch(batch: Any, num_classes: int, cause: Exception) -> None:
-    """Explain an error by the batch, where it is not images with their labels.
+    """Raise an error that explains `cause`, if the batch is not images with their labels.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if the batch is anything else; it names what was found and what is expected.
     """
     problem = None
     if not (isinstance(batch, tuple | list) and len(batch) == 2):

@@ -1,8 +1,8 @@
 """From the command line to a run. Nothing here imports torch.
 
-`run_cli` calls a Hydra program and explains the errors of its command line. `train` is what the
-program does: it trains a run that is not finished yet, and records a failure so that the other runs
-of a study go on.
+`run_cli` calls a function that `hydra.main` decorates and explains errors of its command line.
+`train` is that function's work: it trains a run that is not finished yet. If the run fails, it
+writes a record that says so, and the other runs of a study continue.
 """
 
 import io
@@ -33,17 +33,17 @@ from optlab.runs.record import (
     find_record,
     write_record,
 )
-from optlab.training.code_fingerprint import changed_since
+from optlab.training.code_fingerprint import changed_modules
 from optlab.training.commands import (
     COMMAND_ID,
-    FROM_PYTHON,
-    for_hydra,
+    NO_COMMAND,
     quote_override,
     run_command,
+    to_hydra_arguments,
 )
-from optlab.training.environment import facts_of_any_run, now
+from optlab.training.environment import initial_record_fields, now
 from optlab.training.identity import replicas, run_dir
-from optlab.training.option_names import for_hydra_groups
+from optlab.training.option_names import to_hydra_override
 from optlab.training.option_values import ConfigError, check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
@@ -55,17 +55,17 @@ log = logging.getLogger(__name__)
 def run_cli(main: Callable[[], Any]) -> None:
     """Call the function that `hydra.main` decorates; explain errors and exit with code 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that the explanation is ours
-    sys.argv[1:] = for_hydra(map(for_hydra_groups, sys.argv[1:]))
+    sys.argv[1:] = to_hydra_arguments(map(to_hydra_override, sys.argv[1:]))
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_overrides(sys.argv[1:]) or _whole_message(error)}")
-    except OSError as error:  # mostly, no right or no space to write
+    except OSError as error:  # usually no permission to write, or a full disk
         sys.exit(f"error: {error}{_unnamed_file(error)}")
     except (ValueError, YAMLError) as error:
-        # logging reports a log that it cannot open only as a cause
-        hidden = isinstance(error.__cause__, OSError)
-        sys.exit(f"error: {_whole_message(error) if hidden else error}")
+        # For a log file that cannot be opened, `logging` names the file only in the cause
+        cannot_open = isinstance(error.__cause__, OSError)
+        sys.exit(f"error: {_whole_message(error) if cannot_open else error}")
     except KeyboardInterrupt:
         without = ", without rerun=true," if "rerun=true" in sys.argv else ""
         sys.exit(f"\ninterrupted: the same command{without} resumes from the last checkpoint")
@@ -74,16 +74,17 @@ def run_cli(main: Callable[[], Any]) -> None:
 def train(config: DictConfig) -> float:
     """Train the run of a config, unless it is finished, and return its validation accuracy.
 
-    The accuracy is that of the judged weights, for sweepers. A run that fails is recorded as
-    failed. A single run then exits with code 1; in a study the others go on, unless on_error=stop.
+    Sweepers maximize that accuracy. It is measured with the weights that the run is judged by: the
+    last ones, or with early stopping the best ones. A run that fails gets a record that says so. A
+    single run then exits with code 1; in a study the others continue, unless on_error=stop.
     """
     check_top_level(config)
     sweeper = _chosen("hydra/sweeper")
     if not _in_study() and sweeper in ("fair", "adaptive"):
         raise ValueError(f"hydra/sweeper={sweeper} runs a study, not one run.\n\nhint: add -m")
-    runs = [(replica, run_dir(replica)) for replica in replicas(config)]
+    runs = [(replica, run_dir(replica)) for replica in replicas(config)]  # one for each seed
     if config.plan:
-        plan = Plan.of([(*run, "") for run in runs])
+        plan = Plan.of([(*run, "") for run in runs])  # "": no overrides to tell runs apart by
         if any(run.to_train for run in plan.runs):
             from optlab.training.validate import validate_config  # imports torch
 
@@ -96,7 +97,7 @@ def train(config: DictConfig) -> float:
             )
         plan.print(num_processes=1)
         return math.nan
-    if _in_study():  # of another launcher than ours
+    if _in_study():  # launchers other than OptLab's do not tag the runs that they start
         for _, folder in runs:
             RunFolder(folder).tag(HydraConfig.get().job.env_set.get(COMMAND_ID))
     found = [find_record(folder) for _, folder in runs]
@@ -109,7 +110,7 @@ def train(config: DictConfig) -> float:
     else:
         for (replica, folder), record in zip(runs, found, strict=True):
             assert record is not None
-            changed = changed_since(replica, record.own_code)
+            changed = changed_modules(replica, record.own_code)
             since = f"{' and '.join(changed)} changed since: " if changed else ""
             print(f"{folder}: already {record.outcome}. {since}rerun=true trains it again.")
     if any(record is None or record.status != "finished" for record in found):
@@ -130,7 +131,7 @@ def _failed(config: DictConfig) -> float:
 
 
 def _run(config: DictConfig) -> bool:
-    """Train; return whether that went to its end. What went wrong is printed and recorded."""
+    """Train; return whether training ended without an error. Print and record an error."""
     started_at = now()
     try:
         _import_run()(config)
@@ -142,7 +143,7 @@ def _run(config: DictConfig) -> bool:
     except (ConfigError, RunLocked) as error:
         print_failure(config, str(error))
         return False
-    except Exception as error:  # the boundary: whatever it was, it is recorded and printed
+    except Exception as error:  # any error of a run is recorded, so that a study can continue
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}{_unnamed_file(error)}"
         print_failure(config, reason)
@@ -151,15 +152,15 @@ def _run(config: DictConfig) -> bool:
         for replica in replicas(config):
             folder = run_dir(replica)
             record = find_record(folder)
-            # Else another process has recorded it, or will
+            # If it is locked, another process is training the run and will record it
             if not RunFolder(folder).is_locked and not (record and record.has_result):
                 record_failure(replica, reason, started_at)
         return False
 
 
 def _import_run() -> Callable[[DictConfig], Any]:
-    """`run`, which imports torch: only now that there is something to do."""
-    # Only once: freezing again would keep what an earlier run of the process left for ever
+    """Import and return `optlab.training.run.run`, late: it imports torch."""
+    # `frozen_imports` calls gc.freeze. A second call would keep an earlier run's garbage for ever
     first = "optlab.training.run" not in sys.modules
     with frozen_imports() if first else nullcontext():
         from optlab.training.run import run
@@ -167,7 +168,7 @@ def _import_run() -> Callable[[DictConfig], Any]:
 
 
 def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
-    """Writes the record of a run that came to no result, where that can be written."""
+    """Write the record of a failed run, or print why that cannot be written."""
     try:
         write_record(run_dir(config), failed_record(config, reason, started_at))
     except OSError as error:
@@ -175,12 +176,12 @@ def record_failure(config: DictConfig, reason: str, started_at: str) -> None:
 
 
 def failed_record(config: DictConfig, reason: str, started_at: str) -> RunRecord:
-    """The record of a run that came to no result, with enough to count it where it belongs."""
+    """Return the record of a failed run, with the names that a report needs to count it."""
     data, model, optimizer = (config.get(group) or {} for group in ("data", "model", "optimizer"))
     lr, multiplier = optimizer.get("lr"), config.lr_multiplier
     numbers = all(isinstance(value, int | float) for value in (lr, multiplier))
     return RunRecord(
-        **facts_of_any_run(config),
+        **initial_record_fields(config),
         status="failed",
         reason=reason,
         dataset=DatasetFacts(name=_name_of(data), title=data.get("title")),
@@ -196,7 +197,7 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> RunRecord
 
 
 def _name_of(*nodes: Any) -> str:
-    """The first name among parts of a config; without one the class, as `describe` names it."""
+    """Return the first `name` of these nodes, or else the first class, as `describe` does."""
     names = [node.get("name") for node in nodes if node]
     classes = [str(node.get("_target_") or "").rpartition(".")[2] for node in nodes if node]
     return str(next(filter(None, [*names, *classes]), "unknown"))
@@ -208,7 +209,7 @@ def print_failure(config: DictConfig, reason: str, log_file: Path | None = None)
     print(
         f"\n{config.run_name} failed: {reason}\n\n"
         + "".join(f"  log:   {path}\n" for path in log_files if path.is_file())
-        + f"  again: {run_command() or FROM_PYTHON}\n",
+        + f"  again: {run_command() or NO_COMMAND}\n",
         file=sys.stderr,
     )
 
@@ -235,12 +236,12 @@ def _in_study() -> bool:
 
 
 def _whole_message(error: BaseException) -> str:
-    """An error's text with that of its cause, which OmegaConf puts the option's name into."""
-    of_resolver = "ValueError raised while resolving interpolation: "
-    if str(error).startswith(of_resolver):  # of ours, which says all that a user can act on
-        return str(error).removeprefix(of_resolver).partition("\n    full_key:")[0]
+    """Return an error's text with that of its cause, where OmegaConf names the option."""
+    resolver_prefix = "ValueError raised while resolving interpolation: "
+    if str(error).startswith(resolver_prefix):  # an error of OptLab's resolvers is complete
+        return str(error).removeprefix(resolver_prefix).partition("\n    full_key:")[0]
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, ValueError):
-        return str(error.__cause__)  # of a sweeper or launcher
+        return str(error.__cause__)  # raised by a sweeper or launcher
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         quoted = shlex.quote(quote_override(key, value))

@@ -1,7 +1,7 @@
-"""Whether classes that a user wrote are still what a run was trained with.
+"""Detect that a user's own classes have changed since a run was trained with them.
 
-A run is recognized by its config, which names classes and holds no code: an optimizer that was
-edited would keep its old results without a word. No torch here, and nothing of theirs is imported.
+A run is recognized by its config, which names classes but holds no code: without this, an edited
+optimizer would silently keep its old results. Imports neither torch nor the user's modules.
 """
 
 import hashlib
@@ -22,16 +22,15 @@ INSTALLED = ("site-packages", "dist-packages")  # what is there has a version of
 def own_code(config: DictConfig) -> dict[str, str]:
     """Fingerprints of the user's own modules that a run's classes come from, by name.
 
-    Of a package all its Python files count, since nobody knows which of them its classes use;
-    what the modules import from their own folder does not.
+    For a package, all its Python files count. For a single file, what it imports does not.
     """
     names = sorted({target.partition(".")[0] for target in targets(identity(config))})
     return {name: found for name in names if (found := _fingerprint(name))}
 
 
-def changed_since(config: DictConfig, then: Mapping[str, str]) -> list[str]:
-    """Names of the modules that have changed since a record or a checkpoint had `own_code`."""
-    if not then:  # of none, as of most runs
+def changed_modules(config: DictConfig, then: Mapping[str, str]) -> list[str]:
+    """Return the names of modules whose fingerprint differs from `then`, an earlier `own_code`."""
+    if not then:  # most runs use no module of the user's
         return []
     return [name for name, now in own_code(config).items() if then.get(name, now) != now]
 

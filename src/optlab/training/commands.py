@@ -17,11 +17,11 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
-FROM_PYTHON = "# started from Python: no command repeats it"  # where a command would be
+NO_COMMAND = "# started from Python: no command repeats it"  # where a command would be
 PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
 MODE = "hydra.mode="
-STUDY_ID = f"hydra.job.env_set.{COMMAND_ID}="  # which a study gives to its runs
-# Options of a study that one of its runs repeats without
+STUDY_ID = f"hydra.job.env_set.{COMMAND_ID}="  # a study adds this override to its runs
+# Options of a study that the command of a single run leaves out
 OF_STUDIES = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")
 
 
@@ -31,8 +31,8 @@ def quote_override(key: str, value: object) -> str:
     return f"{key}={QuotedString(escaped, Quote.single).with_quotes()}"
 
 
-def for_hydra(arguments: Iterable[str]) -> list[str]:
-    """Return arguments as Hydra can read them: flags first, and `~/` as the home folder.
+def to_hydra_arguments(arguments: Iterable[str]) -> list[str]:
+    """Return arguments in a form that Hydra can read: flags first, `~/` as the home folder.
 
     Flags may be anywhere in a command. Hydra's argparse takes no overrides after a flag that comes
     after overrides, and Lightning appends overrides to the commands of its further processes.

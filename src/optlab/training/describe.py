@@ -1,4 +1,4 @@
-"""What the record of a run says: what the run was, how it validated, what it cost."""
+"""Fields of a run's record: what the run was, its validation results, its cost."""
 
 import logging
 from pathlib import Path
@@ -22,9 +22,9 @@ from optlab.runs.record import (
     RunRecord,
     Validation,
 )
-from optlab.training.best_epoch import best_rule, merit
+from optlab.training.best_epoch import best_rule, ranking_key
 from optlab.training.build import image_shape
-from optlab.training.environment import cpu_name, facts_of_any_run, peak_memory_gib
+from optlab.training.environment import cpu_name, initial_record_fields, peak_memory_gib
 from optlab.training.optimizer_cost import OptimizerCost, state_bytes
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def describe_run(
     if model.get("_target_") is None:
         model = {"_target_": _path(net), **_named(model, net)}
     return {
-        **facts_of_any_run(config),
+        **initial_record_fields(config),
         "dataset": dataset_facts(config, datamodule),
         "model": ModelFacts(
             name=str(model["name"]),
@@ -117,7 +117,9 @@ def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
     chosen = last
     if mode != "last":
         losses = epochs["val/loss"]
-        chosen = max(values.index, key=lambda row: (merit(values[row], mode, losses[row]), row))
+        chosen = max(
+            values.index, key=lambda row: (ranking_key(values[row], mode, losses[row]), row)
+        )
     return {
         "validation": Validation(best=_epoch(epochs, chosen), last=_epoch(epochs, last)),
         "num_epochs": int(epochs.epoch.iloc[-1]),
@@ -162,12 +164,12 @@ def training_cost(
 
 
 def log_hyperparameters(loggers: list[Any], config: DictConfig, record: RunRecord) -> None:
-    """Give the loggers the few settings that matter with the outcome and the final metrics.
+    """Log the main hyperparameters, the outcome and the final metrics.
 
-    TensorBoard sorts both by name and its HParams table opens with the first five settings. Metrics
-    have a card each, which a name after "train" and "val" puts below the curves.
+    TensorBoard sorts both by name and its HParams table opens with the first five of them.
+    Metrics have a card each, which a name after "train" and "val" puts below the curves.
     """
-    settings = {
+    hyperparameters = {
         "learning_rate": record.optimizer.lr,
         "model": record.model.name,
         "optimizer": record.optimizer.name,
@@ -179,7 +181,7 @@ def log_hyperparameters(loggers: list[Any], config: DictConfig, record: RunRecor
         "train_on": record.dataset.title,
         "weight_decay": (config.optimizer or {}).get("weight_decay"),
     }
-    settings = {name: value for name, value in settings.items() if value is not None}
+    hyperparameters = {name: value for name, value in hyperparameters.items() if value is not None}
     metrics = {
         "with_best_weights/val_accuracy": record.metric("validation", "best"),
         "with_best_weights/test_accuracy": record.metric("test", "best"),
@@ -189,9 +191,9 @@ def log_hyperparameters(loggers: list[Any], config: DictConfig, record: RunRecor
     metrics = {name: value for name, value in metrics.items() if value is not None}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(settings, metrics)
+            logger.log_hyperparams(hyperparameters, metrics)
         else:
-            logger.log_hyperparams(settings)
+            logger.log_hyperparams(hyperparameters)
             logger.log_metrics(metrics, step=record.num_steps)
         logger.save()
         logger.finalize("success" if record.status == "finished" else "failed")

@@ -1,4 +1,4 @@
-"""What a record says of every run: its config and command, the code, the machine. No torch here."""
+"""What every record says about a run: config, command, code and machine. Imports no torch."""
 
 import platform
 import subprocess
@@ -18,7 +18,7 @@ from optlab.training.identity import identity, resolve_path, run_hash
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
 
 
-def facts_of_any_run(config: DictConfig) -> dict[str, Any]:
+def initial_record_fields(config: DictConfig) -> dict[str, Any]:
     """Fields of `RunRecord` that are known before anything is built."""
     config_of_run = identity(config)
     return {

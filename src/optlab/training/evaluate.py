@@ -1,4 +1,4 @@
-"""The test of a run: results on the test set and on training images, at best and last weights."""
+"""Evaluate a run on the test set and on training images, at its best and its last weights."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,20 +114,20 @@ def evaluate(
     return metrics.compute()
 
 
-def write_answers(path: Path, answers: Mapping[str, TestPredictions]) -> None:
+def write_test_probabilities(path: Path, predictions: Mapping[str, TestPredictions]) -> None:
     """Write the probabilities at the last and best weights as float16, and the labels."""
     arrays: dict[str, Any] = {
-        name: each.probabilities.astype(np.float16) for name, each in answers.items()
+        name: each.probabilities.astype(np.float16) for name, each in predictions.items()
     }
     with atomic_write(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, labels=answers["last"].true.astype(np.uint16), **arrays)
+        np.savez_compressed(file, labels=predictions["last"].true.astype(np.uint16), **arrays)
 
 
 def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) -> None:
-    """Write the test images that were not recognized, for pictures of a study.
+    """Write the misclassified test images, which reports and the page show.
 
-    Those of a data module without `test_pictures` are not there. The first ones in the order of the
-    test set are kept, so that different runs keep the same, as many as fit in `MISTAKES_BYTES`.
+    As many as fit in `MISTAKES_BYTES`, the first ones in the order of the test set, so that
+    different runs keep the same images. None for a data module without `test_pictures`.
     """
     test_pictures = getattr(datamodule, "test_pictures", None)
     indices = np.flatnonzero(predictions.predicted != predictions.true)

@@ -1,8 +1,8 @@
-"""What makes two runs the same run: all of the config that can change a result, and its hash.
+"""The identity of a run: the part of its config that can change a result, and the hash of it.
 
 A run's folder is named by that hash, so the same config always finds the same folder. Everything in
 the composed config counts, except what is listed here with the reason why it changes no number.
-Must not import torch: a study asks for the folders of its runs before anything heavy is imported.
+Must not import torch: a study computes the folders of its runs before it imports anything heavy.
 """
 
 import copy
@@ -125,7 +125,7 @@ def run_hash(config: DictConfig) -> str:
 def run_folder_name(config: DictConfig) -> str:
     """`<run name>-<hash8>`, the run name reduced to characters that every file system takes.
 
-    While a hash is computed, an expression in its place: the folder is named by the hash.
+    While a hash is computed, return an interpolation instead: the hash cannot depend on itself.
 
     Raises:
         ValueError: if `study` is not the name of one folder.
@@ -156,7 +156,7 @@ def resolve_path(path: object) -> Path:
 
 
 def replicas(config: DictConfig) -> list[DictConfig]:
-    """The runs that a config stands for: one for each seed from seed to seed + num_replicas - 1.
+    """Return one config for each seed from seed to seed + num_replicas - 1.
 
     Each is the config of that one seed, so a run has one folder however it was trained.
     """

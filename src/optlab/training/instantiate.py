@@ -14,8 +14,8 @@ def instantiate_partial(node: DictConfig | None, **values: Any) -> Any:
         values: arguments that replace those of the node, or are added to them.
 
     Returns:
-        What is to be called with the arguments that only a run knows; None for a node that is None
-        or has no `_target_`.
+        A `functools.partial`, to call with the arguments that only a run knows; None for a node
+        that is None or has no `_target_`.
     """
     if node is None or node.get("_target_") is None:
         return None

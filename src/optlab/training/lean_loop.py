@@ -2,9 +2,11 @@
 
 Lightning asks every callback for every hook at every step and wraps each call in a profiler
 context. For a small network that costs more than the optimizer step. `LeanEpochLoop` looks up once
-an epoch who overrides which hook, and calls only those, in Lightning's order and with its
-arguments. The numbers are the same, bit for bit. What it does not cover runs in Lightning's code:
-`standard_loop_reason` lists those cases.
+an epoch which hooks the callbacks and the module override. It calls only those, in Lightning's
+order and with its arguments. The numbers are the same, bit for bit. Cases that it does not cover
+run in Lightning's own loop: `standard_loop_reason` lists them.
+
+To read it, start at `advance` (one batch) and `_train_on`, which calls `optimizer.step`.
 
 Checked against Lightning 2.6.6. The base class is private, so `tests/training/test_lean_loop.py`
 compares the source of what is replaced here and fails when Lightning changes it.
@@ -101,7 +103,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._look_up_hooks()
 
     def _look_up_hooks(self) -> None:
-        """Collect what is the same for every batch of this epoch."""
+        """Look up everything that stays the same for all batches of this epoch."""
         trainer: Any = self.trainer  # Lightning sets some of its attributes where mypy misses them
         module = trainer.lightning_module
         precision, datamodule = trainer.precision_plugin, trainer.datamodule
@@ -228,27 +230,28 @@ class LeanEpochLoop(_TrainingEpochLoop):
             raise SIGTERMException
 
     def _train_on(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Make the forward and backward pass, and the update where one is due."""
+        """Run forward and backward, and `optimizer.step` unless gradients are accumulated."""
         results: list[ClosureResult] = []
 
-        def pass_() -> Tensor | None:
+        def forward_and_backward() -> Tensor | None:
             with torch.enable_grad():
                 results.append(self._forward_and_backward(batch, batch_idx))
             return results[-1].loss
 
         def closure() -> Tensor | None:
-            loss = pass_()
+            loss = forward_and_backward()
             self._before_optimizer_step()
             return loss
 
         if self._accumulates():
-            pass_()
+            forward_and_backward()
         else:
             steps = self.automatic_optimization.optim_progress.optimizer.step
             steps.increment_ready()
-            around = self._enter("optimizer_step")
-            self._optimizer.step(closure=closure)  # type: ignore[arg-type]  # a tensor: no waiting
-            self._enter(around)
+            outer_hook = self._set_hook("optimizer_step")
+            # The closure returns a tensor, since making it a float would wait for the GPU
+            self._optimizer.step(closure=closure)  # type: ignore[arg-type]
+            self._set_hook(outer_hook)
             steps.increment_completed()
             if not results:
                 raise MisconfigurationException(
@@ -260,14 +263,14 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _forward_and_backward(self, batch: Any, batch_idx: int) -> ClosureResult:
         trainer = self.trainer
-        around = self._enter("training_step")
+        outer_hook = self._set_hook("training_step")
         with self._forward_context():
             output = (
                 self._training_step(batch, batch_idx)
                 if self._takes_batch_idx
                 else self._training_step(batch)
             )
-        self._enter(around)
+        self._set_hook(outer_hook)
         result = self._closure_result(output)
         loss = result.closure_loss
         if loss is None:
@@ -277,7 +280,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._zero_grad(batch_idx)
         if loss is not None:
-            self._enter("backward")
+            self._set_hook("backward")
             self._call("on_before_backward", loss)
             backward = self._module_hooks["backward"]
             if backward is None:
@@ -285,7 +288,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             else:
                 backward(loss)
             self._call("on_after_backward")
-            self._enter(around)
+            self._set_hook(outer_hook)
         return result
 
     def _closure_result(self, output: Any) -> ClosureResult:
@@ -312,13 +315,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if zero_grad is None:
             self._optimizer.zero_grad()
         else:
-            around = self._enter("optimizer_zero_grad")
+            outer_hook = self._set_hook("optimizer_zero_grad")
             zero_grad(self.trainer.current_epoch, batch_idx, self._optimizer)
-            self._enter(around)
+            self._set_hook(outer_hook)
         progress.increment_completed()
 
     def _accumulates(self) -> bool:
-        """Whether this batch makes no update; asked often, and most runs never accumulate."""
+        """Return whether this batch only accumulates gradients, without an optimizer step."""
         return self.trainer.accumulate_grad_batches > 1 and self._should_accumulate()
 
     def _before_optimizer_step(self) -> None:
@@ -355,30 +358,30 @@ class LeanEpochLoop(_TrainingEpochLoop):
                 if not isinstance(part, Tensor) or part.device != self._device:
                     break
             else:
-                return batch  # Lightning's own walk over a batch costs a tenth of a small step
+                return batch  # move_data_to_device would cost a tenth of a small step
         return move_data_to_device(batch, self._device)
 
     def _call(self, hook: str, *arguments: Any) -> Any:
-        """Call a hook where it is overridden; return what the module's own returned."""
+        """Call a hook of callbacks and module; return what the module's returned."""
         callbacks, of_module = self._callback_hooks[hook], self._module_hooks[hook]
         if not callbacks and of_module is None:
             return None
-        around = self._enter(hook)
+        outer_hook = self._set_hook(hook)
         for call in callbacks:
             call(self.trainer, self._module, *arguments)
         response = of_module(*arguments) if of_module is not None else None
-        self._enter(around)
+        self._set_hook(outer_hook)
         return response
 
-    def _enter(self, hook: str | None) -> str | None:
-        """Note for self.log which hook runs; return the one around it, to note that again."""
-        attributes = self._module.__dict__  # past nn.Module.__setattr__, which is slow
-        around, attributes["_current_fx_name"] = attributes["_current_fx_name"], hook
-        return around
+    def _set_hook(self, hook: str | None) -> str | None:
+        """Tell `self.log` which hook runs now; return the outer one, to restore it later."""
+        attributes = self._module.__dict__  # avoids nn.Module.__setattr__, which is slow
+        outer_hook, attributes["_current_fx_name"] = attributes["_current_fx_name"], hook
+        return outer_hook
 
 
 def _does_nothing(callback: Callback, hook: str) -> bool:
-    """Whether a callback is a ModelCheckpoint that looks at batches and never saves after one."""
+    """Return whether this is the hook of a ModelCheckpoint that never saves after a batch."""
     return (
         hook == "on_train_batch_end"
         and isinstance(callback, ModelCheckpoint)

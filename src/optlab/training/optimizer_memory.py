@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from optlab.optim import param_groups
 from optlab.training.instantiate import instantiate_partial
-from optlab.training.optimizer_trial import is_tested
+from optlab.training.optimizer_trial import is_from_tested_package
 
 GIB = 2**30
 
@@ -76,7 +76,7 @@ def check_memory(node: DictConfig | None, net: nn.Module, device: torch.device) 
     Raises:
         ValueError: naming the optimizer and what it needs.
     """
-    if node is None or node.get("_target_") is None or is_tested(node):
+    if node is None or node.get("_target_") is None or is_from_tested_package(node):
         return  # torch's own keep a few numbers for each weight
     needed = step_bytes(instantiate_partial(node), net)
     free = (

@@ -1,7 +1,8 @@
 """Take a few steps with a user's optimizer on a small network, before a run begins.
 
-A run gives `step` a closure that makes the gradients. A class that expects something else may train
-another algorithm, and no error says so. What it expects shows in its steps: they change with it.
+A run passes `step` a closure that computes the gradients. A class that expects something else may
+train another algorithm without an error. To find out what it expects, take the same steps in
+several ways and compare the weights.
 """
 
 import inspect
@@ -36,8 +37,8 @@ NUM_STEPS = 12  # some classes do something else at every tenth
 TESTED = ("torch", "optlab", "schedulefree")  # packages whose optimizers the tests train with
 
 
-def is_tested(node: DictConfig | None) -> bool:
-    """Whether the class of an optimizer is known to train as it should."""
+def is_from_tested_package(node: DictConfig | None) -> bool:
+    """Return whether OptLab's tests train with the package of this optimizer, and of its base."""
     targets = [str(each.get("_target_")) for each in optimizer_nodes(node)] or [""]
     return all(target.partition(".")[0] in TESTED for target in targets)
 
@@ -54,7 +55,7 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
     Raises:
         ValueError: naming what the class expects.
     """
-    if node is None or node.get("_target_") is None or is_tested(node):
+    if node is None or node.get("_target_") is None or is_from_tested_package(node):
         return False
     base = node.get("base")
     base_uses_graph = isinstance(base, DictConfig) and check_optimizer(base, module)
@@ -106,7 +107,7 @@ def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
     Raises:
         ValueError: if there is a checkpoint.
     """
-    if node is None or node.get("_target_") is None or is_tested(node):
+    if node is None or node.get("_target_") is None or is_from_tested_package(node):
         return
     make_optimizer = instantiate_partial(node)
     usual, graph = take_steps(make_optimizer), False

@@ -107,11 +107,12 @@ def _paths(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def for_hydra_groups(argument: str) -> str:
-    """An argument of the command line as Hydra takes it.
+def to_hydra_override(argument: str) -> str:
+    """Return an argument of the command line in Hydra's own form.
 
-    `group=null` chooses what stands for nothing. `optimizer.base=adam` chooses the optimizer that
-    another one wraps: Hydra's name of that choice is `optimizer@optimizer.base`.
+    `group=null` becomes `~group`, or the choice of that group that stands for nothing.
+    `optimizer.base=adam` chooses the optimizer that another one wraps: Hydra's name of that choice
+    is `optimizer@optimizer.base`.
     """
     group, _, values = argument.partition("=")
     if group == BASE and not values.startswith(("{", "'{")):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from optlab.runs.folder import RunFolder, recorded_runs
 from optlab.runs.record import RunRecord, find_record
-from optlab.training.code_fingerprint import changed_since
+from optlab.training.code_fingerprint import changed_modules
 from optlab.training.identity import identity
 
 
@@ -30,7 +30,7 @@ class PlannedRun:
     to_train: bool
     num_epochs: int  # that are left
     train_fraction: float
-    problem: tuple[str, str]  # data and model: what the cost of an epoch depends on most
+    workload: tuple[str, str]  # data and model: what the cost of an epoch depends on most
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Plan:
         finished = cache(_finished_records)
         for name, runs in self._workloads().items():
             records_of_any = finished(runs[0].folder.parent.parent)
-            problems = {run.problem for run in runs}
-            alike = [record for record in records_of_any if _problem_of(record) in problems]
+            workloads = {run.workload for run in runs}
+            alike = [record for record in records_of_any if _workload_of(record) in workloads]
             needed = requirement(name, [run.config for run in runs], alike, effect)
             costs_s = [
                 cost_s * run.config.trainer.max_epochs
@@ -109,12 +109,12 @@ class Plan:
 
         Models that have one configuration each are compared with each other, as in the report.
         """
-        by_problem: dict[tuple[str, str], list[PlannedRun]] = {}
+        by_workload: dict[tuple[str, str], list[PlannedRun]] = {}
         for run in self.runs:
-            by_problem.setdefault(run.problem, []).append(run)
+            by_workload.setdefault(run.workload, []).append(run)
         workloads: dict[str, list[PlannedRun]] = {}
-        for (data, model), runs in by_problem.items():
-            others = [each for problem, each in by_problem.items() if problem[0] == data]
+        for (data, model), runs in by_workload.items():
+            others = [each for workload, each in by_workload.items() if workload[0] == data]
             one_each = len(others) > 1 and all(_num_configurations(each) == 1 for each in others)
             workloads.setdefault(data if one_each else f"{data}-{model}", []).extend(runs)
         return workloads
@@ -136,7 +136,7 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
     record = find_record(folder)
     num_done = 0 if config.rerun else RunFolder(folder).num_epochs_done
     state: str = record.status if record else ("interrupted" if num_done else "new")
-    if record and (changed := changed_since(config, record.own_code)):
+    if record and (changed := changed_modules(config, record.own_code)):
         state += f", {' and '.join(changed)} changed since"
     return PlannedRun(
         config=config,
@@ -147,7 +147,7 @@ def _planned(config: DictConfig, folder: Path, overrides: str) -> PlannedRun:
         to_train=config.rerun or record is None or not record.has_result,
         num_epochs=max(0, config.trainer.max_epochs - num_done),
         train_fraction=config.data.get("train_fraction", 1.0),
-        problem=(str(config.data.get("name")), str((config.model or {}).get("name"))),
+        workload=(str(config.data.get("name")), str((config.model or {}).get("name"))),
     )
 
 
@@ -156,7 +156,7 @@ def _finished_records(outputs: Path) -> list[RunRecord]:
     return [record for record in found if record and record.status == "finished"]
 
 
-def _problem_of(record: RunRecord) -> tuple[str, str]:
+def _workload_of(record: RunRecord) -> tuple[str, str]:
     """Data and model of a record."""
     return str((record.config.get("data") or {}).get("name")), record.model.name
 
@@ -165,7 +165,7 @@ def _seconds_per_epoch(run: PlannedRun, finished: Sequence[RunRecord]) -> float 
     """Median over the finished runs of the same data and model."""
     costs = []
     for record in finished:
-        if _problem_of(record) != run.problem:
+        if _workload_of(record) != run.workload:
             continue
         if not record.num_epochs or record.train_time_s is None or record.wall_time_s is None:
             continue

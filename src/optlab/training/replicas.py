@@ -29,14 +29,19 @@ from optlab.optim import param_groups
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import Replica, RunRecord, find_record
 from optlab.training import build, describe
-from optlab.training.best_epoch import merit
+from optlab.training.best_epoch import ranking_key
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.classifier import ImageClassifier
 from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
 from optlab.training.csv_metrics import CSVMetrics, Diverged
 from optlab.training.environment import now
-from optlab.training.evaluate import TRAIN_EVAL_IMAGES, TestResults, write_answers, write_mistakes
+from optlab.training.evaluate import (
+    TRAIN_EVAL_IMAGES,
+    TestResults,
+    write_mistakes,
+    write_test_probabilities,
+)
 from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
 from optlab.training.optimizer_cost import OptimizerCost
@@ -48,9 +53,9 @@ from optlab.training.run import (
     finish,
     fit,
     load_state,
-    show,
-    to_train,
+    needs_training,
     train,
+    write_run_report,
 )
 from optlab.training.validate import on_cuda
 
@@ -59,10 +64,10 @@ def run_replicas(config: DictConfig) -> list[RunRecord]:
     """Train the replicas of a config that have no result yet; return the records of all."""
     with ExitStack() as locks:
         for replica in replicas(config):
-            if to_train(replica, run_dir(replica)):
+            if needs_training(replica, run_dir(replica)):
                 locks.enter_context(RunFolder(run_dir(replica)).lock())
         # Asked again, now that no other process can finish one any more
-        configs = [each for each in replicas(config) if to_train(each, run_dir(each))]
+        configs = [each for each in replicas(config) if needs_training(each, run_dir(each))]
         for replica in configs:
             clear(replica, run_dir(replica))
         if len(configs) > 1:
@@ -160,7 +165,7 @@ def _test(
     results = TestResults(datamodule.num_classes)
     results.metrics.to(device)
     train_batches = list(datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES))
-    answers = {}
+    predictions = {}
     for weights in ("last", "best"):
         path = RunFolder(folder).checkpoint(weights)
         state = {name.removeprefix("net."): value for name, value in load_state(path).items()}
@@ -174,13 +179,13 @@ def _test(
             for images, labels in train_batches:
                 metrics.update(net(images), labels)
         results.results = results.metrics.compute()
-        answers[weights] = results.predictions
+        predictions[weights] = results.predictions
         add_metrics(record, "test", weights, results.results)
         add_metrics(record, "train", weights, metrics.compute())
     record.confusion_matrix = results.results["confusion"].tolist()
-    write_answers(RunFolder(folder).answers, answers)
-    write_mistakes(RunFolder(folder).mistakes, answers[record.judged_weights], datamodule)
-    show(record, trainer, net, datamodule, results, folder, loggers)
+    write_test_probabilities(RunFolder(folder).answers, predictions)
+    write_mistakes(RunFolder(folder).mistakes, predictions[record.judged_weights], datamodule)
+    write_run_report(record, trainer, net, datamodule, results, folder, loggers)
 
 
 def _replica_facts(net: "StackedNet") -> Replica:
@@ -376,7 +381,9 @@ class ReplicaCheckpoints(Callback):
         self.net = net
         self.metric = monitor.removeprefix("val/")
         self.mode = mode
-        self.best = [(-math.inf, -math.inf)] * len(folders)  # the merit of each one's best epoch
+        self.best = [(-math.inf, -math.inf)] * len(
+            folders
+        )  # the ranking_key of each one's best epoch
         self.validated_at = -1  # optimizer steps at the latest validation
 
     def state_dict(self) -> dict[str, Any]:
@@ -393,7 +400,7 @@ class ReplicaCheckpoints(Callback):
         if self.validated_at != trainer.global_step:
             return
         for replica, validation in enumerate(pl_module.validation):
-            new = merit(validation[self.metric], self.mode, validation["loss"])
+            new = ranking_key(validation[self.metric], self.mode, validation["loss"])
             if new >= self.best[replica]:
                 self.best[replica] = new
                 self._save(replica, "best")

@@ -1,4 +1,4 @@
-"""One run from its config to its record: check, build, train, test, write down."""
+"""One run: validate its config, build its parts, train, test, and write its record."""
 
 import logging
 import math
@@ -28,7 +28,7 @@ from optlab.runs.record import (
     write_record,
 )
 from optlab.training import build, describe
-from optlab.training.best_epoch import best_rule, merit
+from optlab.training.best_epoch import best_rule, ranking_key
 from optlab.training.checkpoints import ResumeCheckpoint, resume_point, save_atomically
 from optlab.training.clock import TrainingClock
 from optlab.training.code_fingerprint import own_code
@@ -39,9 +39,9 @@ from optlab.training.evaluate import (
     TestPredictions,
     TestResults,
     evaluate,
-    write_answers,
     write_classification_report,
     write_mistakes,
+    write_test_probabilities,
 )
 from optlab.training.identity import resolve_path, run_dir
 from optlab.training.optimizer_cost import OptimizerCost
@@ -56,8 +56,8 @@ log = logging.getLogger(__name__)
 def run(config: DictConfig) -> list[RunRecord]:
     """Train, test and record the run of a config, or each of its replicas.
 
-    Resumes from the last checkpoint if there is one. What has a result is not trained again, unless
-    rerun=true.
+    Resumes from the last checkpoint if there is one. A run that has a result (it finished, or it
+    diverged) is not trained again, unless rerun=true.
 
     Returns:
         The record of the run, or one of each replica in the order of their seeds.
@@ -73,7 +73,7 @@ def run(config: DictConfig) -> list[RunRecord]:
     folder = run_dir(config)
     with RunFolder(folder).lock():
         record = find_record(folder)
-        if record is None or to_train(config, folder):
+        if record is None or needs_training(config, folder):
             clear(config, folder)
             record = train(config, folder)
         return [record]
@@ -82,18 +82,19 @@ def run(config: DictConfig) -> list[RunRecord]:
 def train(config: DictConfig, folder: Path) -> RunRecord:
     """Build the parts of one run, fit, test and write its record."""
     started_at, start_s = now(), time.perf_counter()
-    code = own_code(config)  # as it is imported now, whatever is edited during the run
+    code = own_code(config)  # fingerprints of the user's modules, before they can be edited
     prepare_process(config.num_threads, on_cuda=on_cuda(config))
     datamodule = build.build_data(config)
     net = build.build_net(config, datamodule)
     build.use_cached_features(net, datamodule)
     module = build.build_module(config, net, datamodule)
-    net = module if net is None else net
+    net = module if net is None else net  # a module that brings its own network
     checksum = getattr(datamodule, "checksum", None)
     resume = ResumeCheckpoint(folder, {"own_code": code, "dataset_checksum": checksum})
     checkpoint = resume_point(resume.path, config, checksum)
     check_resumes(config.optimizer, checkpoint)
     clock, cost, results = TrainingClock(), OptimizerCost(), TestResults(datamodule.num_classes)
+    # False: ckpt_path starts this run from a checkpoint of another one, whose rows are elsewhere
     must_continue = checkpoint is not None or config.ckpt_path is None
     csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
     batch_norm = RecomputeBatchNorm()
@@ -101,17 +102,19 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         *(clock, cost, csv, *build.build_callbacks(config, module)),
         *(batch_norm, results, resume),
     ]
-    searches = [each for each in callbacks if isinstance(each, LearningRateFinder)]
-    # A checkpoint has what was found; a second search would make Lightning drop the checkpoint
+    lr_finders = [each for each in callbacks if isinstance(each, LearningRateFinder)]
+    # A checkpoint holds the learning rate that was found. A second search would make Lightning
+    # drop the checkpoint
     if checkpoint is not None:
-        callbacks = [each for each in callbacks if each not in searches]
+        callbacks = [each for each in callbacks if each not in lr_finders]
     trainer = build.build_trainer(config, callbacks, build.build_loggers(config))
 
     start = resolve_path(config.ckpt_path) if config.ckpt_path else None
     reason = fit(trainer, module, datamodule, checkpoint or start)
-    if checkpoint is not None and not csv.has_started:  # killed after its last epoch
+    # Lightning found no epoch left to train: the run was killed between its last epoch and its test
+    if checkpoint is not None and not csv.has_started:
         if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
-            resume.path.unlink()  # its average is put in place at the end of a training only
+            resume.path.unlink()  # the averaged weights are computed when training ends only
             return train(config, folder)
         module.load_state_dict(load_state(checkpoint))
     record = RunRecord(
@@ -124,12 +127,12 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         batch_norm_time_s=batch_norm.time_s or None,
         started_at=started_at,
     )
-    if searches:
+    if lr_finders:
         record.optimizer.lr = describe.first_lr(folder)
     if reason is None:
         test(config, record, trainer, module, datamodule, results, folder)
         if trainer.is_global_zero:
-            show(record, trainer, net, datamodule, results, folder)
+            write_run_report(record, trainer, net, datamodule, results, folder)
     if trainer.is_global_zero:
         describe.log_hyperparameters(trainer.loggers, config, record)
     finish(record, folder, start_s, trainer)
@@ -140,7 +143,7 @@ def fit(
     trainer: L.Trainer, module: L.LightningModule, datamodule: Any, checkpoint: Path | str | None
 ) -> str | None:
     """Train to the end; return why the run diverged, or None."""
-    # Lightning converts the weights only after it has restored them and callbacks have copied them
+    # Lightning would do this only after it has restored the weights and callbacks have copied them
     if isinstance(trainer.precision_plugin, DoublePrecision | HalfPrecision):
         trainer.precision_plugin.convert_module(module)
     try:
@@ -148,7 +151,7 @@ def fit(
     except Diverged as divergence:
         log.warning("diverged: %s", divergence)
         return str(divergence)
-    except MisconfigurationException as error:  # which says all that a user can act on
+    except MisconfigurationException as error:  # Lightning's message is enough for the user
         raise ValueError(str(error)) from error
     return None
 
@@ -162,30 +165,30 @@ def test(
     results: TestResults,
     folder: Path,
 ) -> None:
-    """Read the test set, now that nothing is left to choose, and complete the record.
+    """Evaluate on the test set, after all choices have been made, and complete the record.
 
     Adds results on the test set and on training images, at the last and at the best weights, and
-    the confusion matrix of the best weights. The module is left with the best weights.
+    the confusion matrix of the best weights. Afterwards the module has the best weights.
     """
-    _settle_last_weights(config, record, trainer, module, datamodule, folder)
-    answers = {"last": _evaluate(record, "last", trainer, module, datamodule, results)}
+    _validate_last_weights(config, record, trainer, module, datamodule, folder)
+    predictions = {"last": _evaluate(record, "last", trainer, module, datamodule, results)}
     validation = record.validation
     if validation and validation.best != validation.last:
         module.load_state_dict(load_state(RunFolder(folder).checkpoint("best")))
-        answers["best"] = _evaluate(record, "best", trainer, module, datamodule, results)
+        predictions["best"] = _evaluate(record, "best", trainer, module, datamodule, results)
     else:
-        answers["best"] = answers["last"]
+        predictions["best"] = predictions["last"]
         for evaluation in (record.train, record.test):
             if evaluation is not None:
                 evaluation.best = evaluation.last
     record.confusion_matrix = results.results["confusion"].tolist()
-    if trainer.world_size == 1:  # of several devices each has seen a share of the images
-        write_answers(RunFolder(folder).answers, answers)
-        judged = answers[record.judged_weights]
+    if trainer.world_size == 1:  # with several devices, this process has seen only its share
+        write_test_probabilities(RunFolder(folder).answers, predictions)
+        judged = predictions[record.judged_weights]
         write_mistakes(RunFolder(folder).mistakes, judged, datamodule)
 
 
-def _settle_last_weights(
+def _validate_last_weights(
     config: DictConfig,
     record: RunRecord,
     trainer: L.Trainer,
@@ -193,12 +196,12 @@ def _settle_last_weights(
     datamodule: Any,
     folder: Path,
 ) -> None:
-    """Validate the last weights where the last validation was of others.
+    """Validate the last weights, unless the last validation was of these weights.
 
-    StochasticWeightAveraging and its kind put their average in place when training ends, or in an
-    extra epoch that renews the statistics of batch normalization. It is the run's last weights
-    then, and its best ones where validation likes it best. Without a validation at the end of every
-    epoch, the last epoch may have had none.
+    Callbacks such as StochasticWeightAveraging replace the weights by their average when training
+    ends, or in an extra epoch that recomputes batch-norm statistics. The average then is the run's
+    last weights, and its best weights too if it validates best. Also, if not every epoch ends with
+    a validation, the last epoch may have had none.
     """
     last = RunFolder(folder).checkpoint("last")
     if not last.is_file():  # fast_dev_run writes none
@@ -228,7 +231,7 @@ def _settle_last_weights(
     monitor, mode = best_rule(config)
     name = monitor.removeprefix("val/")
     new, old = (
-        merit(getattr(each, name), mode, math.nan if each.loss is None else each.loss)
+        ranking_key(getattr(each, name), mode, math.nan if each.loss is None else each.loss)
         for each in (validation.last, validation.best)
     )
     if mode == "last" or new >= old:
@@ -245,7 +248,7 @@ def _evaluate(
     datamodule: Any,
     results: TestResults,
 ) -> TestPredictions:
-    loggers, trainer.loggers = trainer.loggers, []  # they get the test with the hyperparameters
+    loggers, trainer.loggers = trainer.loggers, []  # log_hyperparameters logs the test metrics
     trainer.test(module, datamodule=datamodule, verbose=False)
     trainer.loggers = loggers
     found = {"test": results.results}
@@ -267,7 +270,7 @@ def add_metrics(
     setattr(record, split, evaluation)
 
 
-def show(
+def write_run_report(
     record: RunRecord,
     trainer: L.Trainer,
     net: Any,
@@ -281,27 +284,27 @@ def show(
 
     try:
         write_classification_report(folder, record)
-        # Over several devices each has seen a share of the test images: no picture of single ones
+        # With several devices, this process has seen only its share of the test images
         predictions = results.predictions if trainer.world_size == 1 else None
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunFigures):
                 shown = trainer.loggers if loggers is None else loggers
                 callback.draw(folder, record, predictions, net, datamodule, shown)
-    except Exception as error:  # the result stands without its pictures
+    except Exception as error:  # the result is valid without its figures
         log.exception("no figures")
         message = f"{folder}: figures could not be made ({error}); train.log has the traceback"
         print(message, file=sys.stderr)
 
 
 def finish(record: RunRecord, folder: Path, start_s: float, trainer: L.Trainer) -> None:
-    """Write the record, last of all."""
+    """Write the record, which is the last file of a run: it marks the run as done."""
     record.wall_time_s, record.finished_at = time.perf_counter() - start_s, now()
     if trainer.is_global_zero:
         write_record(folder, record)
         print(f"{folder}: {record.outcome}", flush=True)
-        # Replicas that this run belonged to will not resume together any more
-        for together in RunFolder(folder).checkpoints.glob("*-replicas-*.ckpt"):
-            together.unlink()
+        # The common checkpoint of replicas that this run was one of is of no more use
+        for common in RunFolder(folder).checkpoints.glob("*-replicas-*.ckpt"):
+            common.unlink()
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
@@ -310,14 +313,14 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def to_train(config: DictConfig, folder: Path) -> bool:
-    """Whether the run has no result yet, or is to be trained again."""
+def needs_training(config: DictConfig, folder: Path) -> bool:
+    """Return whether the run has no result yet, or rerun=true."""
     record = find_record(folder)
     return bool(config.rerun) or record is None or not record.has_result
 
 
 def clear(config: DictConfig, folder: Path) -> None:
-    """Remove the record of a failure, and with rerun=true what an earlier training left."""
+    """Remove the record of a failure, and with rerun=true the files of the earlier training."""
     if not is_main_process():
         return
     files = RunFolder(folder)
