@@ -24,8 +24,8 @@ class TrainLoader:
 
     Order and augmentation are a pure function of (seed, epoch). The last batch is kept, shorter.
     With W processes, rank r takes images[r::W] of each batch. Where W does not divide the batch,
-    some ranks repeat one of its images, so that every rank has the same number of images and DDP's
-    mean of the gradients is right (`DistributedSampler` pads in the same way).
+    some ranks repeat one of its images, so that every rank has the same number of images and the
+    same weight in DDP's mean of the gradients (`DistributedSampler` pads in the same way).
 
     Args:
         data: the official training images.
