@@ -20,6 +20,8 @@ from PIL import Image, ImageDraw
 
 from optlab.report import make_report
 from optlab.runs.folder import RunFolder
+from optlab.web.browser_runtime import find_runtime
+from optlab.web.share import share_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -757,3 +759,60 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+@contextmanager
+def static_server(folder: Path) -> Iterator[str]:
+    """Python's own web server, which knows nothing of OptLab."""
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().split("(")[1].split(")")[0]
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def test_shared_folder_answers_without_a_server_as_the_server_does(
+    browser: Any, url: str, outputs: Path, tmp_path: Path
+) -> None:
+    try:
+        find_runtime()
+    except ValueError as error:
+        pytest.skip(str(error).splitlines()[0])
+    image = Image.new("RGB", (300, 280), "white")
+    ImageDraw.Draw(image).line([(156, 40), (150, 140), (144, 240)], fill="black", width=36)
+    image.save(tmp_path / "one.png")
+    share_study(outputs / "digits-mlp", tmp_path / "class" / "digits")  # served from a sub-folder
+    probabilities = """() => [...document.querySelectorAll('.vote, .bar')].map(
+        (bar) => Number(bar.style.getPropertyValue('--p')))"""
+
+    def answers_to_one(page: Any) -> tuple[str, list[float]]:
+        page.set_input_files("#file", tmp_path / "one.png")
+        wait_until(page, "document.getElementById('big-name').textContent === '1'")
+        return page.inner_text("#verdict"), page.evaluate(probabilities)
+
+    with quiet_page(browser, f"{url}?study=digits-mlp") as page:
+        verdict, served = answers_to_one(page)
+    with static_server(tmp_path) as address, quiet_page(browser, f"{address}class/digits/") as page:
+        complaints: list[str] = []
+        requests: list[str] = []
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.reload()
+        page.wait_for_selector("#chart canvas")
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent === '7'", timeout_s=60)
+        shared_verdict, shared = answers_to_one(page)
+        assert page.locator("#table tbody tr").count() == 5
+        for hidden in ("#surface-pad", "#race", "#join", "#timeline", "#saliency"):
+            assert page.locator(hidden).is_hidden(), hidden
+        page.locator("#optimizer-chips label").filter(has_text="RMSprop").click()
+        wait_until(page, "document.querySelectorAll('#voices article').length === 1")
+        assert complaints == []
+        assert requests and all(one.startswith((address, "blob:", "data:")) for one in requests)
+    assert len(served) == 10 * 6
+    np.testing.assert_allclose(shared, served, atol=1e-5)
+    assert shared_verdict == verdict

@@ -13,7 +13,7 @@ from optlab.web.surfaces import SURFACES
 
 LANGUAGES = ["en", "es"]
 PAGE = (STATIC / "index.html").read_text()
-SCRIPTS = "".join(file.read_text() for file in STATIC.glob("*.js"))
+SCRIPTS = "".join(file.read_text() for file in STATIC.parent.glob("static*/*.js"))
 CURVES = (interactive.STATIC / "curves.js").read_text()
 
 

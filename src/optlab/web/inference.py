@@ -209,11 +209,16 @@ def ask(
     )
 
 
-def normalized(model: Model, pixels: torch.Tensor) -> torch.Tensor:
-    """Return pixels in 0..255, (C, H, W) or (N, C, H, W), as a model was given them in training."""
+def normalization(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return factor and summand of pixels in 0..255, (C, 1, 1) each, as in the model's training."""
     dataset = model.run.record.dataset
     assert dataset.mean is not None and dataset.std is not None  # else it were no model
-    scale, shift = scale_and_shift(dataset.mean, dataset.std)
+    return scale_and_shift(dataset.mean, dataset.std)
+
+
+def normalized(model: Model, pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels in 0..255, (C, H, W) or (N, C, H, W), as a model was given them in training."""
+    scale, shift = normalization(model)
     return pixels.float() * scale + shift
 
 

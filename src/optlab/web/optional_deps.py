@@ -1,11 +1,11 @@
-"""What the page needs beyond a plain installation: the extra `web`."""
+"""What the page needs beyond a plain installation: the extras `web` and `share`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def explain_missing_deps() -> Iterator[None]:
+def explain_missing_deps(extra: str = "web") -> Iterator[None]:
     """For the imports of a script: without the extra it ends with the command that installs it.
 
     Raises:
@@ -16,4 +16,5 @@ def explain_missing_deps() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("optlab"):
             raise  # a mistake of ours, which no installation mends
-        raise SystemExit(f"This needs {error.name}.\n\nhint: pip install -e '.[web]'") from None
+        hint = f"pip install -e '.[{extra}]'"
+        raise SystemExit(f"This needs {error.name}.\n\nhint: {hint}") from None

@@ -178,11 +178,17 @@ class _Seen:
 
 
 class RunIndex:
-    """The table of models, brought up to date at most every `interval_s` seconds."""
+    """The table of models, brought up to date at most every `interval_s` seconds.
 
-    def __init__(self, outputs: Path, interval_s: float = 1.0) -> None:
+    Args:
+        outputs: the folder of studies.
+        only: the name of a study's folder, where the others are not wanted.
+    """
+
+    def __init__(self, outputs: Path, interval_s: float = 1.0, only: str | None = None) -> None:
         self.outputs = outputs
         self.interval_s = interval_s
+        self.only = only
         self._table = Table()
         self._seen: dict[Path, _Seen] = {}
         self._looked_at = -math.inf
@@ -209,6 +215,8 @@ class RunIndex:
         seen: dict[Path, _Seen] = {}
         unfinished: list[Unfinished] = []
         for folder in _folders_in(self.outputs):
+            if self.only not in (None, folder.name):
+                continue
             runs = [RunFolder(run) for run in _folders_in(folder)]
             files = (*(run.record for run in runs), study_path(folder))
             times = [(file, modified_ns(file)) for file in files]
