@@ -765,13 +765,12 @@ def test_page_without_models_says_so_and_models_appear_by_themselves(
 def static_server(folder: Path) -> Iterator[str]:
     """Python's own web server, which knows nothing of OptLab."""
     command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().split("(")[1].split(")")[0]
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().split("(")[1].split(")")[0]
+        finally:
+            server.terminate()
 
 
 def test_shared_folder_answers_without_a_server_as_the_server_does(
