@@ -1,5 +1,6 @@
 """A real browser on the real page: draws, reads the answers, uses the keyboard."""
 
+import base64
 import json
 import os
 import re
@@ -471,6 +472,58 @@ def test_slider_answers_with_the_weights_of_a_moment_and_moves_the_markers(page:
     page.keyboard.press("Home")
     page.select_option("#study", OTHER)
     wait_until(page, f"{text}.startsWith('end')")
+
+
+def test_look_inside_is_asked_for_when_it_is_open_and_follows_the_drawing(
+    page: Any, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    draw(page, STROKES["7"])
+    settled(page)
+    page.wait_for_timeout(500)
+    assert not [url for url in asked if "occlusion" in url or "morph" in url or "maps" in url]
+    page.click("#inside summary")
+    wait_until(page, "document.querySelectorAll('#parts figure').length === 5")
+    warm = """() => [...document.querySelectorAll('#parts canvas')].map((canvas) => {
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return data.filter((level, i) => i % 4 === 0 && level > data[i + 2] + 40).length;
+    })"""
+    assert min(page.evaluate(warm)) > 0
+    labels = page.locator("#parts canvas")
+    assert all(each.get_attribute("aria-label") for each in labels.all())
+    wait_until(page, "!document.getElementById('maps-none').hidden")  # they are MLPs
+    page.select_option("#way-target", "1")
+    lanes = "[...document.querySelectorAll('#ways li')].map((each) => each.innerText)"
+    bars = "[...document.querySelectorAll('.way')].map((each) => each.ariaLabel)"
+    wait_until(page, f"({bars}).filter((label) => label.includes('1 from')).length >= 3")
+    page.focus("#way-at")
+    page.keyboard.press("Home")
+    assert page.inner_text("#way-text").startswith("100 %")
+    assert all("7, " in lane for lane in page.evaluate(lanes))
+    page.keyboard.press("End")
+    assert sum("1, " in lane for lane in page.evaluate(lanes)) >= 3
+    png = tmp_path / "map.png"
+    Image.new("L", (4, 4), 255).save(png)
+    layer = {"num_maps": 9, "height": 4, "width": 4, "low": 0, "high": 1}
+    layer["maps"] = [base64.b64encode(png.read_bytes()).decode()] * 2
+    maps = {"model": "a", "layers": [layer, layer]}
+    page.route("**/feature_maps*", lambda route: route.fulfill(json=maps))
+    page.select_option("#maps-model", index=1)
+    wait_until(page, "document.querySelectorAll('#maps figure img').length === 4")
+    assert page.locator("#maps-none").is_hidden()
+    assert "first 2 of 9" in page.inner_text("#maps")
+    page.click("#way-take")
+    draw(page, STROKES["1"])  # over the 7, and then alone
+    page.click("#clear")
+    page.wait_for_selector("#inside-body", state="hidden")
+    draw(page, STROKES["0"])
+    wait_until(page, f"({bars}).filter((label) => label.includes('7 from')).length >= 3")
+    assert page.input_value("#way-target") == "taken"
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(50)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 SIZES = [(320, 640), (360, 740), (768, 1024), (844, 390), (640, 360), (1280, 720), (1920, 1080)]

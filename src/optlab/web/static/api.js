@@ -36,12 +36,29 @@ export const startRace = (picture) => answerOf(sendPicture("/api/race", "POST", 
 export const redrawRace = (picture) => answerOf(sendPicture("/api/race/drawing", "PUT", picture));
 
 /** Ask for answers: `picture` is a blob of an image, `question` says whom to ask. */
-export function predict(picture, { study, optimizer, model, saliency, step }) {
+export function predict(picture, question) {
+  const query = queryOf(question);
+  for (const name of ["saliency", "occlusion"]) if (question[name]) query.set(name, "true");
+  return answerOf(sendPicture(`/api/predict?${query}`, "POST", picture));
+}
+
+/** Ask about the way from one picture to another. */
+export function morph(picture, target, whom) {
+  const body = new FormData();
+  body.set("file", picture);
+  body.set("target", target);
+  return answerOf(fetch(`/api/morph?${queryOf(whom)}`, { method: "POST", body, signal: AbortSignal.timeout(20_000) }));
+}
+
+/** Ask what the first layers of a model make of a picture. */
+export const featureMaps = (model, picture, { step }) =>
+  answerOf(sendPicture(`/api/models/${encodeURIComponent(model)}/feature_maps?${queryOf({ step })}`, "POST", picture));
+
+function queryOf({ study, optimizer, model, step }) {
   const query = new URLSearchParams();
   if (study) query.set("study", study);
   if (model) query.set("model", model);
   else if (optimizer) query.set("optimizer", optimizer);
-  if (saliency) query.set("saliency", "true");
   if (step !== null) query.set("step", step);
-  return answerOf(sendPicture(`/api/predict?${query}`, "POST", picture));
+  return query;
 }

@@ -59,8 +59,7 @@ export class Pad {
   }
 
   example(digit) {
-    const strokes = exampleStrokes(digit).map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
-    this.draw(strokes.map((points) => ({ width: this.penWidth, points })));
+    this.draw(exampleMarks(digit, this.penWidth));
   }
 
   /** Draw strokes {points, width} on a clear sheet. */
@@ -82,31 +81,24 @@ export class Pad {
 
   /** What is sent: a file as it is, or black ink on white paper, whatever the theme shows. */
   async toBlob() {
-    const canvas = document.createElement("canvas");
     const [{ bitmap, file, ink } = {}, ...strokes] = this.marks;
-    const { width, height } = bitmap ?? {};
+    if (!bitmap) return toPng(onPaper(this.marks));
+    const { width, height } = bitmap;
     const fits = file?.size <= LIMIT && width * height <= LIMIT && Math.max(width, height) <= LONGEST_SIDE;
     if (fits && !strokes.length && FORMATS.includes(file.type)) return file;
-    if (bitmap) {
-      const scale = Math.min(1, LONGEST_SIDE_SENT / Math.max(bitmap.width, bitmap.height));
-      canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-      canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-      const context = canvas.getContext("2d");
-      context.imageSmoothingQuality = "high";
-      context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-      const toPicture = Math.max(canvas.width, canvas.height) / SIDE;
-      context.translate(canvas.width / 2, canvas.height / 2);
-      context.scale(toPicture, toPicture);
-      context.translate(-SIDE / 2, -SIDE / 2);
-      for (const stroke of strokes) drawStroke(context, stroke, ink);
-    } else {
-      canvas.width = canvas.height = SIDE;
-      const context = canvas.getContext("2d");
-      context.fillStyle = "#fff";
-      context.fillRect(0, 0, SIDE, SIDE);
-      this.#draw(context, "#000");
-    }
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    const canvas = document.createElement("canvas");
+    const scale = Math.min(1, LONGEST_SIDE_SENT / Math.max(width, height));
+    canvas.width = Math.max(1, Math.round(width * scale));
+    canvas.height = Math.max(1, Math.round(height * scale));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    const toPicture = Math.max(canvas.width, canvas.height) / SIDE;
+    context.translate(canvas.width / 2, canvas.height / 2);
+    context.scale(toPicture, toPicture);
+    context.translate(-SIDE / 2, -SIDE / 2);
+    for (const stroke of strokes) drawStroke(context, stroke, ink);
+    return toPng(canvas);
   }
 
   paint() {
@@ -225,6 +217,24 @@ export class Pad {
     else return;
     event.preventDefault();
   }
+}
+
+/** An example digit as it would be sent if it were drawn. */
+export const exampleBlob = (digit, penWidth) => toPng(onPaper(exampleMarks(digit, penWidth)));
+
+const exampleMarks = (digit, width) => exampleStrokes(digit).map((points) => ({ width, points: points.map(([x, y]) => [x * SIDE, y * SIDE]) }));
+
+const toPng = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+
+/** Strokes as black ink on white paper. */
+function onPaper(strokes) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SIDE;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, SIDE, SIDE);
+  for (const stroke of strokes) drawStroke(context, stroke, "#000");
+  return canvas;
 }
 
 /** Quadratic curves through the middles of neighboring points. */

@@ -6,6 +6,7 @@ import { Answers, make, paintSeen, rounded } from "./answers.js";
 import { Pad } from "./drawing.js";
 import { showGallery } from "./gallery.js";
 import { otherLanguage, percent, significant, t } from "./i18n.js";
+import { Inside } from "./inside.js";
 import { answersAsCsv, copy, save, writeUrl } from "./sharing.js";
 import { LiveRace } from "./race.js";
 import { showMissing, showStudy } from "./study.js";
@@ -32,6 +33,7 @@ const timeline = new Timeline(() => {
   writeUrl({ step: timeline.step });
   ask();
 });
+const inside = new Inside(pad);
 const race = new LiveRace(() => pad.toBlob(), toast);
 
 // ------------------------------------------------------------------ asking
@@ -148,6 +150,8 @@ function show(prediction) {
   const top = prediction.ensemble;
   speak(t("answer.spoken", { who, name: top.name, percent: rounded(top.probabilities[top.top]), sentence }));
   readDetails(voices);
+  const { study, optimizer, model, models } = state;
+  inside.update(prediction, voices, { study: study.name, optimizer, model, step: prediction.step }, models.styles);
 }
 
 /** Take the old answer away and say why there is no new one. */
@@ -159,6 +163,7 @@ function showNoAnswer(title, sentence) {
   $("seen").getContext("2d").clearRect(0, 0, $("seen").width, $("seen").height);
   $("seen").setAttribute("aria-label", t("sees.nothing"));
   $("answers-csv").disabled = true;
+  inside.update(null);
   speak(sentence);
   readDetails(voices);
 }
@@ -329,7 +334,7 @@ function showEmpty(isEmpty) {
   const { training, train_command: command } = state.models;
   document.querySelector(".stage").classList.toggle("no-models", isEmpty);
   $("empty").hidden = !isEmpty;
-  for (const each of [$("ensemble"), $("optimizers"), document.querySelector(".sees")]) each.hidden = isEmpty;
+  for (const each of [$("ensemble"), $("optimizers"), $("inside"), document.querySelector(".sees")]) each.hidden = isEmpty;
   if (isEmpty) $("voices-section").hidden = true;
   showMissing($("missing"), state.models, state.study?.folder);
   if (!state.study) $("gallery").hidden = $("glance").hidden = $("study-choice").hidden = true;

@@ -67,7 +67,7 @@ export const readStudy = async (name) => (await share()).studies[name].detail;
 export const readGallery = async (name) => (await share()).studies[name].gallery;
 
 const needServer = () => Promise.reject(new Error(NO_ANSWER)); // hidden here, so nobody asks
-export const [listSurfaces, runRace, startRace, redrawRace] = Array(4).fill(needServer);
+export const [listSurfaces, runRace, startRace, redrawRace, morph, featureMaps] = Array(6).fill(needServer);
 
 /** Ask for answers, as of the server: `picture` is a blob of an image. */
 export async function predict(picture, { study, optimizer, model }) {
