@@ -307,9 +307,8 @@ def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
     assert opened.value.inner_text("h1") == "The report"
 
 
-def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(
-    browser: Any, outputs: Path, url: str
-) -> None:
+def keep_answers(outputs: Path) -> None:
+    """Only Adam of the study OTHER gets the first of two test images wrong, which it keeps."""
     labels = np.array([7, 7])
     for folder in (outputs / OTHER).glob("*"):
         if folder.is_dir():
@@ -319,6 +318,12 @@ def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(
             drawing = Image.new("L", (28, 28))
             ImageDraw.Draw(drawing).line([(7, 6), (20, 6), (13, 23)], fill=255, width=3)
             np.savez(RunFolder(folder).mistakes, indices=[0], images=np.array(drawing)[None])
+
+
+def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(
+    browser: Any, outputs: Path, url: str
+) -> None:
+    keep_answers(outputs)
     with quiet_page(browser, f"{url}/?study={OTHER}") as page:
         page.wait_for_selector("#gallery h3")
         assert page.inner_text("#gallery h3").startswith("Only Adam is wrong")
@@ -546,6 +551,61 @@ def test_answer_is_next_to_the_canvas_at_every_size(page: Any) -> None:
         assert page.evaluate(too_wide) == [], (width, height)
 
 
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_part_fits_at_every_size(
+    browser: Any, outputs: Path, url: str, language: str
+) -> None:
+    keep_answers(outputs)
+    too_wide = """() => [...document.querySelectorAll('header *, main *')]
+        .filter((each) => each.checkVisibility() && !each.matches('select, input, canvas'))
+        .filter((each) => !each.closest('.sr, .table-frame, .chips, .curve-plot, svg'))
+        .filter((each) => each.getBoundingClientRect().right > innerWidth ||
+            (each.clientWidth && each.scrollWidth > each.clientWidth + 1))
+        .map((each) => each.outerHTML.slice(0, 200))"""
+    address = f"{url}/?study={OTHER}&lang={language}&step=0"
+    with quiet_page(browser, address, reduced_motion="reduce") as page:
+        fake_race(page)
+        draw(page, STROKES["7"])
+        wait_until(page, "document.getElementById('big-name').textContent !== '?'")
+        page.click("#race-start")
+        page.wait_for_selector("#race-chart path")
+        page.locator("#surface-pad").scroll_into_view_if_needed()
+        for part in ("#surface-walks li", "#chart canvas", "#gallery h3", "#timeline"):
+            page.wait_for_selector(part)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(100)
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.evaluate(too_wide) == [], (width, height)
+
+
+def test_keyboard_reaches_every_part_with_a_visible_focus(
+    browser: Any, outputs: Path, url: str
+) -> None:
+    keep_answers(outputs)
+    focused = """() => {
+        const each = document.activeElement;
+        const shown = [each, each.nextElementSibling].filter(Boolean);
+        const outlined = shown.some((one) => getComputedStyle(one).outlineStyle !== 'none');
+        return [each.id || each.parentElement.className, outlined];
+    }"""
+    with quiet_page(browser, f"{url}?study={OTHER}") as page:
+        page.wait_for_selector("#gallery h3")
+        page.wait_for_selector("#chart canvas")
+        page.focus("#language")
+        seen = set()
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            name, outlined = page.evaluate(focused)
+            assert outlined, name
+            seen.add(name)
+            if page.evaluate("document.activeElement.getAttribute('href')") == "/docs":
+                break
+        parts = {"moment", "play", "saliency", "race-start", "surface-rate", "surface-momentum"}
+        parts |= {"surface-pad", "surface-race", "gallery-images", "curve-lines"}
+        assert parts <= seen
+
+
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_no_violation_of_wcag_a_or_aa(
@@ -664,7 +724,9 @@ def test_optimizers_race_from_where_one_clicks(browser: Any, url: str) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
+def fake_race(page: Any) -> None:
+    """Let the server's race be one of two optimizers, of which one fails."""
+
     def report(optimizer: str, step: int, accuracy: float | None, digit: int) -> str:
         said = [0.1 if each != digit else 0.9 for each in range(10)]
         values = {"optimizer": optimizer, "step": step, "val_accuracy": accuracy}
@@ -676,12 +738,14 @@ def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
     events = [report(name, 0, None, 3) for name in names]
     events += [report(name, 5 * i, i / 10, 7) for i in range(1, 6) for name in names]
     stream = "".join(events) + 'event: end\ndata: ["sgd"]\n\n'
+    page.route("**/api/race", lambda route: route.fulfill(status=202, json=start))
+    kind = "text/event-stream"
+    page.route("**/api/race/events", lambda route: route.fulfill(content_type=kind, body=stream))
+
+
+def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
     with quiet_page(browser, url) as page:
-        page.route("**/api/race", lambda route: route.fulfill(status=202, json=start))
-        kind = "text/event-stream"
-        page.route(
-            "**/api/race/events", lambda route: route.fulfill(content_type=kind, body=stream)
-        )
+        fake_race(page)
         page.click("#race-start")
         wait_until(page, "document.getElementById('race-start').textContent === 'Start again'")
         assert page.locator("#race-chart path").count() == 2
@@ -773,6 +837,14 @@ def test_page_takes_a_finger(browser: Any, url: str) -> None:
     wait_until(page, "document.getElementById('big-name').textContent === '1'")
     for name in ("undo", "clear", "example", "open"):
         assert page.locator(f"#{name}").bounding_box()["height"] >= 40
+    page.locator("#moment").tap(position={"x": 4, "y": 16})
+    wait_until(page, "document.getElementById('moment').value === '0'")
+    surface = page.locator("#surface-pad")
+    surface.scroll_into_view_if_needed()
+    page.wait_for_selector("#surface-walks li")
+    before = surface.get_attribute("aria-label")
+    surface.tap(position={"x": 30, "y": 30})
+    wait_until(page, f"document.getElementById('surface-pad').ariaLabel !== {json.dumps(before)}")
     context.close()
 
 
