@@ -521,7 +521,7 @@ def test_look_inside_is_asked_for_when_it_is_open_and_follows_the_drawing(
     assert page.locator("#maps-none").is_hidden()
     assert "first 2 of 9" in page.inner_text("#maps")
     page.click("#way-take")
-    draw(page, STROKES["1"])  # over the 7, and then alone
+    draw(page, STROKES["1"])  # over the 7, then on an empty canvas
     page.click("#clear")
     page.wait_for_selector("#inside-body", state="hidden")
     draw(page, STROKES["0"])

@@ -54,7 +54,7 @@ export class Inside {
   }
 
   async #look() {
-    if (this.#isAsking) return; // it goes on with what is newest
+    if (this.#isAsking) return; // the loop below continues with the newest
     this.#isAsking = true;
     try {
       while (await this.#askNext());
