@@ -58,6 +58,7 @@ def test_seeds_in_rounds_take_fewer_runs_and_find_most_of_what_all_seeds_find():
     assert found.false_claims < 0.1
 
 
+@pytest.mark.slow
 def test_counting_looks_makes_fewer_false_claims():
     counted, not_counted = (
         SCRIPT["looks_by_hand"](num_studies=150, counted=each) for each in (True, False)

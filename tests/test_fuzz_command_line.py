@@ -7,6 +7,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent.parent / "scripts" / "fuzz_command_line.py"
 
 
+@pytest.mark.slow
 def test_wrong_command_lines_are_refused_by_name_and_right_ones_train(tmp_path):
     command = [sys.executable, str(SCRIPT), "--count", "48", "--seed", "0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

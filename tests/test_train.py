@@ -106,6 +106,7 @@ def test_null_for_a_group_is_taken(command):
     assert "scheduler:" in done.stdout
 
 
+@pytest.mark.slow
 def test_experiment_that_is_a_sweep_needs_no_flag_to_be_one(command):
     planned = command("experiment=cifar10_callbacks", "seed=0", "plan=true").stdout
     assert "5 to train" in planned

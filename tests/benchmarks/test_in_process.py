@@ -17,6 +17,7 @@ def run_task(tmp_path: Path, **task: object) -> dict[str, list[float]]:
     return samples
 
 
+@pytest.mark.slow
 def test_epochs_of_all_contenders_are_measured(tmp_path: Path) -> None:
     samples = run_task(
         tmp_path,
@@ -39,6 +40,7 @@ def test_loaders_are_measured(tmp_path: Path) -> None:
     assert all(values[0] > 0 for values in samples.values())
 
 
+@pytest.mark.slow
 def test_replicas_are_measured(tmp_path: Path) -> None:
     samples = run_task(
         tmp_path,

@@ -209,6 +209,7 @@ def test_profile_is_of_those_that_ran_on_all_workloads(new_study):
     assert "Without those that did not run all of them: RMSprop." in page
 
 
+@pytest.mark.slow
 def test_two_workloads_have_their_own_files_and_a_profile(new_study, drawn_pictures):
     writer = new_study("both")
     for data, model in (("mnist", "mlp"), ("cifar10", "cnn")):

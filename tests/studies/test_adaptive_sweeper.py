@@ -80,6 +80,7 @@ def test_decided_configuration_gets_no_further_seeds(study, launched, folder):
     assert len(read_study(folder).counted_runs) == 21
 
 
+@pytest.mark.slow
 def test_killed_sweep_resumes_and_decides_the_same(study, launched, folder):
     launched.stop_at = 1
     study(*SWEEP, report=False)
@@ -101,6 +102,7 @@ def test_sweep_ends_when_only_the_best_is_left(study, launched, folder):
     assert outcome(folder) == {"sgd": (1, "lower"), "adam": (1, "open")}
 
 
+@pytest.mark.slow
 def test_folds_of_a_configuration_stop_together(study, launched, folder):
     study(*SWEEP, "data.num_folds=2", "data.fold=0,1", report=False)
     assert [len(names) for names in launched] == [30, 12]
@@ -121,6 +123,7 @@ def test_configuration_that_always_diverges_stops(study, launched, folder):
     assert outcome(folder) == {**DECIDED, "sgd": (1, "no result")}
 
 
+@pytest.mark.slow
 def test_optimizer_that_is_added_later_races_by_the_same_plan(study, launched, folder):
     study(*SWEEP[:2], "optimizer=adam,adamw", report=False)
     study(*SWEEP[:2], "optimizer=sgd", report=False)
@@ -128,6 +131,7 @@ def test_optimizer_that_is_added_later_races_by_the_same_plan(study, launched, f
     assert len(launched[2]) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other", ["hydra.sweeper.rounds=[5,10]", "hydra.sweeper.first_seed=1"]
 )  # fmt: skip
@@ -140,6 +144,7 @@ def test_plan_holds_from_its_first_round_on(other, study, launched, folder):
     assert len(launched) == 2
 
 
+@pytest.mark.slow
 def test_plan_that_no_round_has_read_is_replaced(study, launched, folder):
     launched.stop_at = 1
     study(*SWEEP, report=False)

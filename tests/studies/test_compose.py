@@ -216,6 +216,7 @@ def test_option_that_all_swept_choices_have_can_be_set(typed, swept, study, laun
     assert all(option in " ".join(job) for job in launched)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweeper", ["hydra/sweeper=basic", "hydra/sweeper=fair"])
 def test_option_that_only_some_choices_have_is_refused(sweeper, study, launched):
     said = study(sweeper, "optimizer=adam,sgd", "optimizer.momentum=0.8")

@@ -123,6 +123,7 @@ def counted(study):
     return sorted((run.optimizer, run.lr, run.seed) for run in study.counted_runs)
 
 
+@pytest.mark.slow
 def test_two_sweeps_after_ordinary_runs_count_the_newest_winners_alone(
     study, made_runs, runs, tmp_path
 ):
@@ -236,6 +237,7 @@ def test_sweep_refuses_replicas_whose_seeds_no_trial_would_name(study, made_runs
     assert not list(tmp_path.glob("outputs/*/*/record.json"))
 
 
+@pytest.mark.slow
 def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
     def tried(name, tuning_seed):
         outputs = f"outputs='{tmp_path / name}'"
@@ -284,6 +286,7 @@ def test_finalists_and_extra_trials_are_trials_with_an_equal_budget(study, made_
     ] * 2
 
 
+@pytest.mark.slow
 def test_tuning_for_each_seed_makes_one_configuration_of_its_winners(study, made_runs, tmp_path):
     study(*ALL_ROUNDS, "hydra.sweeper.tune=each_seed", "optimizer=sgd,adam", report=False)
     found = read_study(tmp_path / "outputs" / "digits-mlp")
@@ -301,6 +304,7 @@ def test_tuning_for_each_seed_makes_one_configuration_of_its_winners(study, made
     assert {row.for_seed for row in found.tuning.rows} == {1, 2}
 
 
+@pytest.mark.slow
 def test_sweep_that_is_stopped_in_any_round_resumes_to_the_same_file(
     study, made_runs, monkeypatch, tmp_path
 ):
@@ -346,6 +350,7 @@ def test_halving_promotes_a_third_to_three_times_the_epochs(study, made_runs, tm
     assert run.record.config["trainer"]["max_epochs"] == 10
 
 
+@pytest.mark.slow
 def test_group_and_its_options_are_tuned_where_its_choice_has_them(study, made_runs, tmp_path):
     spaces = tmp_path / "more" / "search_space"
     spaces.mkdir(parents=True)
@@ -393,6 +398,7 @@ def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, told, study):
     assert told in str(said.exit_code)
 
 
+@pytest.mark.slow
 def test_plan_counts_the_fresh_seeds_that_an_effect_needs(study):
     plan = study(
         *("optimizer=sgd,adam", "hydra/sweeper=fair", "hydra.sweeper.trials=3"),

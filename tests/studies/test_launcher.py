@@ -15,6 +15,7 @@ def stamps(runs):
     return {name: (folder / "record.json").stat().st_mtime_ns for name, folder in runs().items()}
 
 
+@pytest.mark.slow
 def test_study_trains_once_and_then_what_is_new(study, runs):
     first = study("optimizer=sgd,adam", "trainer.max_epochs=1")
     assert first.exit_code == 0, first
@@ -108,6 +109,7 @@ def broken_optimizer(tmp_path):
     return f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
 
 
+@pytest.mark.slow
 def test_run_that_raises_is_recorded_and_the_others_finish(
     study, runs, broken_optimizer, monkeypatch, tmp_path
 ):
@@ -134,6 +136,7 @@ def test_run_that_raises_is_recorded_and_the_others_finish(
     assert "adam-seed0" not in runs()
 
 
+@pytest.mark.slow
 def test_class_that_was_edited_since_is_told(study, runs, broken_optimizer, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
     command = (broken_optimizer, "optimizer=sgd,works", "trainer.max_epochs=1")
@@ -172,6 +175,7 @@ def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
     assert runs() == {}
 
 
+@pytest.mark.slow
 def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
     arguments = ("optimizer=sgd", "lr_multiplier=0.1,1,100000", "trainer.max_epochs=1")
     said = study(*arguments, "run_name=sgd-${lr_multiplier}")
@@ -194,6 +198,7 @@ def test_same_run_twice_in_one_sweep_is_trained_once(study, runs):
     assert "1 runs to train" in said.out
 
 
+@pytest.mark.slow
 def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, runs):
     study("seed=0", "trainer.max_epochs=1", report=False)
     said = study("num_replicas=3", "trainer.max_epochs=1", report=False)
@@ -202,6 +207,7 @@ def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, 
     assert all(record_of(folder)["status"] == "finished" for folder in runs().values())
 
 
+@pytest.mark.slow
 def test_killed_replicas_are_failed_although_the_first_seed_is_done(
     study, runs, tmp_path, monkeypatch
 ):
@@ -229,6 +235,7 @@ def test_sweep_whose_replicas_overlap_is_refused(study, runs):
     assert runs() == {}
 
 
+@pytest.mark.slow
 def test_finished_replica_that_is_asked_for_alone_is_reported(study, runs):
     study("num_replicas=2", "trainer.max_epochs=1", report=False)
     said = study("seed=1", "trainer.max_epochs=1")
@@ -236,6 +243,7 @@ def test_finished_replica_that_is_asked_for_alone_is_reported(study, runs):
     assert "report  " in said.out
 
 
+@pytest.mark.slow
 def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
     said = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
                  "study=batch-${data.batch_size}", "title='Of ${data.batch_size}'")  # fmt: skip

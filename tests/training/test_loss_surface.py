@@ -59,6 +59,7 @@ def test_height_at_a_path_in_the_plane_is_the_loss_there(net, data):
     assert surface.x[0] < surface.paths["sgd"].points[:, 0].min()
 
 
+@pytest.mark.slow
 def test_script_draws_a_study_and_says_what_it_lacks(train, capsys):
     short = ("+trainer.limit_train_batches=4", "trainer.max_epochs=1")
     runs = [train(*short, "callbacks=snapshots", f"optimizer={name}") for name in ("sgd", "adam")]

@@ -57,6 +57,7 @@ def test_replicas_equal_those_on_the_cpu(train, train_there):
         assert len(set(there)) == 2
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_there(train, train_there, on_stand_in, interrupted):
     overrides = ("optimizer=adam", "callbacks=early_stopping", "trainer.max_epochs=3")
     with on_stand_in():
@@ -72,6 +73,7 @@ def test_run_that_diverges_leaves_what_it_leaves_on_the_cpu(train, train_there):
         assert trained.epochs.empty
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_of_what_lies_there(train, train_there):
     overrides = ("callbacks=full", "logger=tensorboard", "trainer.max_epochs=1")
     there, here = (run(*overrides).folder / "figures" for run in (train_there, train))

@@ -94,6 +94,7 @@ def test_command_of_a_run_plans_that_run(arguments, typed, planned_by, tmp_path)
         assert planned_by(command) == set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

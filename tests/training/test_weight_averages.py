@@ -136,6 +136,7 @@ class KillInSecondEpoch(Callback):
             raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVERAGES)
 def test_averages_resume_to_the_same_numbers(name, train, tmp_path):
     overrides = (*SHORT, *BATCH_NORM, *AVERAGES[name])

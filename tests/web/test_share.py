@@ -39,6 +39,7 @@ def runtime(tmp_path: Path) -> Path:
     return tmp_path / "unpacked"
 
 
+@pytest.mark.slow
 def test_shared_models_answer_as_the_server_does(
     make_run: Any, tmp_path: Path, runtime: Path
 ) -> None:
