@@ -729,6 +729,33 @@ def test_optimizers_race_from_where_one_clicks(browser: Any, url: str) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+def test_address_holds_the_surface_and_its_start(browser: Any, url: str) -> None:
+    label = "document.getElementById('surface-pad').getAttribute('aria-label')"
+    values = "['rate', 'momentum'].map((e) => document.getElementById('surface-' + e).value).join()"
+    asked = f"{url}?surface=ravine&from=-1.5,0.75&rate=0.3&momentum=0.5"
+    with quiet_page(browser, asked, reduced_motion="reduce") as page:
+        page.locator(".surface").scroll_into_view_if_needed()
+        wait_until(page, f"/^Ravine.*from x -1[.]50?, y 0[.]75/.test({label})")
+        assert page.evaluate(values) == "0.3,0.5"
+        page.focus("#surface-pad")
+        page.keyboard.press("ArrowUp")  # a 25th of 4
+        wait_until(page, f"/y 0[.]91/.test({label})")
+        assert "surface=ravine&from=-1.500%2C0.910&rate=0.3&momentum=0.5" in page.url.split("?")[1]
+        page.reload()
+        page.wait_for_selector("#voices article")
+        page.locator(".surface").scroll_into_view_if_needed()
+        wait_until(page, f"/^Ravine.*y 0[.]91/.test({label})")
+        page.locator("#surface-names label").filter(has_text="Saddle").click()
+        wait_until(page, f"{label}.startsWith('Saddle')")
+        assert "surface=saddle" in page.url
+        assert "from=" not in page.url  # a surface begins at its own start
+    nonsense = f"{url}?surface=hill&from=1,east&rate=90&momentum=x"
+    with quiet_page(browser, nonsense, reduced_motion="reduce") as page:
+        page.locator(".surface").scroll_into_view_if_needed()
+        wait_until(page, f"({label} ?? '').startsWith('Valley')")
+        assert float(page.evaluate(values).split(",")[0]) == 2  # the slider's end
+
+
 def fake_race(page: Any) -> None:
     """Let the server's race be one of two optimizers, of which one fails."""
 

@@ -4,6 +4,7 @@
 import { make } from "./answers.js";
 import { listSurfaces, runRace } from "./api.js";
 import { decimal, number, significant, t } from "./i18n.js";
+import { writeUrl } from "./sharing.js";
 
 const $ = (id) => document.getElementById(id);
 const STEPS_PER_S = 40;
@@ -22,6 +23,7 @@ let fail = () => {};
 /** Set up the section; it asks the server when it is first seen. `say` shows a problem. */
 export function startSurface(say) {
   fail = say;
+  const from = readUrl();
   new IntersectionObserver(async (entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     try {
@@ -30,12 +32,16 @@ export function startSurface(say) {
       return fail(error.message); // tries again when it is next seen
     }
     observer.disconnect();
-    choose();
+    choose(from);
   }).observe($("surface-pad"));
-  $("surface-names").addEventListener("change", () => known && choose());
+  $("surface-names").addEventListener("change", () => {
+    keepInUrl({ from: null });
+    if (known) choose();
+  });
   for (const id of ["surface-rate", "surface-momentum"]) {
     $(id).addEventListener("input", () => {
       showOptions();
+      keepInUrl();
       race(false);
     });
   }
@@ -44,7 +50,7 @@ export function startSurface(say) {
     if (!surface) return;
     const box = $("surface-pad").getBoundingClientRect();
     const [left, right, bottom, top] = surface.window;
-    start = [left + ((right - left) * (event.clientX - box.left)) / box.width, top - ((top - bottom) * (event.clientY - box.top)) / box.height];
+    setStart(left + ((right - left) * (event.clientX - box.left)) / box.width, top - ((top - bottom) * (event.clientY - box.top)) / box.height);
     race(true);
   });
   $("surface-pad").addEventListener("keydown", moveStart);
@@ -54,10 +60,33 @@ export function startSurface(say) {
   showOptions();
 }
 
-function choose() {
+/** Set what the address asks for, as far as it is possible; return where to start, or null. */
+function readUrl() {
+  const wanted = new URLSearchParams(location.search);
+  for (const choice of document.querySelectorAll("input[name=surface]")) if (choice.value === wanted.get("surface")) choice.checked = true;
+  for (const name of ["rate", "momentum"]) if (wanted.has(name)) $(`surface-${name}`).value = wanted.get(name); // kept within its range
+  const start = wanted.get("from")?.split(",").map(Number);
+  return start?.length === 2 && start.every(Number.isFinite) ? start : null;
+}
+
+function keepInUrl(changed = {}) {
+  const name = document.querySelector("input[name=surface]:checked").value;
+  writeUrl({ surface: name, rate: $("surface-rate").value, momentum: $("surface-momentum").value, ...changed });
+}
+
+/** Start the next race at a point, moved into the picture. */
+function setStart(x, y) {
+  const [left, right, bottom, top] = surface.window;
+  const within = (value, low, high) => Math.min(high, Math.max(low, value));
+  start = [within(x, left, right), within(y, bottom, top)];
+  keepInUrl({ from: start.map((value) => value.toFixed(3)).join() });
+}
+
+function choose(from) {
   const name = document.querySelector("input[name=surface]:checked").value;
   surface = known.surfaces.find((each) => each.name === name);
   start = surface.start;
+  if (from) setStart(...from);
   result = null;
   $("surface-formula").textContent = `f(x, y) = ${surface.formula}. ${t(surface.minimum ? "surface.minimum" : "surface.endless")}`;
   paintAll();
@@ -71,8 +100,7 @@ function moveStart(event) {
   event.preventDefault();
   if (runs) return race(true);
   const [left, right, bottom, top] = surface.window;
-  const within = (value, low, high) => Math.min(high, Math.max(low, value));
-  start = [within(start[0] + (direction[0] * (right - left)) / 25, left, right), within(start[1] + (direction[1] * (top - bottom)) / 25, bottom, top)];
+  setStart(start[0] + (direction[0] * (right - left)) / 25, start[1] + (direction[1] * (top - bottom)) / 25);
   race(false);
 }
 
