@@ -1,6 +1,7 @@
 """study.json: what a study was asked for, and its tuning."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +11,7 @@ from optlab.runs.study_file import (
     TrialRow,
     TuningRows,
     WinnerRow,
+    edit_study_file,
     read_study_file,
     write_study_file,
 )
@@ -35,6 +37,27 @@ def test_study_file_reads_back_as_it_was_written(tmp_path):
 
 def test_study_without_the_file_has_an_empty_one(tmp_path):
     assert read_study_file(tmp_path) == StudyFile()
+
+
+def test_edits_at_the_same_time_lose_no_row(tmp_path):
+    def add(number):
+        with edit_study_file(tmp_path) as file:
+            file.commands = [*file.commands, str(number)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert sorted(read_study_file(tmp_path).commands, key=int) == [*map(str, range(40))]
+
+
+def test_edit_that_raises_or_changes_nothing_leaves_the_file(tmp_path):
+    with edit_study_file(tmp_path):
+        pass
+    assert not (tmp_path / "study.json").exists()
+    with pytest.raises(KeyError), edit_study_file(tmp_path) as file:
+        file.title = "Mine"
+        raise KeyError
+    with edit_study_file(tmp_path) as file:
+        assert file == StudyFile()
 
 
 def test_file_of_before_the_format_had_a_number_is_read(tmp_path):

@@ -1,6 +1,6 @@
 """The style of all pictures: the Display base class, type, axes, titles and legends.
 
-Every picture is drawn under `STYLE` and leaves matplotlib's settings as they were. Figures are made
+Every picture is drawn under `STYLE` and leaves matplotlib's rcParams as they were. Figures are made
 without pyplot, so they may be drawn in several threads and processes at once.
 """
 
@@ -66,7 +66,7 @@ DARK = {  # what a picture's colors become in dark mode; those of lines get ligh
     EDGE: "#5A626C",
     **{color: on_dark(color) for color in (*(s.color for s in STYLES.values()), *SPARE_COLORS)},
 }
-_LOCK = threading.RLock()  # matplotlib's settings belong to all threads
+_LOCK = threading.RLock()  # rcParams belong to all threads
 _MAX_NAMES_AT_THE_SIDE = 14
 
 
@@ -122,7 +122,7 @@ class Display:
         """The figure as a PNG; the same data give the same bytes."""
         buffer = io.BytesIO()
         canvas = self.figure.canvas
-        # What savefig does, but for its first drawing, which repeats the whole layout
+        # What savefig does, without its first drawing, which repeats the whole layout
         FigureCanvasAgg(self.figure).print_png(
             buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 4}
         )

@@ -5,6 +5,7 @@ nothing here reads a clock.
 """
 
 import re
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from optlab.report.study_content import study_content
 from optlab.report.verdict_file import verdict_json
 from optlab.report.workload_content import workload_content
 from optlab.runs.json_fields import DamagedFile
-from optlab.runs.study_file import LookRow, read_study_file, write_study_file
+from optlab.runs.study_file import LookRow, edit_study_file
 
 # Everything a report may write, so that a newer one can remove what no longer applies
 _STEMS = (
@@ -110,18 +111,13 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
                 for each in pair:
                     _, numbers = read.setdefault(each.configuration.key, (each.label, set()))
                     numbers.add(difference.num_seeds)
-    try:
-        file = read_study_file(study.folder)
-    except DamagedFile:
-        return  # the report says that study.json is damaged; do not overwrite it
-    known = {row.configuration: row for row in file.looks}
-    looks = dict(known)
-    for key, (label, numbers) in read.items():
-        earlier = known[key].num_seeds if key in known else []
-        looks[key] = LookRow(key, label, sorted({*earlier, *numbers}))
-    if looks != known:
+    # The report says that study.json is damaged; do not overwrite it
+    with suppress(DamagedFile), edit_study_file(study.folder) as file:
+        looks = {row.configuration: row for row in file.looks}
+        for key, (label, numbers) in read.items():
+            earlier = looks[key].num_seeds if key in looks else []
+            looks[key] = LookRow(key, label, sorted({*earlier, *numbers}))
         file.looks = list(looks.values())
-        write_study_file(study.folder, file)
 
 
 def render(template: str, **content: object) -> bytes:

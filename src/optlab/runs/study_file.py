@@ -1,5 +1,8 @@
 """study.json: what a study was asked for, and what became of its sweeps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -121,3 +124,31 @@ def read_study_file(study: Path) -> StudyFile:
 def write_study_file(study: Path, content: StudyFile) -> None:
     """Write study.json in one atomic step."""
     write_json(study_path(study), asdict(content))
+
+
+@contextmanager
+def lock_study_file(study: Path) -> Iterator[None]:
+    """Let other commands wait that want to change study.json; not to be nested."""
+    from filelock import FileLock
+
+    study.mkdir(parents=True, exist_ok=True)
+    with FileLock(study / ".study.json.lock"):
+        yield
+
+
+@contextmanager
+def edit_study_file(study: Path) -> Iterator[StudyFile]:
+    """Yield what study.json contains, and write it when the block ends, if the block changed it.
+
+    Other commands wait until then, so that none overwrites the rows of another. If the block
+    raises, the file stays as it was.
+
+    Raises:
+        DamagedFile: as `read_study_file`.
+    """
+    with lock_study_file(study):
+        file = read_study_file(study)
+        before = deepcopy(file)
+        yield file
+        if file != before:
+            write_study_file(study, file)

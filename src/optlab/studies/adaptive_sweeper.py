@@ -28,13 +28,7 @@ from optlab.analysis.study import read_study
 from optlab.analysis.workloads import Configuration, Workload
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
-from optlab.runs.study_file import (
-    AdaptiveRows,
-    CandidateRow,
-    StudyFile,
-    read_study_file,
-    write_study_file,
-)
+from optlab.runs.study_file import AdaptiveRows, CandidateRow, StudyFile, edit_study_file
 from optlab.studies.tuning_rows import read_files, restore
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
@@ -86,9 +80,10 @@ def sweep(
         _refuse_other_plan(study, file or StudyFile(), plan)
     for study in before:
         members = [one for one in candidates if one.study == study]
-        file = read_study_file(study)
-        _take_progress(members, file)
-        write_study_file(study, _with_rows(file, members, plan))
+        with edit_study_file(study) as file:
+            _take_progress(members, file)
+            _add_rows(file, members, plan)
+    noted = read_files(before)
     returned: list[Sequence[JobReturn]] = []
     going_on, num_seeds = candidates, 0
     for number, total in enumerate(rounds, start=1):
@@ -98,7 +93,7 @@ def sweep(
             returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
         except ValueError:  # a config contradicts itself, so most likely none was started
             if not any(folder.exists() for one in candidates for folder in one.folders):
-                restore(before)
+                restore(before, noted)
             raise
         missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
         if missing:
@@ -208,15 +203,15 @@ def _end_round(going_on: Sequence[Candidate], plan: AdaptiveRows, number: int) -
     remaining: list[Candidate] = []
     for folder in dict.fromkeys(one.study for one in going_on):
         members = [one for one in going_on if one.study == folder]
-        file = _with_rows(read_study_file(folder), members, plan)
-        if number < len(plan.rounds):
-            # As a report would read it now: only the runs of finished rounds count
-            for workload in replace(read_study(folder), file=file).workloads:
-                remaining += _decide(workload, members, plan, number)
-            for one in members:
-                if one not in remaining and not _has_result(one, plan.rounds[number - 1]):
-                    one.row.status = "no result"
-        write_study_file(folder, file)
+        with edit_study_file(folder) as file:
+            _add_rows(file, members, plan)
+            if number < len(plan.rounds):
+                # As a report would read it now: only the runs of finished rounds count
+                for workload in replace(read_study(folder), file=file).workloads:
+                    remaining += _decide(workload, members, plan, number)
+                for one in members:
+                    if one not in remaining and not _has_result(one, plan.rounds[number - 1]):
+                        one.row.status = "no result"
     return remaining
 
 
@@ -251,11 +246,10 @@ def _has_result(candidate: Candidate, num_seeds: int) -> bool:
     return any(record is not None and record.status == "finished" for record in records)
 
 
-def _with_rows(file: StudyFile, candidates: Sequence[Candidate], plan: AdaptiveRows) -> StudyFile:
-    """The file with the candidates' rows, and those of earlier commands by the same plan."""
+def _add_rows(file: StudyFile, candidates: Sequence[Candidate], plan: AdaptiveRows) -> None:
+    """Put in the candidates' rows, next to those of earlier commands by the same plan."""
     older = file.adaptive
     same = older is not None and (older.rounds, older.first_seed) == (plan.rounds, plan.first_seed)
     rows = {row.runs[0]: row for row in (older.candidates if older and same else [])}
     rows |= {one.row.runs[0]: one.row for one in candidates}
     file.adaptive = replace(plan, candidates=[*rows.values()])
-    return file

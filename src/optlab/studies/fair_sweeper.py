@@ -80,11 +80,12 @@ class Runs:
         before = read_files(self.studies.values())
         take_outcomes(rows, without="unfinished")
         self._note(rows.values())
+        noted = read_files(before)
         try:
             self.launch(jobs)
         except ValueError:  # a config contradicts itself, so most likely none was started
             if not any(folder.exists() for folder in rows):
-                restore(before)
+                restore(before, noted)
             raise
         guessing = take_outcomes(rows, without="failed")
         for trial in trials:

@@ -3,6 +3,7 @@
 import sys
 import traceback
 import uuid
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from shlex import quote
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optlab.runs.folder import RunFolder, tagged_with
 from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import find_record
-from optlab.runs.study_file import read_study_file, write_study_file
+from optlab.runs.study_file import edit_study_file, read_study_file
 from optlab.training.commands import NO_COMMAND, STUDY_ID, study_command
 from optlab.training.identity import resolve_path
 
@@ -79,16 +80,13 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """Write study.json: the commands, and published figures to show next to ours."""
-    try:
-        file = read_study_file(study)
-    except DamagedFile:
-        return  # which the report says; written again, nobody would know
-    command = study_command(config.hydra)
-    file.study, file.title = study.name, None if title is None else str(title)
-    file.commands = list(dict.fromkeys([*file.commands, *([command] if command else [])]))
-    if config.published:
-        file.published = cast("dict[str, Any]", OmegaConf.to_container(config.published))
-    write_study_file(study, file)
+    # The report says that a file is damaged; written again, nobody would know
+    with suppress(DamagedFile), edit_study_file(study) as file:
+        command = study_command(config.hydra)
+        file.study, file.title = study.name, None if title is None else str(title)
+        file.commands = list(dict.fromkeys([*file.commands, *([command] if command else [])]))
+        if config.published:
+            file.published = cast("dict[str, Any]", OmegaConf.to_container(config.published))
 
 
 def _report(study: Path) -> None:

@@ -9,6 +9,8 @@ from optlab.runs.study_file import (
     TrialRow,
     TuningRows,
     WinnerRow,
+    edit_study_file,
+    lock_study_file,
     read_study_file,
     study_path,
     write_study_file,
@@ -22,9 +24,8 @@ def note(rows: Iterable[tuple[Path, TrialRow]]) -> list[StudyFile]:
         by_study[study].append(row)
     files = []
     for study, found in by_study.items():
-        file = read_study_file(study)
-        file.tuning = _added(file.tuning or TuningRows(), found)
-        write_study_file(study, file)
+        with edit_study_file(study) as file:
+            file.tuning = _added(file.tuning or TuningRows(), found)
         files.append(file)
     return files
 
@@ -53,10 +54,18 @@ def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
     }
 
 
-def restore(files: Mapping[Path, StudyFile | None]) -> None:
-    """Write what `read_files` has read."""
-    for study, file in files.items():
-        if file is None:
-            study_path(study).unlink()
-        else:
-            write_study_file(study, file)
+def restore(
+    before: Mapping[Path, StudyFile | None], noted: Mapping[Path, StudyFile | None]
+) -> None:
+    """Write what `read_files` read before rows were noted, and after it.
+
+    A file that another command has changed since keeps the rows.
+    """
+    for study, file in before.items():
+        with lock_study_file(study):
+            if read_files([study])[study] != noted[study]:
+                continue
+            if file is None:
+                study_path(study).unlink(missing_ok=True)
+            else:
+                write_study_file(study, file)

@@ -1,0 +1,32 @@
+"""A fair sweep's rows in study.json, put in and taken out again."""
+
+from optlab.runs.study_file import StudyFile, TrialRow, edit_study_file, read_study_file, study_path
+from optlab.studies.tuning_rows import note, read_files, restore
+
+
+def trial(name):
+    return TrialRow(optimizer=name, configuration=name, hash=name, status="unfinished")
+
+
+def test_restored_file_is_as_before_the_rows(tmp_path):
+    before = read_files([tmp_path])
+    note([(tmp_path, trial("adam"))])
+    restore(before, read_files([tmp_path]))
+    assert not study_path(tmp_path).exists()
+
+    with edit_study_file(tmp_path) as file:
+        file.title = "Mine"
+    before = read_files([tmp_path])
+    note([(tmp_path, trial("adam"))])
+    restore(before, read_files([tmp_path]))
+    assert read_study_file(tmp_path) == StudyFile(title="Mine")
+
+
+def test_rows_of_another_command_survive_a_restore(tmp_path):
+    before = read_files([tmp_path])
+    note([(tmp_path, trial("adam"))])
+    noted = read_files([tmp_path])
+    note([(tmp_path, trial("sgd"))])  # another command
+    restore(before, noted)
+    tuning = read_study_file(tmp_path).tuning
+    assert [row.hash for row in tuning.rows] == ["adam", "sgd"]
