@@ -247,9 +247,20 @@ def test_image_folders_are_workloads_of_their_own(new_study):
 def test_image_folders_of_one_title_are_numbered(new_study):
     writer = new_study("image_folder-cnn")
     for root in ("/one/pictures", "/two/pictures"):
-        in_folder(writer, root, "adam", 0)
+        in_folder(writer, root, "adam", 0, checksum=root)
     titles = [workload.title for workload in read_study(writer.folder).workloads]
     assert titles == ["pictures, cnn · #1", "pictures, cnn · #2"]
+
+
+def test_copies_of_an_image_folder_are_one_workload(new_study):
+    writer = new_study("image_folder-cnn")
+    for seed in (0, 1):
+        in_folder(writer, "cats", "sgd", seed, checksum="aaaa")  # of an archive
+        in_folder(writer, "/mine/cats", "adam", seed, checksum="aaaa")
+    in_folder(writer, "/mine/cats", "sgd", 2, checksum="aaaa")
+    (workload,) = read_study(writer.folder).workloads
+    found = {one.label: len(one.runs) for one in workload.configurations}
+    assert found == {"adam": 2, "sgd": 3}
 
 
 def test_image_folder_that_has_changed_stays_one_workload_with_its_failed_runs(new_study):

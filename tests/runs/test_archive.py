@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_unpacked_study_has_the_records_curves_and_classes(study, tmp_path):
     assert (answers.labels.tolist(), answers.predicted.tolist()) == ([0, 1, 1], [0, 1, 0])
     assert answers.probabilities is None
     assert read_answers(trial) is None
+
+
+def test_archive_keeps_only_the_name_of_an_image_folder(tmp_path):
+    study = tmp_path / "outputs" / "mine"
+    data = {"name": "image_folder", "root": "/home/me/pictures/cats", "val_fraction": 0.1}
+    run = make_record(config={"data": data, "seed": 0})
+    write_record(study / "adam-seed0", run)
+    pack_study(study, tmp_path / "mine.tar.xz")
+    (unpacked,) = read_study(unpack_study(tmp_path / "mine.tar.xz", tmp_path / "there")).runs
+    assert unpacked.record.config == {"data": data | {"root": "cats"}, "seed": 0}
+    assert replace(unpacked.record, config=run.config) == run
 
 
 def test_same_study_gives_the_same_bytes(study, tmp_path, monkeypatch):

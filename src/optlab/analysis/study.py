@@ -1,6 +1,7 @@
 """A study on disk: every run folder below it, sorted into what counts and what does not."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -190,6 +191,7 @@ def read_study(folder: str | Path) -> Study:
             runs.append(run)
         else:  # a copied folder must not count one seed twice
             damaged.append((child, f"is the same run as {twin.name} (hash {run.hash})"))
+    _give_copies_one_path(runs)
     file, warnings = StudyFile(), []
     try:
         file = read_study_file(folder)
@@ -207,6 +209,24 @@ def read_study(folder: str | Path) -> Study:
         )
     study = Study(folder, tuple(runs), tuple(unfinished), tuple(damaged), tuple(warnings), file)
     return replace(study, warnings=(*study.warnings, *_edited_since_tuned(study)))
+
+
+def _give_copies_one_path(runs: Sequence[Run]) -> None:
+    """Let runs on copies of one image folder have one path, if possible one that exists.
+
+    The path tells image folders apart (`workload_key`), but one folder has another path on another
+    computer, such as where an archive was made.
+    """
+    copies: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.record.dataset.name == "image_folder" and "root" in run.data_options:
+            copies.setdefault(run.checksum, []).append(run)
+    copies.pop("", None)  # runs that failed before they had seen the images
+    for same in copies.values():
+        paths = [str(run.data_options["root"]) for run in same]
+        chosen = next((path for path in dict.fromkeys(paths) if Path(path).is_dir()), paths[0])
+        for run in same:
+            run.data_options["root"] = chosen
 
 
 def _edited_since_tuned(study: Study) -> list[str]:

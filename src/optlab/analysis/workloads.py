@@ -155,8 +155,9 @@ def refuse_mixture(runs: Iterable[Run]) -> None:
 def workload_key(run: Run) -> WorkloadKey:
     """Equal for runs on the same dataset and network.
 
-    Image folders share one name and are distinguished by their path. Their checksum would not do: a
-    run that failed before it saw the images has none, and it changes with every added picture.
+    Image folders share one name and are distinguished by their path; `read_study` has given copies
+    of a folder the same one. The checksum would not do: a run that failed before it saw the images
+    has none, and it changes with every added picture.
     """
     dataset = run.record.dataset.name
     root = run.data_options.get("root") if dataset == "image_folder" else ""

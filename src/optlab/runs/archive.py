@@ -6,6 +6,7 @@ Weights, steps and pictures stay behind.
 """
 
 import io
+import json
 import lzma
 import shutil
 import tarfile
@@ -24,8 +25,8 @@ from optlab.runs.study_file import read_study_file, study_path
 def pack_study(study: Path, archive: Path) -> int:
     """Write a study's archive and return the number of its runs.
 
-    Trials of a fair sweep keep no answers for the test images, which nobody judges. The same
-    study gives the same bytes.
+    Trials of a fair sweep keep no answers for the test images, which nobody judges. Of the path of
+    an image folder only the name is kept. The same study gives the same bytes.
 
     Args:
         study: the folder, such as outputs/mnist-mlp.
@@ -54,7 +55,7 @@ def pack_study(study: Path, archive: Path) -> int:
         for folder in runs:
             files = RunFolder(folder)
             name = f"{study.name}/{folder.name}"
-            _add(file, name, files.record.name, files.record.read_bytes())
+            _add(file, name, files.record.name, _record(files.record))
             if files.epochs.is_file():
                 _add(file, name, files.epochs.name, files.epochs.read_bytes())
             if files.answers.is_file() and read_record(folder).hash not in trials:
@@ -98,6 +99,16 @@ def _add(file: tarfile.TarFile, folder: str, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(f"{folder}/{name}")
     member.size = len(content)
     file.addfile(member, io.BytesIO(content))
+
+
+def _record(path: Path) -> bytes:
+    """The record, with the name of an image folder in place of its path on this computer."""
+    content = json.loads(path.read_bytes())
+    data = content["config"].get("data") or {}
+    if data.get("name") != "image_folder":
+        return path.read_bytes()
+    data["root"] = Path(data["root"]).name
+    return json.dumps(content, indent=1).encode()
 
 
 def _predictions(answers: Path) -> bytes:
