@@ -121,7 +121,28 @@ def test_claim_has_the_level_and_the_seeds_of_the_round_where_it_stopped(raced):
     assert f"adjusted p {sgd.p_value:.2g}" in judge(assertion).reason
     (other,) = read_assertions("adamw > sgd", [summary])  # which the table does not compare
     assert "99 % interval" in judge(other).reason
-    assert next_step(summary) is None
+
+
+def test_next_step_after_the_last_round_is_a_study_of_new_seeds(raced):
+    summary = summary_of(raced)
+    (difference,) = [one for row, one in summary.compared() if row.label == "adamw"]
+    assert not difference.is_significant
+    step = next_step(summary)
+    assert (step.labels, step.num_seeds) == (("adam", "adamw"), difference.seeds_needed)
+    assert step.overrides == (
+        "study=NAME",
+        "hydra.sweeper.first_seed=10",
+        f"hydra.sweeper.rounds=[{step.num_seeds}]",
+    )
+    assert step.num_runs == 2 * step.num_seeds  # none of the new seeds has run
+    remarks = verdict_of(summary).remarks
+    assert any("with only Adam and AdamW: study=NAME" in remark for remark in remarks)
+
+
+def test_sweep_that_has_not_ended_has_no_next_step(writer):
+    runs = [add(writer, name, range(5)) for name in ("adam", "adamw")]
+    plan(writer, *(candidate(hashes, 1) for hashes in runs))
+    assert next_step(summary_of(writer)) is None  # the same command resumes it
 
 
 @pytest.mark.usefixtures("blank_pictures")

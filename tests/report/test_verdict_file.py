@@ -85,7 +85,8 @@ def test_next_step_is_the_seeds_that_the_largest_open_difference_needs(writer):
     (workload,) = verdict_of(writer)["workloads"]
     step, (open_claim, _) = workload["next"], workload["claims"]
     assert step["num_seeds"] == open_claim["seeds_needed"] > 6
-    assert step["override"] == f"seed=range({step['num_seeds']})"
+    assert step["overrides"] == [f"seed=range({step['num_seeds']})"]
+    assert step["labels"] == [each["label"] for each in workload["configurations"]]
     # Adam and RMSprop have six seeds, SGD seven
     assert step["num_runs"] == 3 * step["num_seeds"] - 6 - 6 - 7
     costs = [each["costs"]["train_time_s"] for each in workload["configurations"]]

@@ -1,27 +1,32 @@
 """What to run next: the seeds that would decide what a workload leaves open, and what they cost."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optlab.analysis.comparisons import MIN_SEEDS
-from optlab.analysis.summary import WorkloadSummary
+from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
+
+_POWER = "in 80 % of studies"
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """More seeds for every configuration of a workload.
+    """More seeds for configurations of a workload.
 
     Attributes:
-        num_seeds: of each configuration, those that it has included.
-        override: the option that asks for them.
+        labels: of the configurations.
+        num_seeds: of each of them, those that it has included.
+        overrides: the options that ask for them.
         reason: what they are for.
         num_runs: that are still to train, trials included where each seed is tuned.
         train_time_s: seconds of training of these runs together, as long as the finished ones
             took; None where no record says it.
     """
 
+    labels: tuple[str, ...]
     num_seeds: int
-    override: str
+    overrides: tuple[str, ...]
     reason: str
     num_runs: int
     train_time_s: float | None
@@ -35,7 +40,7 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         is_tuned: whether a fair sweep has chosen its configurations, and so chooses the seeds.
     """
     if any(row.configuration.progress for row in summary.rows):
-        return None  # an adaptive sweep has planned all seeds
+        return _after_the_rounds(summary)
     differences = [difference for _, difference in summary.compared()]
     needed = [
         each.seeds_needed for each in differences if not each.is_significant and each.seeds_needed
@@ -45,19 +50,64 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         num_seeds, reason = MIN_SEEDS, f"fewer than {MIN_SEEDS} seeds make no claim"
     elif needed and min(needed) > most:
         num_seeds = min(needed)
-        reason = "they find the largest undecided difference, if it is real, in 80 % of studies"
+        reason = f"they find the largest undecided difference, if it is real, {_POWER}"
     else:
         return None
+    override = f"hydra.sweeper.seeds={num_seeds}" if is_tuned else f"seed=range({num_seeds})"
+    return _step(summary.finished, num_seeds, (override,), reason)
+
+
+def _after_the_rounds(summary: WorkloadSummary) -> NextStep | None:
+    """Return new seeds for what the last round of an adaptive sweep has left undecided.
+
+    More seeds in the same study would be a look that its rounds have not planned.
+    """
+    undecided = {
+        row: difference.seeds_needed
+        for row, difference in summary.compared()
+        if (progress := row.configuration.progress) is not None
+        and progress.is_open
+        and progress.num_rounds == len(progress.rounds)
+        and not difference.is_significant
+        and difference.seeds_needed
+    }
+    if summary.best is None or not undecided:
+        return None
+    rows = (summary.best, *undecided)
+    num_seeds = max(MIN_SEEDS, min(undecided.values()))
+    first = 1 + max(run.seed for row in rows for run in row.configuration.runs)
+    overrides = (
+        "study=NAME",
+        f"hydra.sweeper.first_seed={first}",
+        f"hydra.sweeper.rounds=[{num_seeds}]",
+    )
+    reason = (
+        "only for the configurations that are undecided after the last round, in a study of their "
+        f"own: these seeds find the largest of the differences, if it is real, {_POWER}"
+    )
+    return _step(rows, num_seeds, overrides, reason, has_seeds=False)
+
+
+def _step(
+    rows: Sequence[ConfigurationSummary],
+    num_seeds: int,
+    overrides: tuple[str, ...],
+    reason: str,
+    *,
+    has_seeds: bool = True,
+) -> NextStep:
+    """Return the step with its cost; without `has_seeds`, no seed has been run yet."""
     num_missing, train_time_s = 0, 0.0
-    for row in summary.finished:
+    for row in rows:
         runs = row.configuration.runs
         num_folds = len({run.fold for run in runs})
-        missing = max(0, num_seeds - len({run.seed for run in runs})) * num_folds
+        num_finished = len({run.seed for run in runs}) if has_seeds else 0
+        missing = max(0, num_seeds - num_finished) * num_folds
         missing *= 1 + row.configuration.trials_per_seed
         if missing:
             cost = row.mean(lambda run: run.record.train_time_s)
             train_time_s += missing * (cost.mean if cost else math.nan)
             num_missing += missing
-    override = f"hydra.sweeper.seeds={num_seeds}" if is_tuned else f"seed=range({num_seeds})"
     known = None if math.isnan(train_time_s) else train_time_s
-    return NextStep(num_seeds, override, reason, num_missing, known)
+    labels = tuple(row.label for row in rows)
+    return NextStep(labels, num_seeds, overrides, reason, num_missing, known)

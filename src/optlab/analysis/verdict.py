@@ -89,7 +89,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
     if too_few and step and all(row.num_finished == 1 for row in summary.finished):
         remarks.append(
             "One seed each: no interval, so the order is a hint and no finding. "
-            f"Repeat with {quote(step.override)} to know more."
+            f"Repeat with {_typed(step)} to know more."
         )
     elif too_few:
         remarks.append(
@@ -206,8 +206,14 @@ def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
     if needed and step:
         listed = some([f"{name} {count(number)}" for name, number in needed.items()])
         text += f" Seeds that the observed differences need, if they are real: {listed}."
-        text += f" Next: {quote(step.override)}."
+        members = [row.name for row in summary.finished if row.label in step.labels]
+        only = f", with only {some(members)}" if len(members) < len(summary.finished) else ""
+        text += f" Next{only}: {_typed(step)}."
     return [text]
+
+
+def _typed(step: NextStep) -> str:
+    return " ".join(quote(each) for each in step.overrides)
 
 
 def outlook(difference: Difference) -> str:
