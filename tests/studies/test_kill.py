@@ -47,6 +47,8 @@ def spawn(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a process group, as a shell makes one for Ctrl-C
+            # A process in the background of a script ignores Ctrl-C, and its children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append((process, []))
         return process
