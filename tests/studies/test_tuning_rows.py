@@ -1,7 +1,13 @@
 """A fair sweep's rows in study.json, put in and taken out again."""
 
+from pathlib import Path
+
+import pytest
+
 from optlab.runs.study_file import StudyFile, TrialRow, edit_study_file, read_study_file, study_path
-from optlab.studies.tuning_rows import note, read_files, restore
+from optlab.studies.tuning_rows import note, read_files, restored_if_refused
+
+NOT_STARTED = Path("no such folder")
 
 
 def trial(name):
@@ -11,22 +17,32 @@ def trial(name):
 def test_restored_file_is_as_before_the_rows(tmp_path):
     before = read_files([tmp_path])
     note([(tmp_path, trial("adam"))])
-    restore(before, read_files([tmp_path]))
+    with pytest.raises(ValueError), restored_if_refused(before, [NOT_STARTED]):
+        raise ValueError
     assert not study_path(tmp_path).exists()
 
     with edit_study_file(tmp_path) as file:
         file.title = "Mine"
     before = read_files([tmp_path])
     note([(tmp_path, trial("adam"))])
-    restore(before, read_files([tmp_path]))
+    with pytest.raises(ValueError), restored_if_refused(before, [NOT_STARTED]):
+        raise ValueError
     assert read_study_file(tmp_path) == StudyFile(title="Mine")
 
 
 def test_rows_of_another_command_survive_a_restore(tmp_path):
     before = read_files([tmp_path])
     note([(tmp_path, trial("adam"))])
-    noted = read_files([tmp_path])
-    note([(tmp_path, trial("sgd"))])  # another command
-    restore(before, noted)
+    with pytest.raises(ValueError), restored_if_refused(before, [NOT_STARTED]):
+        note([(tmp_path, trial("sgd"))])  # another command
+        raise ValueError
     tuning = read_study_file(tmp_path).tuning
     assert [row.hash for row in tuning.rows] == ["adam", "sgd"]
+
+
+def test_rows_stay_once_a_run_was_started(tmp_path):
+    before = read_files([tmp_path])
+    note([(tmp_path, trial("adam"))])
+    with pytest.raises(ValueError), restored_if_refused(before, [NOT_STARTED, tmp_path]):
+        raise ValueError
+    assert [row.hash for row in read_study_file(tmp_path).tuning.rows] == ["adam"]

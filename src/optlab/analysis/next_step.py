@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from optlab.analysis.comparisons import MIN_SEEDS
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 
-_POWER = "in 80 % of studies"
-
 
 @dataclass(frozen=True)
 class NextStep:
@@ -50,7 +48,7 @@ def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep |
         num_seeds, reason = MIN_SEEDS, f"fewer than {MIN_SEEDS} seeds make no claim"
     elif needed and min(needed) > most:
         num_seeds = min(needed)
-        reason = f"they find the largest undecided difference, if it is real, {_POWER}"
+        reason = "they find the largest undecided difference, if it is real, in 80 % of studies"
     else:
         return None
     override = f"hydra.sweeper.seeds={num_seeds}" if is_tuned else f"seed=range({num_seeds})"
@@ -83,9 +81,9 @@ def _after_the_rounds(summary: WorkloadSummary) -> NextStep | None:
     )
     reason = (
         "only for the configurations that are undecided after the last round, in a study of their "
-        f"own: these seeds find the largest of the differences, if it is real, {_POWER}"
+        "own: these seeds find the largest of the differences, if it is real, in 80 % of studies"
     )
-    return _step(rows, num_seeds, overrides, reason, has_seeds=False)
+    return _step(rows, num_seeds, overrides, reason, first_seed=first)
 
 
 def _step(
@@ -94,15 +92,15 @@ def _step(
     overrides: tuple[str, ...],
     reason: str,
     *,
-    has_seeds: bool = True,
+    first_seed: int = 0,
 ) -> NextStep:
-    """Return the step with its cost; without `has_seeds`, no seed has been run yet."""
+    """Return the step with its cost; runs on seeds below `first_seed` do not count for it."""
     num_missing, train_time_s = 0, 0.0
     for row in rows:
         runs = row.configuration.runs
         num_folds = len({run.fold for run in runs})
-        num_finished = len({run.seed for run in runs}) if has_seeds else 0
-        missing = max(0, num_seeds - num_finished) * num_folds
+        seeds = {run.seed for run in runs if run.seed >= first_seed}
+        missing = max(0, num_seeds - len(seeds)) * num_folds
         missing *= 1 + row.configuration.trials_per_seed
         if missing:
             cost = row.mean(lambda run: run.record.train_time_s)

@@ -14,7 +14,10 @@ from optlab.runs.record import RunRecord, read_record
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One recorded run: `record` as written, curves from the CSV files next to it."""
+    """One recorded run: `record`, and curves from the CSV files next to it.
+
+    The record is as written, except that `read_study` gives copies of an image folder one path.
+    """
 
     folder: Path
     record: RunRecord

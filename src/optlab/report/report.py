@@ -111,6 +111,8 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
                 for each in pair:
                     _, numbers = read.setdefault(each.configuration.key, (each.label, set()))
                     numbers.add(difference.num_seeds)
+    if not read:
+        return
     # The report says that study.json is damaged; do not overwrite it
     with suppress(DamagedFile), edit_study_file(study.folder) as file:
         looks = {row.configuration: row for row in file.looks}

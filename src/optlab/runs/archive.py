@@ -18,7 +18,7 @@ import numpy as np
 
 from optlab.files import atomic_write
 from optlab.runs.folder import RunFolder, recorded_runs
-from optlab.runs.record import read_record
+from optlab.runs.record import RunRecord, read_record
 from optlab.runs.study_file import read_study_file, study_path
 
 
@@ -55,10 +55,11 @@ def pack_study(study: Path, archive: Path) -> int:
         for folder in runs:
             files = RunFolder(folder)
             name = f"{study.name}/{folder.name}"
-            _add(file, name, files.record.name, _record(files.record))
+            record = read_record(folder)
+            _add(file, name, files.record.name, _without_path(files.record.read_bytes(), record))
             if files.epochs.is_file():
                 _add(file, name, files.epochs.name, files.epochs.read_bytes())
-            if files.answers.is_file() and read_record(folder).hash not in trials:
+            if files.answers.is_file() and record.hash not in trials:
                 _add(file, name, files.predictions.name, _predictions(files.answers))
     return len(runs)
 
@@ -101,14 +102,14 @@ def _add(file: tarfile.TarFile, folder: str, name: str, content: bytes) -> None:
     file.addfile(member, io.BytesIO(content))
 
 
-def _record(path: Path) -> bytes:
-    """The record, with the name of an image folder in place of its path on this computer."""
-    content = json.loads(path.read_bytes())
-    data = content["config"].get("data") or {}
+def _without_path(content: bytes, record: RunRecord) -> bytes:
+    """A record's file, with the name of an image folder in place of its path on this computer."""
+    data = record.config.get("data") or {}
     if data.get("name") != "image_folder":
-        return path.read_bytes()
-    data["root"] = Path(data["root"]).name
-    return json.dumps(content, indent=1).encode()
+        return content
+    parsed = json.loads(content)
+    parsed["config"]["data"]["root"] = Path(data["root"]).name
+    return json.dumps(parsed, indent=1).encode()
 
 
 def _predictions(answers: Path) -> bytes:

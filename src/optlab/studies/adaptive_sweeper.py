@@ -29,7 +29,7 @@ from optlab.analysis.workloads import Configuration, Workload
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, StudyFile, edit_study_file
-from optlab.studies.tuning_rows import read_files, restore
+from optlab.studies.tuning_rows import read_files, restored_if_refused
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
 
@@ -83,18 +83,14 @@ def sweep(
         with edit_study_file(study) as file:
             _take_progress(members, file)
             _add_rows(file, members, plan)
-    noted = read_files(before)
+    folders = [folder for one in candidates for folder in one.folders]
     returned: list[Sequence[JobReturn]] = []
     going_on, num_seeds = candidates, 0
     for number, total in enumerate(rounds, start=1):
         seeds = range(num_seeds, total)
         jobs = [job for one in going_on for job in one.jobs(first_seed, seeds)]
-        try:
+        with restored_if_refused(before, folders):
             returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
-        except ValueError:  # a config contradicts itself, so most likely none was started
-            if not any(folder.exists() for one in candidates for folder in one.folders):
-                restore(before, noted)
-            raise
         missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
         if missing:
             print(

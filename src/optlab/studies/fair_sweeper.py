@@ -25,7 +25,7 @@ from optlab.runs.record import find_record
 from optlab.runs.study_file import StudyFile, TrialRow, TrialStatus
 from optlab.studies.search import Search, Trial, rounds
 from optlab.studies.searches import Compose, FairOptions, overrides_of, search_of
-from optlab.studies.tuning_rows import note, read_files, restore
+from optlab.studies.tuning_rows import note, read_files, restored_if_refused
 from optlab.training.identity import replicas, run_dir, run_hash
 from optlab.training.plan import Plan
 
@@ -80,13 +80,8 @@ class Runs:
         before = read_files(self.studies.values())
         take_outcomes(rows, without="unfinished")
         self._note(rows.values())
-        noted = read_files(before)
-        try:
+        with restored_if_refused(before, rows):
             self.launch(jobs)
-        except ValueError:  # a config contradicts itself, so most likely none was started
-            if not any(folder.exists() for folder in rows):
-                restore(before, noted)
-            raise
         guessing = take_outcomes(rows, without="failed")
         for trial in trials:
             trial.search.guessing = max(guessing, trial.search.guessing)

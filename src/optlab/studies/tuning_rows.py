@@ -1,7 +1,8 @@
 """A fair sweep's part of study.json: its trials before they start, its winners before they run."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from optlab.runs.study_file import (
@@ -54,13 +55,30 @@ def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
     }
 
 
-def restore(
-    before: Mapping[Path, StudyFile | None], noted: Mapping[Path, StudyFile | None]
-) -> None:
-    """Write what `read_files` read before rows were noted, and after it.
+@contextmanager
+def restored_if_refused(
+    before: Mapping[Path, StudyFile | None], folders: Iterable[Path]
+) -> Iterator[None]:
+    """Launch runs whose rows were just noted; take the rows back if none of the runs was started.
 
     A file that another command has changed since keeps the rows.
+
+    Args:
+        before: what `read_files` read before the rows were noted.
+        folders: of the runs.
     """
+    noted = read_files(before)
+    try:
+        yield
+    except ValueError:  # a config contradicts itself, so most likely none was started
+        if not any(folder.exists() for folder in folders):
+            _restore(before, noted)
+        raise
+
+
+def _restore(
+    before: Mapping[Path, StudyFile | None], noted: Mapping[Path, StudyFile | None]
+) -> None:
     for study, file in before.items():
         with lock_study_file(study):
             if read_files([study])[study] != noted[study]:

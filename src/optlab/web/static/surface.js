@@ -69,9 +69,10 @@ function readUrl() {
   return start?.length === 2 && start.every(Number.isFinite) ? start : null;
 }
 
+const chosenName = () => document.querySelector("input[name=surface]:checked").value;
+
 function keepInUrl(changed = {}) {
-  const name = document.querySelector("input[name=surface]:checked").value;
-  writeUrl({ surface: name, rate: $("surface-rate").value, momentum: $("surface-momentum").value, ...changed });
+  writeUrl({ surface: chosenName(), rate: $("surface-rate").value, momentum: $("surface-momentum").value, ...changed });
 }
 
 /** Start the next race at a point, moved into the picture. */
@@ -83,7 +84,7 @@ function setStart(x, y) {
 }
 
 function choose(from) {
-  const name = document.querySelector("input[name=surface]:checked").value;
+  const name = chosenName();
   surface = known.surfaces.find((each) => each.name === name);
   start = surface.start;
   if (from) setStart(...from);
