@@ -109,6 +109,7 @@ def test_every_table_asked_for_has_a_file():
     assert set(EXPERIMENTS) >= ASKED_FOR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_differ_and_contradict_nothing(name):
     runs = runs_of(name)

@@ -134,6 +134,7 @@ def test_page_is_self_contained(five_optimizers):
     assert not re.search(r"(src|href)=.?(https?:|//)|url\(|@import", text)
 
 
+@pytest.mark.slow
 def test_same_records_give_the_same_bytes(five_optimizers, drawn_pictures):
     folder = make_report(five_optimizers.folder).parent
     first = {path.name: path.read_bytes() for path in folder.iterdir()}

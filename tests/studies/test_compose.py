@@ -186,6 +186,7 @@ def launched(monkeypatch):
     return jobs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "swept"),
     [

@@ -47,6 +47,7 @@ def test_study_trains_once_and_then_what_is_new(study, runs):
     assert all(after[name] > before[name] for name in before)
 
 
+@pytest.mark.slow
 def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
     study(
         "optimizer=adam,muon", "seed=0,1", "trainer.max_epochs=2", "model.dropout=0.1", report=False

@@ -49,6 +49,7 @@ def test_curvature_equals_the_full_hessian_and_leaves_the_weights(problem):
     vector_to_parameters(start, net.parameters())
 
 
+@pytest.mark.slow
 def test_update_of_plain_sgd_is_the_rate_times_the_gradient(train, make_config):
     one_step = ("+trainer.limit_train_batches=1", "trainer.max_epochs=1", "optimizer=sgd_plain")
     rows = rows_of(train(*one_step, *LOOKING)).set_index(["quantity", "layer"])["value"]
@@ -63,6 +64,7 @@ def test_update_of_plain_sgd_is_the_rate_times_the_gradient(train, make_config):
     assert "update_angle" not in rows.index.get_level_values("quantity")  # it takes two steps
 
 
+@pytest.mark.slow
 def test_numbers_of_the_run_stay_and_every_quantity_is_written_each_epoch(train):
     plain, looked = train(*SHORT), train(*SHORT, *LOOKING)
     pd.testing.assert_frame_equal(plain.steps, looked.steps, check_exact=True)

@@ -31,7 +31,9 @@ def outputs_variable(tmp_path, monkeypatch):
         ["optimizer=sgd", "scheduler=cosine"],
         ["optimizer=adam", "data.augment.crop_padding=2"],
         ["optimizer=adamw", "module.decay_norm_and_bias=false", "module.label_smoothing=0.1"],
-        ["optimizer=sgd", *SMALL_CNN, "trainer.max_epochs=2"],  # the mode after a validation too
+        pytest.param(  # the mode after a validation too
+            ["optimizer=sgd", *SMALL_CNN, "trainer.max_epochs=2"], marks=pytest.mark.slow
+        ),
     ],
     ids=["sgd", "adam", "adamw", "cnn"],
 )

@@ -105,6 +105,7 @@ AVERAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVERAGES)
 def test_evaluated_weights_have_statistics_of_their_own(name, train, make_config):
     overrides = (*SHORT, *BATCH_NORM, *AVERAGES[name])
