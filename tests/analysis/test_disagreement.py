@@ -103,3 +103,12 @@ def test_images_on_which_one_of_three_is_alone(new_study):
     only_wrong, only_right = (one.tolist() for one in adam)
     assert only_wrong == [2]
     assert only_right[0] == 1  # clearer than image 4, where the runs of Adam differ
+
+
+def test_equally_clear_images_show_every_class_in_turn(new_study):
+    writer = new_study()
+    keep(writer.run("adam", accuracy=0.98), LABELS)
+    keep(writer.run("sgd", accuracy=0.97), (1, 1, 1, 0, 0))
+    best, other = summary_of(writer).rows
+    (one,) = disagreements(best, [other])
+    assert list(one.only_reference) == [0, 3, 1, 4, 2]

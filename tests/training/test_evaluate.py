@@ -57,17 +57,27 @@ def test_class_that_is_never_predicted_counts_as_zero(report_of):
     assert "without" not in text
 
 
-def test_first_images_that_were_not_recognized_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate_module, "MISTAKES_BYTES", 2 * 4 * 4 + 3)  # of two images
+def test_runs_keep_the_same_mistakes_of_every_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_module, "MISTAKES_BYTES", 20 * 4 * 4 + 3)  # of twenty images
     datamodule = SimpleNamespace(
         test_pictures=lambda indices: np.stack([np.full((4, 4), i, np.uint8) for i in indices])
     )
-    probabilities = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 1]]
-    predictions = Predictions(np.array([0, 0, 1, 1, 0]), probabilities)
     path = tmp_path / "mistakes.npz"
-    write_mistakes(path, predictions, datamodule)
-    with np.load(path) as arrays:
-        assert [*arrays["indices"]] == [1, 2]
-        assert arrays["images"][:, 0, 0].tolist() == [1, 2]
-    write_mistakes(path, predictions, SimpleNamespace())  # a data module of another kind
-    assert not path.exists()
+
+    def kept(*right):  # by a run that misclassifies all other images of a set sorted by class
+        true = np.repeat([0, 1], 100)
+        predicted = 1 - true
+        predicted[list(right)] = true[list(right)]
+        probabilities = np.eye(2, dtype=np.float32)[predicted]
+        write_mistakes(path, Predictions(true, probabilities), datamodule)
+        with np.load(path) as arrays:
+            assert arrays["images"][:, 0, 0].tolist() == arrays["indices"].tolist()
+            return arrays["indices"].tolist()
+
+    first = kept()
+    assert len(first) == 20
+    assert first == sorted(first)
+    assert first[0] < 100 <= first[-1]
+    assert set(kept(first[3], first[11])) >= {*first} - {first[3], first[11]}
+    write_mistakes(path, Predictions(np.zeros(2), np.eye(2)[[1, 1]]), SimpleNamespace())
+    assert not path.exists()  # a data module of another kind

@@ -55,6 +55,16 @@ def test_each_optimizer_has_the_images_on_which_only_it_differs(
     assert set(pixels.flat) == {200}
 
 
+def test_two_optimizers_show_each_image_once(
+    make_run: Callable[..., Path], client_for: Any, tmp_path: Path
+) -> None:
+    keep(make_run(optimizer="adam"), [3, 8, 5, 7])
+    keep(make_run(optimizer="sgd"), [3, 3, 6, 7])
+    groups = client_for(tmp_path).get(URL).json()["groups"]
+    found = {(group["optimizer"], group["only"]): group["num_images"] for group in groups}
+    assert found == {("adam", "wrong"): 1, ("sgd", "wrong"): 1}
+
+
 def test_optimizer_without_readable_answers_is_named(
     folders: dict[str, Path], client_for: Any, tmp_path: Path
 ) -> None:

@@ -43,7 +43,8 @@ class Disagreement:
     Attributes:
         share: of the test images on which the two majorities differ.
         only_reference: indices of the images that only the majority of the reference recognizes,
-            the clearest first: those in which most runs of one are right and of the other wrong.
+            the clearest first: those in which most runs of one are right and of the other wrong. Of
+            equally clear images the classes take turns.
         only_ours: the reverse.
     """
 
@@ -106,14 +107,14 @@ def disagreements(
         ours = votes_of(row)
         if ours is None or not np.array_equal(ours.labels, theirs.labels):
             continue
-        lead = theirs.share_right - ours.share_right
+        lead, labels = theirs.share_right - ours.share_right, theirs.labels
         found.append(
             Disagreement(
                 ours=ours,
                 reference=theirs,
                 share=float((ours.majority != theirs.majority).mean()),
-                only_reference=_by_size(theirs.is_right & ~ours.is_right, lead),
-                only_ours=_by_size(ours.is_right & ~theirs.is_right, -lead),
+                only_reference=_clearest(theirs.is_right & ~ours.is_right, lead, labels),
+                only_ours=_clearest(ours.is_right & ~theirs.is_right, -lead, labels),
             )
         )
     return found
@@ -122,10 +123,10 @@ def disagreements(
 def hardest_images(votes: Sequence[Votes]) -> np.ndarray:
     """Return the indices of the images that most runs misclassify, the hardest first.
 
-    Every configuration counts alike.
+    Every configuration counts alike. Of equally hard images the classes take turns.
     """
     share_right = np.mean([each.share_right for each in votes], axis=0)
-    return _by_size(share_right < 0.5, 1 - share_right)
+    return _clearest(share_right < 0.5, 1 - share_right, votes[0].labels)
 
 
 def single_images(votes: Sequence[Votes]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -137,18 +138,25 @@ def single_images(votes: Sequence[Votes]) -> list[tuple[np.ndarray, np.ndarray]]
     """
     is_right = np.stack([each.is_right for each in votes])
     share_right = np.stack([each.share_right for each in votes])
-    num_right, num_others = is_right.sum(axis=0), len(votes) - 1
+    num_right, num_others, labels = is_right.sum(axis=0), len(votes) - 1, votes[0].labels
     found = []
     for ours, share in zip(is_right, share_right, strict=True):
         lead = share - (share_right.sum(axis=0) - share) / num_others
-        only_wrong = _by_size(~ours & (num_right == num_others), -lead)
-        found.append((only_wrong, _by_size(ours & (num_right == 1), lead)))
+        only_wrong = _clearest(~ours & (num_right == num_others), -lead, labels)
+        found.append((only_wrong, _clearest(ours & (num_right == 1), lead, labels)))
     return found
 
 
-def _by_size(chosen: np.ndarray, size: np.ndarray) -> np.ndarray:
-    indices = np.flatnonzero(chosen)
-    return indices[np.argsort(-size[indices], kind="stable")]
+def _clearest(chosen: np.ndarray, lead: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the chosen images, the largest lead first.
+
+    Of equal leads the classes take turns: folders hold their images class by class, and the first
+    few would be of one class.
+    """
+    images = pd.DataFrame({"lead": lead, "label": labels})[chosen]
+    images["turn"] = images.groupby(["lead", "label"]).cumcount()
+    ordered = images.sort_values(["lead", "turn", "label"], ascending=[False, True, True])
+    return ordered.index.to_numpy()
 
 
 def disagreement_table(found: Sequence[Disagreement]) -> pd.DataFrame:

@@ -126,8 +126,9 @@ def write_test_probabilities(path: Path, predictions: Mapping[str, TestPredictio
 def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) -> None:
     """Write the misclassified test images, which reports and the page show.
 
-    As many as fit in `MISTAKES_BYTES`, the first ones in the order of the test set, so that
-    different runs keep the same images. None for a data module without `test_pictures`.
+    As many as fit in `MISTAKES_BYTES`. A fixed random order of the test set says which come first:
+    different runs keep the same images, and a set that is sorted by class keeps every class. None
+    for a data module without `test_pictures`.
     """
     test_pictures = getattr(datamodule, "test_pictures", None)
     indices = np.flatnonzero(predictions.predicted != predictions.true)
@@ -135,7 +136,9 @@ def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) ->
         path.unlink(missing_ok=True)
         return
     size = test_pictures(indices[:1]).nbytes
-    indices = indices[: MISTAKES_BYTES // size]
+    place = np.random.default_rng(0).permutation(len(predictions.true))
+    kept = place[indices].argsort()[: MISTAKES_BYTES // size]
+    indices = np.sort(indices[kept])
     with atomic_write(path) as partial, partial.open("wb") as file:
         images = test_pictures(indices)
         np.savez_compressed(file, indices=indices.astype(np.int32), images=images)

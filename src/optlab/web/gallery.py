@@ -17,6 +17,8 @@ WRONG_OR_RIGHT: tuple[Literal["wrong", "right"], ...] = ("wrong", "right")
 def describe_gallery(study: Study) -> schemas.Gallery:
     """Return the images that only one optimizer gets wrong or right, at its best configuration.
 
+    Two optimizers have only the images that one gets wrong: the other gets them right.
+
     An optimizer whose runs kept no answers for the same test images is left out and named.
     """
     votes: dict[str, Votes] = {}
@@ -33,10 +35,12 @@ def describe_gallery(study: Study) -> schemas.Gallery:
             votes[optimizer] = found
     if len(votes) < 2:
         return schemas.Gallery(groups=[], left_out=left_out)
+    # Of two optimizers, only one is right exactly where only the other is wrong
+    ways = WRONG_OR_RIGHT if len(votes) > 2 else WRONG_OR_RIGHT[:1]
     images_of = {  # where only this optimizer is wrong, or right
         (optimizer, only): images.tolist()
         for optimizer, pair in zip(votes, single_images([*votes.values()]), strict=True)
-        for only, images in zip(WRONG_OR_RIGHT, pair, strict=True)
+        for only, images in zip(ways, pair, strict=False)
     }
     wanted = [image for images in images_of.values() for image in images]
     runs = [run for name in votes for run in study.best[name].configuration.finished]

@@ -212,7 +212,7 @@ export class Answers {
       const said = new Map();
       for (const voice of others) said.set(voice.name, [...(said.get(voice.name) ?? []), voice.title]);
       const count = total - others.length;
-      verdict.textContent = t("agree.some", { count, total });
+      verdict.textContent = t(count > 1 ? "agree.some" : "agree.none", { count, total });
       verdict.className = "verdict split";
       const parts = [...said].map(([name, who]) => t("say.others", { who: inWords(who), count: who.length, name }));
       sentence = `${[t("say.some", { count, total, name: ensemble.name }), ...parts].join("; ")}.`;
