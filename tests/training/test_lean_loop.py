@@ -39,6 +39,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from optlab.training import build, lean_loop
 from optlab.training.checkpoints import ResumeCheckpoint
+from optlab.training.classifier import ImageClassifier
 from optlab.training.clock import TrainingClock
 from optlab.training.csv_metrics import CSVMetrics
 from optlab.training.lean_loop import standard_loop_reason, use_lean_loop
@@ -741,6 +742,20 @@ def train_case(
     return trainer, module, diary
 
 
+def quiet_trainer(lean: bool, **options: Any) -> L.Trainer:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    if lean:
+        use_lean_loop(trainer)
+    return trainer
+
+
 def assert_same_training(found: Any, expected: Any) -> None:
     (trainer, module, diary), (own_trainer, own_module, own_diary) = found, expected
     pairs = zip(diary.entries, own_diary.entries, strict=False)  # the first difference, not all
@@ -839,6 +854,37 @@ def test_batches_reach_an_object_through_its_own_way_to_a_device():
     assert Moves.moves == 14
 
 
+@pytest.mark.parametrize("lean", [True, False])
+def test_training_step_of_a_user_finds_the_gradients_of_the_step_before(lean):
+    class Remembers(ImageClassifier):
+        def training_step(self, batch, batch_idx):
+            found.append([weight.grad is not None for weight in self.parameters()])
+            return super().training_step(batch, batch_idx)
+
+    found: list[list[bool]] = []
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    net = nn.Linear(5, 3)
+    trainer = quiet_trainer(lean, max_steps=3)
+    trainer.fit(Remembers(net, optimizer, num_classes=3), loader(), in_order())
+    assert found == [[False, False], [True, True], [True, True]]
+
+
+def test_gradients_are_cleared_before_the_forward_pass_where_nobody_sees_it():
+    class Net(nn.Linear):
+        def forward(self, images):
+            if self.training:
+                found.append(self.weight.grad is not None)
+            return super().forward(images)
+
+    found: list[bool] = []
+    net = Net(5, 3)
+    trainer = quiet_trainer(lean=True, max_steps=3)
+    trainer.fit(
+        ImageClassifier(net, partial(torch.optim.SGD, lr=0.1), num_classes=3), loader(), in_order()
+    )
+    assert found == [False, False, False]
+
+
 def test_lean_loop_calls_no_hook_that_nobody_overrides(monkeypatch):
     """The reason for the lean loop: Lightning's own calls 15 hooks a step, used or not."""
     called: list[str] = []
@@ -853,16 +899,7 @@ def test_lean_loop_calls_no_hook_that_nobody_overrides(monkeypatch):
     counts = {}
     for lean in (True, False):
         called.clear()
-        trainer = L.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        if lean:
-            use_lean_loop(trainer)
+        trainer = quiet_trainer(lean, max_epochs=1)
         trainer.fit(Linear(), loader(), in_order())
         counts[lean] = len(called)
     # As many at the start and end of the run, and of the epoch

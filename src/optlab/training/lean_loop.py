@@ -39,6 +39,8 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optlab.training.classifier import ImageClassifier
+
 log = logging.getLogger(__name__)
 
 STEP_HOOKS = (
@@ -123,6 +125,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
             for hook in (*STEP_HOOKS, "optimizer_zero_grad", "backward")
         }
         self._training_step = module.training_step
+        # Lightning clears gradients after training_step, and a user's own may read the old ones.
+        # Cleared before it their memory serves the forward pass, which saves 2 % of a small step.
+        self._clears_first = type(module).training_step is ImageClassifier.training_step and not (
+            self._callback_hooks["on_before_zero_grad"]
+            or self._module_hooks["on_before_zero_grad"]
+            or self._module_hooks["optimizer_zero_grad"]
+        )
         self._takes_batch_idx = is_param_in_hook_signature(
             module.training_step, "batch_idx", min_args=2
         )
@@ -262,7 +271,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
         return result.asdict() if results[-1].loss is not None else {}
 
     def _forward_and_backward(self, batch: Any, batch_idx: int) -> ClosureResult:
-        trainer = self.trainer
+        clears = batch_idx % self.trainer.accumulate_grad_batches == 0
+        if clears and self._clears_first:
+            self._zero_grad(batch_idx)
         outer_hook = self._set_hook("training_step")
         with self._forward_context():
             output = (
@@ -277,7 +288,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._warning_cache.warn(
                 "`training_step` returned `None`. If this was on purpose, ignore this warning..."
             )
-        if batch_idx % trainer.accumulate_grad_batches == 0:
+        if clears and not self._clears_first:
             self._zero_grad(batch_idx)
         if loss is not None:
             self._set_hook("backward")
