@@ -3,18 +3,20 @@
 Each function builds a scheduler of torch that is stepped after every optimizer step. It is called
 with the optimizer and, where the schedule depends on it, with the length of the run, `total_steps`
 in optimizer steps. Lengths within the run are given as a fraction of it or in steps, one of the
-two. The factors themselves are the pure functions of `factors.py`.
+two. An option out of its range is a ValueError that names it.
+
+A schedule is a factor on the peak rate, a function of the optimizer steps already taken: the first
+step uses the factor of 0, the last one that of `total_steps - 1`; the factor of `total_steps` is
+where a decay ends. A warm-up rises linearly as (step + 1) / (warmup_steps + 1), so that no step is
+taken at rate zero (Goyal et al. 2017, arXiv:1706.02677, section 2.2). Lengths may be fractional.
 """
 
 import inspect
 import math
 from collections.abc import Callable
-from functools import partial
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
-
-from optlab.optim import factors
 
 
 def build_scheduler(
@@ -36,44 +38,32 @@ def step(
     drop_every_steps: int | None = None,
     gamma: float = 0.1,
 ) -> LambdaLR:
-    """A drop by `gamma` at regular distances; see `factors.step_decay`.
-
-    Raises:
-        ValueError: unless gamma is in (0, 1] and the distance is above 0.
-    """
+    """A drop by `gamma` at regular distances: gamma^floor(step / distance)."""
     every = _length("drop_every", drop_every_fraction, drop_every_steps, total_steps)
     _check("gamma", gamma, "in (0, 1]", 0 < gamma <= 1)
-    if not every > 0:
-        raise ValueError(
-            f"scheduler.drop_every_{'steps' if drop_every_steps is not None else 'fraction'} is "
-            f"{drop_every_steps if drop_every_steps is not None else drop_every_fraction}, but the "
-            f"distance of two drops is above 0.\n\nhint: scheduler=constant never drops"
-        )
-    return LambdaLR(optimizer, partial(factors.step_decay, drop_every_steps=every, gamma=gamma))
+    typed = "fraction" if drop_every_steps is None else "steps"
+    value = drop_every_fraction if drop_every_steps is None else drop_every_steps
+    _check(f"drop_every_{typed}", value, "above 0; scheduler=constant never drops", every > 0)
+
+    def factor(step: int) -> float:
+        return gamma ** math.floor(step / every + 1e-9)  # 0.34 * 700 is a little above 238
+
+    return LambdaLR(optimizer, factor)
 
 
 def exponential(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.01) -> LambdaLR:
-    """The same ratio at every step, down to `final_factor` at the end of the run.
-
-    Raises:
-        ValueError: unless final_factor is in (0, 1].
-    """
+    """The same ratio at every step: final_factor^(step / total_steps)."""
     _check("final_factor", final_factor, "in (0, 1]", 0 < final_factor <= 1)
-    return LambdaLR(
-        optimizer, partial(factors.exponential, total_steps=total_steps, final_factor=final_factor)
-    )
+    return LambdaLR(optimizer, lambda step: final_factor ** (step / total_steps))
 
 
 def cosine(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.0) -> LambdaLR:
-    """Half a cosine over the whole run; see `factors.cosine`.
+    """Half a cosine over the whole run, from 1 to `final_factor`.
 
-    Raises:
-        ValueError: unless final_factor is in [0, 1].
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
     """
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    return LambdaLR(
-        optimizer, partial(factors.cosine, total_steps=total_steps, final_factor=final_factor)
-    )
+    return LambdaLR(optimizer, lambda step: _cosine(step, total_steps, final_factor))
 
 
 def warmup_cosine(
@@ -84,22 +74,16 @@ def warmup_cosine(
     warmup_steps: int | None = None,
     final_factor: float = 0.0,
 ) -> LambdaLR:
-    """A linear rise, then half a cosine; see `factors.warmup_cosine`.
-
-    Raises:
-        ValueError: if the warm-up is as long as the run, or final_factor is not in [0, 1].
-    """
+    """A warm-up, then half a cosine to `final_factor`; a warm-up of 0 starts at the peak."""
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    return LambdaLR(
-        optimizer,
-        partial(
-            factors.warmup_cosine,
-            warmup_steps=warmup,
-            total_steps=total_steps,
-            final_factor=final_factor,
-        ),
-    )
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return _cosine(step - warmup, total_steps - warmup, final_factor)
+
+    return LambdaLR(optimizer, factor)
 
 
 def polynomial(
@@ -111,25 +95,25 @@ def polynomial(
     warmup_steps: int | None = None,
     final_factor: float = 0.0,
 ) -> LambdaLR:
-    """A linear rise, then a fall by a power of the remaining share; see `factors.polynomial`.
+    """A warm-up, then a fall by a power of the remaining share of the run; 1 is the linear decay.
 
-    Raises:
-        ValueError: if the warm-up is as long as the run, power is not above 0, or final_factor is
-            not in [0, 1].
+    f + (1 - f) * (1 - t / T)^power, with f = final_factor, t and T counted from the end of the
+    warm-up.
+
+    Source: Liu et al. 2015, arXiv:1506.04579 ("poly", power 0.9); the linear decay to
+    zero after a warm-up, Bergsma et al. 2025, arXiv:2502.15938.
     """
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     _check("power", power, "above 0", power > 0)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    return LambdaLR(
-        optimizer,
-        partial(
-            factors.polynomial,
-            warmup_steps=warmup,
-            total_steps=total_steps,
-            power=power,
-            final_factor=final_factor,
-        ),
-    )
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        remaining = (total_steps - step) / (total_steps - warmup)
+        return final_factor + (1 - final_factor) * remaining**power
+
+    return LambdaLR(optimizer, factor)
 
 
 def inverse_sqrt(
@@ -139,13 +123,14 @@ def inverse_sqrt(
     warmup_fraction: float | None = None,
     warmup_steps: int | None = None,
 ) -> LambdaLR:
-    """A linear rise, then a fall with the square root of the step; see `factors.inverse_sqrt`.
+    """A warm-up, then a fall with the square root of the step, whatever the length of the run.
 
-    Raises:
-        ValueError: if the warm-up is as long as the run.
+    min(s / w, sqrt(w / s)) with s = step + 1, w = warmup_steps + 1.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 3, as a share of its peak.
     """
-    warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
-    return LambdaLR(optimizer, partial(factors.inverse_sqrt, warmup_steps=warmup))
+    peak = _warmup(warmup_fraction, warmup_steps, total_steps) + 1
+    return LambdaLR(optimizer, lambda step: min((step + 1) / peak, math.sqrt(peak / (step + 1))))
 
 
 def warmup_stable_decay(
@@ -159,11 +144,12 @@ def warmup_stable_decay(
     final_factor: float = 0.0,
     anneal: str = "linear",
 ) -> LambdaLR:
-    """A linear rise, the peak, a fall at the end; see `factors.warmup_stable_decay`.
+    """A warm-up, the peak, a fall in the last `decay_steps`.
 
-    Raises:
-        ValueError: if rise and fall together are longer than the run, final_factor is not in
-            [0, 1], or `anneal` is unknown.
+    The fall is linear, or 1 - sqrt(share of the fall that is over), both down to `final_factor`.
+
+    Source: Hu et al. 2024, arXiv:2404.06395, section 4 (the phases); Hägele et al. 2024,
+    arXiv:2405.18392 (the two shapes).
     """
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     decay = _length("decay", decay_fraction, decay_steps, total_steps)
@@ -173,18 +159,20 @@ def warmup_stable_decay(
             f"{total_steps}.\n\nhint: lower scheduler.decay_fraction or scheduler.decay_steps"
         )
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    _check_choice("anneal", anneal, ("linear", "sqrt"))
-    return LambdaLR(
-        optimizer,
-        partial(
-            factors.warmup_stable_decay,
-            warmup_steps=warmup,
-            decay_steps=decay,
-            total_steps=total_steps,
-            final_factor=final_factor,
-            anneal=anneal,
-        ),
-    )
+    _check("anneal", anneal, "linear or sqrt", anneal in ("linear", "sqrt"))
+    start = total_steps - decay
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if step <= start:
+            return 1.0
+        progress = (step - start) / decay
+        if anneal == "sqrt":
+            progress = math.sqrt(progress)
+        return final_factor + (1 - final_factor) * (1 - progress)
+
+    return LambdaLR(optimizer, factor)
 
 
 def onecycle(
@@ -197,27 +185,29 @@ def onecycle(
     final_factor: float = 4.0e-6,
     anneal: str = "cosine",
 ) -> LambdaLR:
-    """One rise and one fall; see `factors.onecycle`.
+    """A rise from `initial_factor` to 1 in the warm-up, then a fall to `final_factor`.
 
-    Raises:
-        ValueError: if the warm-up is as long as the run, a factor is not in [0, 1], or `anneal` is
-            unknown.
+    Both legs are half cosines or straight lines. Momentum is not cycled against the rate, as the
+    paper does: not every optimizer has one.
+
+    Source: Smith and Topin 2018, arXiv:1708.07120.
     """
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     _check("initial_factor", initial_factor, "in [0, 1]", 0 <= initial_factor <= 1)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    _check_choice("anneal", anneal, ("cosine", "linear"))
-    return LambdaLR(
-        optimizer,
-        partial(
-            factors.onecycle,
-            warmup_steps=warmup,
-            total_steps=total_steps,
-            initial_factor=initial_factor,
-            final_factor=final_factor,
-            anneal=anneal,
-        ),
-    )
+    _check("anneal", anneal, "cosine or linear", anneal in ("cosine", "linear"))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            start, end, progress = initial_factor, 1.0, step / warmup
+        else:
+            start, end = 1.0, final_factor
+            progress = (step - warmup) / (total_steps - warmup)
+        if anneal == "cosine":
+            progress = (1 - math.cos(math.pi * progress)) / 2
+        return start + (end - start) * progress
+
+    return LambdaLR(optimizer, factor)
 
 
 def warm_restarts(
@@ -228,32 +218,27 @@ def warm_restarts(
     cycle_growth: float = 2.0,
     final_factor: float = 0.0,
 ) -> LambdaLR:
-    """`num_cycles` half cosines that together fill the run; see `factors.warm_restarts`.
+    """`num_cycles` half cosines that together fill the run, each `cycle_growth` times as long.
 
-    Raises:
-        ValueError: unless num_cycles is in [1, total_steps], cycle_growth is 1 or more and
-            final_factor is in [0, 1].
+    Source: SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5; T_mult is `cycle_growth`.
+    Where a cycle ends the next begins: the factor is 1 there.
     """
-    _check(
-        "num_cycles",
-        num_cycles,
-        f"in [1, {total_steps}], the run's steps",
-        1 <= num_cycles <= total_steps,
-    )
+    fits = 1 <= num_cycles <= total_steps
+    _check("num_cycles", num_cycles, f"in [1, {total_steps}], the run's steps", fits)
     can_grow = cycle_growth >= 1 and num_cycles * math.log10(cycle_growth) < 300
     _check("cycle_growth", cycle_growth, "1 or more, and cycle_growth^num_cycles < 1e300", can_grow)
     _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
     # T_0 (1 + g + g^2 + ...) = total_steps, so the last cycle ends with the run
-    in_first_cycles = sum(cycle_growth**cycle for cycle in range(num_cycles))
-    return LambdaLR(
-        optimizer,
-        partial(
-            factors.warm_restarts,
-            first_cycle_steps=total_steps / in_first_cycles,
-            cycle_growth=cycle_growth,
-            final_factor=final_factor,
-        ),
-    )
+    first_cycle = total_steps / sum(cycle_growth**cycle for cycle in range(num_cycles))
+
+    def factor(step: int) -> float:
+        start, length = 0.0, first_cycle
+        # the tolerance keeps a restart that falls on a whole step there in spite of rounding
+        while step >= start + length - 1e-6:
+            start, length = start + length, length * cycle_growth
+        return _cosine(max(step - start, 0.0), length, final_factor)
+
+    return LambdaLR(optimizer, factor)
 
 
 def plateau(
@@ -265,11 +250,7 @@ def plateau(
     cooldown: int = 0,
     min_lr: float = 1.0e-6,
 ) -> ReduceLROnPlateau:
-    """The learning rate falls by `factor` when the validation loss stops falling.
-
-    Raises:
-        ValueError: if an option is out of its range.
-    """
+    """The learning rate falls by `factor` when the validation loss stops falling."""
     _check("factor", factor, "in (0, 1)", 0 < factor < 1)
     _check("patience", patience, "0 or more epochs", patience >= 0)
     _check("threshold", threshold, "in [0, 1)", 0 <= threshold < 1)
@@ -277,29 +258,24 @@ def plateau(
     _check("min_lr", min_lr, "0 or more", min_lr >= 0)
     return ReduceLROnPlateau(
         optimizer,
-        mode="min",
         factor=factor,
         patience=patience,
         threshold=threshold,
-        threshold_mode="rel",
         cooldown=cooldown,
         min_lr=min_lr,
     )
 
 
-def _check(option: str, value: float, allowed: str, is_allowed: bool) -> None:
+def _cosine(step: float, total_steps: float, final_factor: float) -> float:
+    """Half a cosine from 1 at step 0 to `final_factor` at `total_steps`."""
+    return final_factor + (1 - final_factor) / 2 * (1 + math.cos(math.pi * step / total_steps))
+
+
+def _check(option: str, value: object, allowed: str, is_allowed: bool) -> None:
     if not is_allowed:
         raise ValueError(
             f"scheduler.{option} is {value}, but it has to be {allowed}.\n\n"
             f"hint: conf/scheduler says what scheduler.{option} does and which values are usual"
-        )
-
-
-def _check_choice(option: str, value: str, allowed: tuple[str, str]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f"scheduler.{option} is {value!r}, but it is {' or '.join(allowed)}.\n\n"
-            f"hint: conf/scheduler says what scheduler.{option} does"
         )
 
 
