@@ -7,6 +7,7 @@ maps contenders to the list of their measurements. A process of its own, because
 programs must stay small (see process.py).
 """
 
+import gc
 import json
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def main(task_file: Path, result_file: Path) -> None:
         "replicas": seconds_of_replicas,
     }
     warnings.filterwarnings("ignore", module="lightning.*")  # advice that the tutorials ignore too
+    gc.freeze()  # what imports made, as a run of OptLab's own does
     result_file.write_text(json.dumps(measure[task.pop("measure")](**task)))
 
 

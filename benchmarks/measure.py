@@ -1,5 +1,6 @@
 """Repeats and what is quoted of them: contenders in turn, medians, ratios pair by pair."""
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -41,6 +42,7 @@ def alternate(
     measured: dict[str, list[T]] = {name: [] for name in contenders}
     for repeat in range(-1 if warm_up else 0, repeats):
         for name, measure in contenders.items():
+            gc.collect()  # else a contender pays for the garbage of the one before
             value = measure(repeat)
             if repeat >= 0:
                 measured[name].append(value)
