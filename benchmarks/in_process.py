@@ -7,6 +7,7 @@ maps contenders to the list of their measurements. A process of its own, because
 programs must stay small (see process.py).
 """
 
+import atexit
 import gc
 import json
 import sys
@@ -54,6 +55,7 @@ def main(task_file: Path, result_file: Path) -> None:
     }
     warnings.filterwarnings("ignore", module="lightning.*")  # advice that the tutorials ignore too
     gc.freeze()  # what imports made, as a run of OptLab's own does
+    atexit.register(gc.unfreeze)  # else extensions complain of leaks at the end
     result_file.write_text(json.dumps(measure[task.pop("measure")](**task)))
 
 
