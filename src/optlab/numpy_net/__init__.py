@@ -6,7 +6,7 @@ Read in this order: layers, activations, cost, network, optimizers, training, fu
 from optlab.numpy_net.full_batch import FullBatchHistory, minimize_full_batch
 from optlab.numpy_net.network import MLP
 from optlab.numpy_net.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from optlab.numpy_net.training import History, minibatches, train, train_step
+from optlab.numpy_net.training import minibatches, train
 
 __all__ = [
     "MLP",
@@ -16,11 +16,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "FullBatchHistory",
-    "History",
     "Optimizer",
     "RMSprop",
     "minibatches",
     "minimize_full_batch",
     "train",
-    "train_step",
 ]

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from optlab.files import atomic_write, write_json
+from optlab.models.load import load_checkpoint
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
@@ -191,7 +192,6 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     from omegaconf import DictConfig, OmegaConf
 
     from optlab.training import build
-    from optlab.training.run import load_state
 
     path = RunFolder(run_dir).config
     for file in (path, checkpoint):
@@ -205,7 +205,7 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     assert isinstance(config, DictConfig)
     datamodule = build.build_data(config)
     module = build.build_module(config, build.build_net(config, datamodule), datamodule)
-    state = load_state(checkpoint)
+    state = load_checkpoint(checkpoint)["state_dict"]
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -46,14 +46,7 @@ class RunProgress(Callback):
                 metrics="",
             )
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self._bar is not None and time.perf_counter() - self._shown_s > REFRESH_INTERVAL_S:
             self._bar.update(self._task, completed=trainer.global_step, refresh=True)
             self._shown_s = time.perf_counter()

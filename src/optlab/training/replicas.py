@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from optlab.models.load import load_checkpoint
 from optlab.optim import param_groups
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import Replica, RunRecord, find_record
@@ -52,7 +53,6 @@ from optlab.training.run import (
     clear,
     finish,
     fit,
-    load_state,
     needs_training,
     train,
     write_run_report,
@@ -168,8 +168,8 @@ def _test(
     predictions = {}
     for weights in ("last", "best"):
         path = RunFolder(folder).checkpoint(weights)
-        state = {name.removeprefix("net."): value for name, value in load_state(path).items()}
-        net.load_state_dict(state)
+        state = load_checkpoint(path)["state_dict"]
+        net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
         results.metrics.reset()
         results._predictions.clear()
         metrics = ClassificationMetrics(datamodule.num_classes).to(device)

@@ -25,6 +25,7 @@ from optlab.runs.record import (
     RunRecord,
     Validation,
     find_record,
+    read_record,
     write_record,
 )
 from optlab.training import build, describe
@@ -72,11 +73,10 @@ def run(config: DictConfig) -> list[RunRecord]:
         return run_replicas(config)
     folder = run_dir(config)
     with RunFolder(folder).lock():
-        record = find_record(folder)
-        if record is None or needs_training(config, folder):
+        if needs_training(config, folder):
             clear(config, folder)
-            record = train(config, folder)
-        return [record]
+            return [train(config, folder)]
+        return [read_record(folder)]
 
 
 def train(config: DictConfig, folder: Path) -> RunRecord:
@@ -116,7 +116,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
             resume.path.unlink()  # the averaged weights are computed when training ends only
             return train(config, folder)
-        module.load_state_dict(load_state(checkpoint))
+        module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
     record = RunRecord(
         **describe.describe_run(config, trainer, net, datamodule),
         own_code=code,
@@ -174,7 +174,8 @@ def test(
     predictions = {"last": _evaluate(record, "last", trainer, module, datamodule, results)}
     validation = record.validation
     if validation and validation.best != validation.last:
-        module.load_state_dict(load_state(RunFolder(folder).checkpoint("best")))
+        best = load_checkpoint(RunFolder(folder).checkpoint("best"))
+        module.load_state_dict(best["state_dict"])
         predictions["best"] = _evaluate(record, "best", trainer, module, datamodule, results)
     else:
         predictions["best"] = predictions["last"]
@@ -305,12 +306,6 @@ def finish(record: RunRecord, folder: Path, start_s: float, trainer: L.Trainer) 
         # The common checkpoint of replicas that this run was one of is of no more use
         for common in RunFolder(folder).checkpoints.glob("*-replicas-*.ckpt"):
             common.unlink()
-
-
-def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """Return the state dict of a checkpoint, on the CPU."""
-    state: dict[str, torch.Tensor] = load_checkpoint(path)["state_dict"]
-    return state
 
 
 def needs_training(config: DictConfig, folder: Path) -> bool:

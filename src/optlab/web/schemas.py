@@ -381,10 +381,15 @@ class Novelty(_Reply):
     unfamiliar: bool = Field(description="the drawing is farther than that")
 
 
-class Prediction(_Reply):
+class _Answered(_Reply):
     study: str
     step: int | None = Field(description="the moment of training that was asked for")
     class_names: list[str]
+    num_left_out: int = Field(description="chosen models beyond what one request may ask")
+    unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
+
+
+class Prediction(_Answered):
     blank: bool = Field(description="nothing was drawn; then nobody answers")
     seen: Seen
     ensemble: Ensemble | None = Field(
@@ -405,8 +410,6 @@ class Prediction(_Reply):
     no_novelty: NoReference | None = Field(
         default=None, description="why it will not be known, where it could be"
     )
-    num_left_out: int = Field(description="chosen models beyond what one request may ask")
-    unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
     elapsed_ms: float = Field(description="preparing and asking, without the way here")
 
 
@@ -422,19 +425,14 @@ class MorphAnswer(_Reply):
     switches: list[Switch] = Field(description="where the top class changes, rising")
 
 
-class Morph(_Reply):
+class Morph(_Answered):
     """The answers to mixtures of two pictures, `(1 - share) * start + share * end`."""
 
-    study: str
-    step: int | None = Field(description="the moment of training that was asked for")
-    class_names: list[str]
     start: Seen
     end: Seen
     optimizers: list[MorphAnswer] = Field(
         description="means over the models, for pictures whose share rises evenly from 0 to 1"
     )
-    num_left_out: int = Field(description="chosen models beyond what one request may ask")
-    unanswered: list[Unanswered] = Field(description="models that were asked and cannot answer")
 
 
 class FeatureLayer(_Reply):

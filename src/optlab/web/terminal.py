@@ -13,11 +13,11 @@ from rich.text import Text
 
 from optlab.analysis.labels import display_name
 from optlab.data.pictures import opened, shown, upright
-from optlab.data.preprocessing import prepare
 from optlab.plots.palette import style_of
 from optlab.web.inference import Networks, ask
 from optlab.web.novelty import References
 from optlab.web.prediction import doubts
+from optlab.web.question import prepare_for
 from optlab.web.run_index import RunIndex, Study
 from optlab.web.selection import choose
 
@@ -50,12 +50,7 @@ def answer_table(
         picture = np.asarray(upright(file))
     study, models = choose(RunIndex(outputs).table(), study_name)
     read = study.input
-    prepared = prepare(
-        picture,
-        preparation=read.preparation,
-        in_channels=read.in_channels,
-        image_size=read.image_size,
-    )
+    prepared = prepare_for(study, picture)
     if prepared.blank:
         raise ValueError(f"{shown(image)} is blank: there is nothing in it to read.")
     networks = networks or Networks()
