@@ -117,6 +117,7 @@ def test_folds_of_a_configuration_stop_together(study, launched, folder):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_configuration_that_always_diverges_stops(study, launched, folder):
     launched.diverging = ("sgd",)
     study(*SWEEP, report=False)
@@ -171,6 +172,7 @@ def test_sweep_refuses_what_it_cannot_plan(typed, problem, study, launched, fold
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_sweep_refuses_a_study_with_tuned_configurations(study, launched, folder):
     write_study_file(folder, StudyFile(tuning=TuningRows([TrialRow("sgd", "c", "h", "finished")])))
     said = study(*SWEEP, report=False)
@@ -188,6 +190,7 @@ def test_plan_shows_the_first_round_and_the_most_runs(study, folder):
     assert not (folder / "study.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_report_of_the_sweep_says_who_stopped(study, launched, folder):
     study(*SWEEP, report=False)

@@ -165,6 +165,7 @@ def stopped(monkeypatch, made_runs):
     return stop
 
 
+@pytest.mark.slow
 def test_trials_of_a_stopped_sweep_are_no_results(study, made_runs, stopped, monkeypatch, tmp_path):
     folder = tmp_path / "outputs" / "digits-mlp"
     stopped(SystemExit(1))
@@ -184,6 +185,7 @@ def test_trials_of_a_stopped_sweep_are_no_results(study, made_runs, stopped, mon
     assert read_study(folder).tuning.unfinished == ()
 
 
+@pytest.mark.slow
 def test_stopped_sweep_leaves_earlier_winners_and_what_is_known_of_trials(
     study, made_runs, stopped, tmp_path
 ):

@@ -72,6 +72,7 @@ def test_run_of_a_sweep_equals_the_run_alone(study, runs, train):
     assert "seed=1" in swept.record["command"]
 
 
+@pytest.mark.slow
 def test_plan_starts_nothing_and_says_what_is_done(study, runs):
     study("optimizer=sgd", "trainer.max_epochs=1", report=False)
     before = stamps(runs)

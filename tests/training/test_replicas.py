@@ -162,6 +162,7 @@ def test_replicas_that_all_diverge_are_all_recorded(make_config):
     assert [record.status for record in records] == ["diverged", "diverged"]
 
 
+@pytest.mark.slow
 def test_interrupted_replicas_end_in_the_numbers_of_those_that_were_not(
     make_config, look_on, train
 ):
