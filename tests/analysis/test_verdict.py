@@ -43,19 +43,22 @@ def test_hits_and_runs_stand_next_to_every_name(new_study):
         "Runs that reached 97 % validation accuracy, and median steps: "
         "AdamW 3 of 3 (180), Adam 1 of 3 (missed) and SGD with momentum 0 of 3."
     )
-    assert first.startswith("Who is first is open: a paired test on steps needs 5 seeds")
+    assert "needs 5 seeds, or 6" in first
     assert times.startswith("Median seconds until then, reported without a claim: AdamW 0.2")
 
 
 @pytest.mark.parametrize(
     ("lateness", "sentence"),
     [
-        ({"sgd": 50, "rmsprop": 50}, "First, by a paired test on steps: Adam."),
-        ({"sgd": 0, "rmsprop": 0}, "No one is first: no paired test on steps separates Adam from"),
+        (
+            {"sgd": 50, "rmsprop": 50},
+            "Adam needs significantly fewer steps to the target than all others.",
+        ),
+        ({"sgd": 0, "rmsprop": 0}, "No significant difference in steps to the target between Adam"),
         (
             {"sgd": 50, "rmsprop": 0},
-            "No one is first: a paired test on steps separates Adam from SGD with momentum, "
-            "but not from RMSprop.",
+            "Adam needs significantly fewer steps to the target than SGD with momentum, "
+            "but not than RMSprop.",
         ),
     ],
 )
@@ -112,7 +115,7 @@ def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
     reach(writer, "adam", 0.98)
     reach(writer, "sgd", 0.97)
     remarks = verdict_of(summary_of(writer), is_tuned=True).remarks
-    assert any("Repeat with hydra.sweeper.seeds=5" in text for text in remarks)
+    assert any("add hydra.sweeper.seeds=5" in text for text in remarks)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
     [
         ({"device": {"name": "another"}}, "different devices (a made-up CPU, another)"),
         ({"replica": {"of": 8}}, "different numbers of replicas trained together (1, 8)"),
-        ({"images_per_s": 16_000.0}, "speeds that differ 2.6 times on one network"),
+        ({"images_per_s": 16_000.0}, "speeds that differ by a factor of 2.6"),
     ],
 )
 def test_seconds_of_unlike_machines_are_not_compared(record, why, new_study):
@@ -130,7 +133,7 @@ def test_seconds_of_unlike_machines_are_not_compared(record, why, new_study):
         writer.run("sgd", seed, accuracy=0.98, record=record)
     remarks = remarks_of(writer)
     assert not any("seconds until then" in text for text in remarks)
-    assert any(text.startswith(f"Seconds do not compare: the runs had {why}") for text in remarks)
+    assert any(f"the runs had {why}" in text for text in remarks)
 
 
 def test_times_to_different_targets_stand_nowhere(new_study):

@@ -53,4 +53,4 @@ def test_seconds_that_do_not_compare_decide_nothing(drawn):
     display = drawn(device={"name": "another"})
     assert optimal(display) == {"adam", "adagrad"}
     assert len(display.artists["fronts"]) == 1
-    assert note(display).endswith("seconds do not compare")
+    assert note(display).endswith("not comparable")

@@ -12,7 +12,7 @@ MOMENTUM = Hyperparameter("momentum", "one_minus_log", (0.01, 0.5))
 
 def search(space=(RATE,), default=None, trials=9, **options):
     default = default or {"lr": 0.01}
-    options = {"tuning_seeds": [0, 10, 20], "fresh_seeds": [1, 2], "guessing": 0.1} | options
+    options = {"tuning_seeds": [0, 10, 20], "fresh_seeds": [1, 2], "chance_accuracy": 0.1} | options
     return Search("sgd", "c", [], [*space], default, rungs=[(trials, None)], **options)
 
 
@@ -45,8 +45,8 @@ def test_best_mean_of_the_finalists_wins_and_others_cannot():
 
 def test_diverged_finalist_counts_as_guessing_and_a_failed_one_does_not():
     rows = [trial(0.1, 0.9), trial(0.1, None, 10, "diverged"), trial(0.1, None, 20, "failed")]
-    assert mean_score(rows, guessing=0.1) == pytest.approx(0.5)
-    assert mean_score(rows[1:], guessing=0.1) is None
+    assert mean_score(rows, chance_accuracy=0.1) == pytest.approx(0.5)
+    assert mean_score(rows[1:], chance_accuracy=0.1) is None
 
 
 def test_search_without_a_result_has_no_winner_and_asks_for_nothing_more():

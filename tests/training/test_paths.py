@@ -155,7 +155,7 @@ def test_study_keeps_the_result_of_a_run_that_another_command_trains_again(tmp_p
     write_record(folder, make_record())
     job = SimpleNamespace(
         folder=folder, runs=[(None, folder)], config=OmegaConf.create({"rerun": True}),
-        mark=lambda: None,
+        tag_runs=lambda: None,
     )  # fmt: skip
     started = SimpleNamespace(Process=lambda **_: SimpleNamespace(start=lambda: None))
     with FileLock(folder / ".lock"):

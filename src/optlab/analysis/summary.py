@@ -242,7 +242,7 @@ class WorkloadSummary:
 
     @property
     def unlike_clocks(self) -> str:
-        """In what the runs' machines differ, so that seconds do not compare; empty if in nothing.
+        """In what the runs' machines differ, so that times are not comparable; empty if in nothing.
 
         Replicas share their seconds: each counts its part of the common time. Runs of one network
         that differ in speed shared their machine, whichever of them it was.
@@ -259,7 +259,10 @@ class WorkloadSummary:
                 return f"different {what} ({', '.join(sorted(values))})"
         ratio = speed_ratio(self.workload.runs)
         if ratio > MAX_SPEED_RATIO:
-            return f"speeds that differ {ratio:.1f} times on one network, as on a busy machine"
+            return (
+                f"speeds that differ by a factor of {ratio:.1f} for the same model, which suggests "
+                "a busy machine"
+            )
         return ""
 
     def looks(self, row: ConfigurationSummary) -> tuple[int, ...]:
@@ -306,7 +309,7 @@ def validation_score(
 
     It is that of the judged weights unless others are asked for.
 
-    A diverged run counts with the accuracy of guessing, so that divergence costs rank instead of
+    A diverged run counts with chance accuracy, so that divergence costs rank instead of
     leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
     nothing about the optimizer and is left out here. No other configuration's runs enter, so none
     can change the order of two others.
@@ -314,9 +317,9 @@ def validation_score(
     values = list(configuration.accuracies("validation", weights).values())
     if not values:
         return None
-    guessing = 1 / num_classes if num_classes else 0.0
+    chance_accuracy = 1 / num_classes if num_classes else 0.0
     num_diverged = len(configuration.diverged)
-    return (math.fsum(values) + num_diverged * guessing) / (len(values) + num_diverged)
+    return (math.fsum(values) + num_diverged * chance_accuracy) / (len(values) + num_diverged)
 
 
 @dataclass(frozen=True)

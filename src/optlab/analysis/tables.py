@@ -161,7 +161,7 @@ SUMMARY = (
     Column("detectable_difference", lambda row: _difference(row, "detectable")),
     Column("seeds_needed", lambda row: _difference(row, "seeds_needed")),
     Column("verdict", lambda row: row.verdict, "verdict", _verdict_text),
-    Column("", lambda row: None, None, _short_verdict, "test against best"),
+    Column("", lambda row: None, None, _short_verdict, "test vs. best"),
 )
 
 

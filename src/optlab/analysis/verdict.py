@@ -88,8 +88,8 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
     step = next_step(summary, is_tuned=is_tuned)
     if too_few and step and all(row.num_finished == 1 for row in summary.finished):
         remarks.append(
-            "One seed each: no interval, so the order is a hint and no finding. "
-            f"Repeat with {_typed(step)} to know more."
+            "Each configuration has one seed, so there are no confidence intervals and the order "
+            f"may be due to chance. To test it, add {_typed(step)}."
         )
     elif too_few:
         remarks.append(
@@ -181,9 +181,9 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
     those = "each optimizer" if len(shared) == len(summary.finished) else names
     seeds = sorted({seed for row in shared for seed in row.configuration.shared_tuning})
     return [
-        f"The options of {those} were found on tuning seed{'s' * (len(seeds) > 1)} "
-        f"{joined([str(seed) for seed in seeds])}. Other seeds can find other options; these "
-        "claims do not count that, those of hydra.sweeper.tune=each_seed do."
+        f"The hyperparameters of {those} were tuned on seed{'s' * (len(seeds) > 1)} "
+        f"{joined([str(seed) for seed in seeds])} only. The p-values ignore that other tuning "
+        "seeds could select other hyperparameters; hydra.sweeper.tune=each_seed includes this."
     ]
 
 
@@ -321,7 +321,7 @@ def _failures(summary: WorkloadSummary) -> list[str]:
     if any(row.num_diverged and row.num_finished for row in summary.rows):
         remarks.append(
             "Means of a configuration with diverged runs are over the runs that finished; "
-            "for its rank a diverged run counts as guessing."
+            "for its rank a diverged run counts with chance accuracy."
         )
     return remarks
 
@@ -365,8 +365,8 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
     """
     if not summary.steps_claims:
         return (
-            f"Who is first is open: a paired test on steps needs {MIN_SEEDS} seeds, or {MIN_SIGNS} "
-            "where runs missed the target."
+            "Which configuration reaches the target in the fewest steps is not tested: the paired "
+            f"test needs {MIN_SEEDS} seeds, or {MIN_SIGNS} if a run missed the target."
         )
     first, name = rows[0], rows[0].name
     later = {
@@ -377,12 +377,12 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
     separated = some([row.name for row in rows[1:] if row.label in later] or ["-"])
     others = [row.name for row in rows[1:] if row.label not in later]
     if not others:
-        return f"First, by a paired test on steps: {name}."
+        return f"{name} needs significantly fewer steps to the target than all others."
     if not later:
-        return f"No one is first: no paired test on steps separates {name} from another."
+        return f"No significant difference in steps to the target between {name} and the others."
     return (
-        f"No one is first: a paired test on steps separates {name} from {separated}, "
-        f"but not from {some(others)}."
+        f"{name} needs significantly fewer steps to the target than {separated}, but not than "
+        f"{some(others)}."
     )
 
 
@@ -410,7 +410,7 @@ def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
 def _clocks(summary: WorkloadSummary) -> list[str]:
     if len(summary.finished) < 2 or not summary.unlike_clocks:
         return []
-    return [f"Seconds do not compare: the runs had {summary.unlike_clocks}."]
+    return [f"Training times are not comparable: the runs had {summary.unlike_clocks}."]
 
 
 def target_origin(summary: WorkloadSummary) -> str:

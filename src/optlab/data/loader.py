@@ -66,15 +66,15 @@ class TrainLoader:
         if num_last:
             self._sizes.append(num_seeds * len(last_share))
 
-        # The order of an epoch is drawn as (seed, position), but batches need (batch, seed,
-        # position). This permutation leads from one to the other; None where they are equal.
-        self._arrangement: Tensor | None = None
+        # Orders are drawn seed by seed, (seed, position), but a batch has images of every seed:
+        # (batch, seed, position). This is the permutation between the two; None if they are equal.
+        self._batch_order: Tensor | None = None
         if num_seeds > 1 or world_size > 1:
             rows = torch.arange(num_seeds * num_images).view(num_seeds, num_images)
             full = rows[:, : num_full * batch_size].view(num_seeds, num_full, batch_size)
             full = full[:, :, share].permute(1, 0, 2)  # (batches, seeds, share)
             last = rows[:, num_full * batch_size :][:, last_share]  # (seeds, last share)
-            self._arrangement = torch.cat([full.reshape(-1), last.reshape(-1)])
+            self._batch_order = torch.cat([full.reshape(-1), last.reshape(-1)])
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -109,8 +109,8 @@ class TrainLoader:
                 )
         order = torch.cat(orders)
         drawn = Draws(*(None if p[0] is None else torch.cat(p) for p in zip(*draws, strict=True)))
-        if self._arrangement is not None:
-            order, drawn = order[self._arrangement], drawn.select(self._arrangement)
+        if self._batch_order is not None:
+            order, drawn = order[self._batch_order], drawn.select(self._batch_order)
         return self._indices.index_select(0, order.to(device)), drawn.to(device)
 
     def _by_seed(self, images: Tensor, labels: Tensor) -> Batch:

@@ -24,7 +24,7 @@ class ParetoDisplay(Display):
 
     tradeoffs: Sequence[Tradeoff]
     styles: Mapping[str, LineStyle]
-    caution: str = ""  # why seconds do not compare
+    caution: str = ""  # why times are not comparable
     title: str = "Accuracy, time and memory"
 
     @classmethod
@@ -62,7 +62,7 @@ class ParetoDisplay(Display):
         name_lines(right, self.artists["points"][len(accuracy) :], list(accuracy))
         quantities = "accuracy and memory" if self.caution else "all three"
         note = f"filled: no other is at least as good in {quantities}; gray: the front of the panel"
-        return f"{note}; seconds do not compare" if self.caution else note
+        return f"{note}; training times are not comparable" if self.caution else note
 
     def _draw_front(self, panel: Axes, accuracy: np.ndarray, costs: np.ndarray) -> None:
         front = np.flatnonzero(pareto_front(accuracy, costs))

@@ -329,7 +329,7 @@ def _draw_curves(
         return
     content["curves"] = {
         "quantities": curves_data(shown, styles),
-        "clock_note": f"seconds do not compare: the runs had {summary.unlike_clocks}"
+        "clock_note": f"training times are not comparable: the runs had {summary.unlike_clocks}"
         if summary.unlike_clocks
         else "",
     }

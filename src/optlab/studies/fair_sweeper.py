@@ -31,7 +31,7 @@ from optlab.training.plan import Plan
 
 
 @dataclass
-class Runs:
+class TrialRunner:
     """Runs the trials and the winners of a sweep, and keeps study.json."""
 
     launcher: Launcher
@@ -78,13 +78,13 @@ class Runs:
             )
             trial.search.trials.append(row)
         before = read_files(self.studies.values())
-        take_outcomes(rows, without="unfinished")
+        update_trials(rows, without="unfinished")
         self._note(rows.values())
         with restored_if_refused(before, rows):
             self.launch(jobs)
-        guessing = take_outcomes(rows, without="failed")
+        chance_accuracy = update_trials(rows, without="failed")
         for trial in trials:
-            trial.search.guessing = max(guessing, trial.search.guessing)
+            trial.search.chance_accuracy = max(chance_accuracy, trial.search.chance_accuracy)
         self._note(rows.values())
 
     def finish(self, searches: Sequence[Search]) -> None:
@@ -132,7 +132,7 @@ def sweep(
     untuned = [search_of(typed, one, options) for typed, one in composed]
     distinct = {one.configuration: one for one in untuned}
     searches = [search for one in distinct.values() for search in options.searches_of(one)]
-    runs = Runs(
+    runs = TrialRunner(
         launcher,
         compose,
         {
@@ -196,7 +196,7 @@ def _check(parsed: list[Override]) -> None:
         )
 
 
-def take_outcomes(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
+def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
     """Set the outcomes of trials from the records in their folders.
 
     Args:
@@ -204,17 +204,17 @@ def take_outcomes(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
         without: the status of a trial without a record.
 
     Returns:
-        The accuracy of guessing, 1 / number of classes; 0 without a record.
+        The accuracy of chance_accuracy, 1 / number of classes; 0 without a record.
     """
-    guessing = 0.0
+    chance_accuracy = 0.0
     for folder, trial in rows.items():
         record = find_record(folder)
         trial.status = record.status if record else without
         finished = record is not None and record.status == "finished"
         trial.val_accuracy = record.objective if record and finished else None
         if record and record.dataset.class_names:
-            guessing = 1 / len(record.dataset.class_names)
-    return guessing
+            chance_accuracy = 1 / len(record.dataset.class_names)
+    return chance_accuracy
 
 
 def _warn(files: Iterable[StudyFile | None]) -> None:

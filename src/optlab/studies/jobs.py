@@ -45,7 +45,7 @@ class Job:
         found = [find_record(folder) for _, folder in self.runs]
         return not self.config.rerun and all(record and record.has_result for record in found)
 
-    def mark(self) -> None:
+    def tag_runs(self) -> None:
         """Note in each folder that this command asked for the run, which selects its report."""
         for _, folder in self.runs:
             RunFolder(folder).tag(self.config.hydra.job.env_set.get(COMMAND_ID))

@@ -66,12 +66,12 @@ def launch(
     refuse_shared_seeds(unique)
     done, todo = ([job for job in unique if job.done is which] for which in (True, False))
     if any(job.config.plan for job in jobs):
-        _check_all(todo)
-        num_processes = num_processes or _affordable(todo or unique, memory_per_run_gib)
+        _validate_configs(todo)
+        num_processes = num_processes or _max_parallel_runs(todo or unique, memory_per_run_gib)
         plan_of(unique).print(num_processes, effect=unique[0].config.effect)
-        return [_returned(job) for job in jobs]
+        return [_job_return(job) for job in jobs]
     for job in done:
-        job.mark()
+        job.tag_runs()
     if done:
         print(f"{len(done)} of {len(unique)} runs are done already", flush=True)
         print_changed_code(done)
@@ -83,11 +83,11 @@ def launch(
             "scripts/report.py"
         )
     if todo:
-        _run_all(todo, hydra_context, num_processes or _affordable(todo, memory_per_run_gib))
-    return [_returned(job) for job in jobs]
+        _run_all(todo, hydra_context, num_processes or _max_parallel_runs(todo, memory_per_run_gib))
+    return [_job_return(job) for job in jobs]
 
 
-def _affordable(jobs: list[Job], memory_per_run_gib: float) -> int:
+def _max_parallel_runs(jobs: list[Job], memory_per_run_gib: float) -> int:
     """Return how many runs to train at a time: bounded by cores and free memory; 1 on a GPU."""
     if any(_on_gpu(job.config) for job in jobs):
         return 1
@@ -128,7 +128,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
     # The report will need it. Import it now, while the server imports torch
     import optlab.report  # noqa: F401
 
-    _check_all(jobs)
+    _validate_configs(jobs)
     context = multiprocessing.get_context(START_METHOD)
     cores = _num_cores()
     print(
@@ -148,7 +148,7 @@ def _run_all(jobs: list[Job], hydra_context: HydraContext, num_processes: int) -
                 wait([process.sentinel for process in running], timeout=POLL_S)
                 for process in [process for process in running if process.exitcode is not None]:
                     job = running.pop(process)
-                    record = _outcome(job, process.exitcode)
+                    record = _record_after_exit(job, process.exitcode)
                     progress.end(job, record)
                     if record.status != "finished" and job.config.on_error == "stop":
                         raise SystemExit(1)
@@ -169,7 +169,7 @@ def launch_order(jobs: Sequence[Job]) -> list[Job]:
 
 def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
     job.folder.mkdir(parents=True, exist_ok=True)
-    job.mark()
+    job.tag_runs()
     for _, folder in job.runs:
         files, record = RunFolder(folder), find_record(folder)
         has_result = not job.config.rerun and record is not None and record.has_result
@@ -182,7 +182,7 @@ def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
 
 def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None:
     """Train one run in its own process. What it prints goes to its log."""
-    _end_with_parent()
+    _exit_with_parent()
     with open(RunFolder(Path(folder)).log, "a", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -198,7 +198,7 @@ def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None
     )
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     """Exit when the study's process ends: a killed study must not leave its runs behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -210,9 +210,9 @@ def _exit_after(process: Any) -> None:
     os._exit(1)
 
 
-def _check_all(jobs: list[Job]) -> None:
+def _validate_configs(jobs: list[Job]) -> None:
     """Raise ValueError for configs that contradict themselves; a child checks, which has torch."""
-    distinct = _distinct(jobs)
+    distinct = _one_job_a_run(jobs)
     context: Any = multiprocessing.get_context(START_METHOD)
     receiver, sender = context.Pipe(duplex=False)
     configs = [(job.config, str(job.folder)) for job in distinct]
@@ -235,7 +235,7 @@ def _check_all(jobs: list[Job]) -> None:
         )
 
 
-def _distinct(jobs: list[Job]) -> list[Job]:
+def _one_job_a_run(jobs: list[Job]) -> list[Job]:
     """Return one job of each configuration, or all its seeds where more depends on the seed."""
     configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:
@@ -273,7 +273,7 @@ def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -
     sender.send(problems)
 
 
-def _outcome(job: Job, exit_code: int) -> RunRecord:
+def _record_after_exit(job: Job, exit_code: int) -> RunRecord:
     """The record of a run whose process has ended, or of the first replica without a result.
 
     Written here where the process could not.
@@ -302,7 +302,7 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> RunRecord:
     return record
 
 
-def _returned(job: Job) -> JobReturn:
+def _job_return(job: Job) -> JobReturn:
     """What Hydra's sweepers read: the run's validation accuracy, nan without a result."""
     record = find_record(job.folder)
     return JobReturn(

@@ -30,7 +30,7 @@ class Search:
         for_seed: the only one of these that it tunes for; None where it tunes for all seeds.
         rungs: trials and epochs of each rung of a halving, the first round first; None are those of
             a whole run.
-        guessing: accuracy of guessing, 1 / number of classes, as which a diverged trial counts.
+        chance_accuracy: 1 / number of classes, with which a diverged trial counts.
         trials: a row for each run, in their order.
     """
 
@@ -43,7 +43,7 @@ class Search:
     fresh_seeds: Sequence[int]
     for_seed: int | None = None
     rungs: Sequence[tuple[int, int | None]] = ()
-    guessing: float = 0.0
+    chance_accuracy: float = 0.0
     trials: list[TrialRow] = field(default_factory=list)
 
     def first_round(self) -> list[Values]:
@@ -92,7 +92,7 @@ class Search:
         scores = [
             (score, rows[0])
             for rows in by_values.values()
-            if len(rows) == most and (score := mean_score(rows, self.guessing)) is not None
+            if len(rows) == most and (score := mean_score(rows, self.chance_accuracy)) is not None
         ]
         return [row for _, row in sorted(scores, key=lambda pair: -pair[0])]
 
@@ -103,7 +103,7 @@ class Search:
             return None
         best = ranked[0]
         rows = [row for row in self.trials if row.params == best.params and row.num_epochs is None]
-        values = {**vars(best), "val_accuracy": mean_score(rows, self.guessing)}
+        values = {**vars(best), "val_accuracy": mean_score(rows, self.chance_accuracy)}
         return WinnerRow(
             **values,
             tuning_seeds=[row.tuning_seed for row in rows if row.tuning_seed is not None],
@@ -156,17 +156,18 @@ def rounds(searches: Sequence[Search], extra_trials: int, finalists: int) -> Ite
     ]
 
 
-def mean_score(trials: Iterable[TrialRow], guessing: float) -> float | None:
+def mean_score(trials: Iterable[TrialRow], chance_accuracy: float) -> float | None:
     """Mean validation accuracy; None without a finished trial.
 
-    As in the ranking of a report, a diverged trial counts as guessing and a failed one does not.
+    As in the ranking of a report, a diverged trial counts with chance accuracy, and a failed one
+    does not count.
     """
     rows = list(trials)
     found = [row.val_accuracy for row in rows if row.val_accuracy is not None]
     num_diverged = sum(row.status == "diverged" for row in rows)
     if not found:
         return None
-    return (math.fsum(found) + num_diverged * guessing) / (len(found) + num_diverged)
+    return (math.fsum(found) + num_diverged * chance_accuracy) / (len(found) + num_diverged)
 
 
 def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:

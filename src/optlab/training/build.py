@@ -17,6 +17,7 @@ from torch import nn
 
 from optlab.seeds import weights_seed
 from optlab.training.callbacks import (
+    AttachNetworkToSAM,
     CheckClosureFirst,
     OptimizerModes,
     ReleaseGraph,
@@ -24,12 +25,11 @@ from optlab.training.callbacks import (
     StopAtMaxSteps,
     UnfreezeBody,
     ValidateAtEpochEnd,
-    WatchNetwork,
     backward_with_graph,
     seed_generators,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
-from optlab.training.identity import OWN_DATA, resolve_path
+from optlab.training.identity import OPTLAB_DATAMODULE, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
 from optlab.training.optimizer_memory import check_memory
@@ -40,10 +40,12 @@ from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 def build_data(config: DictConfig) -> Any:
     """Build the data module, and load and split its images."""
     node = config.data
-    if "name" in node and not _takes(node._target_, "name"):  # a label that the class does not take
+    if "name" in node and not _has_parameter(
+        node._target_, "name"
+    ):  # a label that the class does not take
         node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
-        root = node.get("root") if node._target_ == OWN_DATA else None
+        root = node.get("root") if node._target_ == OPTLAB_DATAMODULE else None
         datamodule = instantiate(node, **({"root": str(resolve_path(root))} if root else {}))
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError):  # its message is enough for the user
@@ -136,10 +138,10 @@ def build_module(
         parts["activation"] = config.model.get("activation", "relu")
     if target is None:
         target = config.module._target_
-        _check_takes_choices(config, target)
+        _check_choices_are_used(config, target)
     make_module = instantiate(config.module, _partial_=True, _target_=target)
     module = make_module(
-        **{name: parts[name] for name in parts if _takes(target, name, with_kwargs=True)}
+        **{name: parts[name] for name in parts if _has_parameter(target, name, with_kwargs=True)}
     )
     for method in ("forward", "training_step", "validation_step", "test_step"):
         if not is_overridden(method, module):
@@ -148,7 +150,7 @@ def build_module(
                 "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
             )
     if check_optimizer(config.optimizer, module):  # it differentiates the gradients (Hessian)
-        _check_takes_graph(config, has_replicas=target != config.module._target_)
+        _check_create_graph(config, has_replicas=target != config.module._target_)
         module.backward = backward_with_graph
     device = torch.device("cuda" if on_cuda(config) else "cpu")
     check_memory(config.optimizer, module if net is None else net, device)
@@ -157,7 +159,7 @@ def build_module(
 
 def build_callbacks(config: DictConfig, module: L.LightningModule) -> list[Callback]:
     """Build the callbacks of the config, and those that OptLab's numbers depend on."""
-    callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes(), WatchNetwork()]
+    callbacks: list[Callback] = [SeedEpochs(config.seed), OptimizerModes(), AttachNetworkToSAM()]
     if not uses_cuda_graphs(config) and not is_from_tested_package(config.optimizer):
         callbacks.append(CheckClosureFirst())
     if module.__dict__.get("backward") is backward_with_graph:
@@ -239,17 +241,17 @@ def image_shape(datamodule: Any) -> dict[str, int]:
     return {name: getattr(datamodule, name) for name in names}
 
 
-def _takes(target: str, name: str, with_kwargs: bool = False) -> bool:
+def _has_parameter(target: str, name: str, with_kwargs: bool = False) -> bool:
     """Return whether a class or function takes `name`; `with_kwargs` counts a `**kwargs`."""
     taken = inspect.signature(get_object(target)).parameters
     return name in taken or (with_kwargs and any(p.kind is p.VAR_KEYWORD for p in taken.values()))
 
 
-def _check_takes_choices(config: DictConfig, target: str) -> None:
+def _check_choices_are_used(config: DictConfig, target: str) -> None:
     """Refuse a network, optimizer or scheduler that the module would not use."""
     for group, name in (("model", "net"), ("optimizer", "optimizer"), ("scheduler", "scheduler")):
         node = config[group] or {}
-        if node.get("_target_") and not _takes(target, name, with_kwargs=True):
+        if node.get("_target_") and not _has_parameter(target, name, with_kwargs=True):
             chosen = node.get("name") or node["_target_"]
             raise ValueError(
                 f"{target} has no parameter {name}, so {group}={chosen} would have no effect.\n\n"
@@ -257,7 +259,7 @@ def _check_takes_choices(config: DictConfig, target: str) -> None:
             )
 
 
-def _check_takes_graph(config: DictConfig, *, has_replicas: bool) -> None:
+def _check_create_graph(config: DictConfig, *, has_replicas: bool) -> None:
     """Refuse options that cannot work with an optimizer that differentiates the gradients."""
     for option, has_it, why in (
         ("trainer.strategy=ddp", uses_ddp(config), "joins gradients outside of the graph"),

@@ -85,7 +85,7 @@ class OptimizerModes(Callback):
                 switch()
 
 
-class WatchNetwork(Callback):
+class AttachNetworkToSAM(Callback):
     """Tells SAM which network it trains: its second pass must not change batch-norm statistics."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -45,9 +45,8 @@ class ImageClassifier(L.LightningModule):
         self.decay_norm_and_bias = decay_norm_and_bias
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
-        self.lr: float | None = getattr(optimizer, "keywords", {}).get(
-            "lr"
-        )  # for LearningRateFinder
+        # LearningRateFinder reads and sets self.lr; `optimizer` is a functools.partial
+        self.lr: float | None = getattr(optimizer, "keywords", {}).get("lr")
         self.val_metrics = ClassificationMetrics(num_classes)
         self.test_metrics = ClassificationMetrics(num_classes)
 

@@ -102,7 +102,7 @@ def train(config: DictConfig) -> float:
             RunFolder(folder).tag(HydraConfig.get().job.env_set.get(COMMAND_ID))
     found = [find_record(folder) for _, folder in runs]
     if config.rerun or not all(record and record.has_result for record in found):
-        if not _run(config):
+        if not _train_and_record_failure(config):
             return _failed(config)
         if not is_main_process():
             return math.nan  # the first process of the run has the result
@@ -130,7 +130,7 @@ def _failed(config: DictConfig) -> float:
     return math.nan
 
 
-def _run(config: DictConfig) -> bool:
+def _train_and_record_failure(config: DictConfig) -> bool:
     """Train; return whether training ended without an error. Print and record an error."""
     started_at = now()
     try:

@@ -49,19 +49,24 @@ class CSVMetrics(Callback):
     logged: tuple[str, ...] = ("train/",)  # what loggers get from here; the module logs the others
 
     def __init__(
-        self, run_dir: Path, num_classes: int, clock: TrainingClock, *, must_continue: bool = True
+        self,
+        run_dir: Path,
+        num_classes: int,
+        clock: TrainingClock,
+        *,
+        expects_earlier_rows: bool = True,
     ) -> None:
         """
         Args:
             run_dir: folder of the files.
             num_classes: sets the loss of a network that knows nothing, log(num_classes) nats.
             clock: measures the training time, and is stopped while files are written.
-            must_continue: whether a checkpoint to resume from needs its rows in the files; False
-                for a checkpoint of another run.
+            expects_earlier_rows: whether a checkpoint to resume from needs its rows in the files;
+                False for a checkpoint of another run.
         """
         self.files = RunFolder(run_dir)
         self.clock = clock
-        self.must_continue = must_continue
+        self.expects_earlier_rows = expects_earlier_rows
         self.loss_limit = DIVERGENCE_FACTOR * math.log(max(num_classes, 2))
         self.num_images = 0  # trained on so far
         self.has_started = False  # whether this process has trained
@@ -111,7 +116,7 @@ class CSVMetrics(Callback):
             keep_rows(self.files.validation, VALIDATION_COLUMNS, "step", trainer.global_step)
         for path, columns in ((self.files.steps, STEP_COLUMNS), (self.files.epochs, EPOCH_COLUMNS)):
             last = keep_rows(path, columns, "step", trainer.global_step)
-            if self.must_continue and last != trainer.global_step:
+            if self.expects_earlier_rows and last != trainer.global_step:
                 raise ValueError(
                     f"{path} ends at step {last}, but the checkpoint is of step "
                     f"{trainer.global_step}: the run was trained in another way in between.\n\n"

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from optlab import PROTOCOL_VERSION
 
-OWN_DATA = "optlab.data.ImageDataModule"
+OPTLAB_DATAMODULE = "optlab.data.ImageDataModule"
 
 # The top level of conf/train.yaml. All of GROUPS and OPTIONS counts. Keys that an experiment adds
 # count where the values that refer to them do.
@@ -60,7 +60,7 @@ NEUTRAL_IN_TRAINER = {
     "model_registry": "where a checkpoint is uploaded to",
 }
 # With OptLab's data module, which shares the same batches among the devices:
-NEUTRAL_WITH_OWN_DATA = {
+NEUTRAL_WITH_OPTLAB_DATA = {
     "devices": "each takes its share of every batch",
     "num_nodes": "as devices",
     "strategy": "as devices",
@@ -71,8 +71,8 @@ NEUTRAL_IN_DATA = {
     "root": "official sets have a checksum; that of an image folder counts",
     "eval_batch_size": "metrics are sums over all images",
 }
-# Callbacks of OptLab or Lightning that only watch. Any other is taken to change the result.
-WATCHING = {
+# Callbacks of OptLab or Lightning that only read. Any other is taken to change the result.
+READ_ONLY_CALLBACKS = {
     "RunFigures": "draws when the run is over",
     "Histograms": "reads weights and gradients",
     "RunProgress": "prints",
@@ -83,7 +83,7 @@ WATCHING = {
     "ModelSummary": "prints",
     "RichModelSummary": "prints",
 }
-WATCHING_FROM = ("optlab", "lightning", "pytorch_lightning")
+TRUSTED_PACKAGES = ("optlab", "lightning", "pytorch_lightning")
 # Arguments of any node:
 NEUTRAL_ANYWHERE = {
     "_partial_": "when a class is called",
@@ -103,9 +103,9 @@ def identity(config: DictConfig) -> dict[str, Any]:
         kept |= {option: _plain(config, option) for option in OPTIONS if option in config}
     data, trainer = kept["data"], kept["trainer"]
     _drop(trainer, NEUTRAL_IN_TRAINER)
-    if data.get("_target_") == OWN_DATA:
+    if data.get("_target_") == OPTLAB_DATAMODULE:
         _drop(data, NEUTRAL_IN_DATA)
-        _drop(trainer, NEUTRAL_WITH_OWN_DATA)
+        _drop(trainer, NEUTRAL_WITH_OPTLAB_DATA)
         if data.get("seed") == "${seed}":  # as conf/ has it
             del data["seed"]
         if data.get("name") == "image_folder":  # here the path says which images
@@ -185,7 +185,7 @@ def _callbacks(entries: dict[str, Any]) -> dict[str, Any]:
     for name, entry in entries.items():
         target = str(entry.get("_target_")) if isinstance(entry, dict) else ""
         kind = target.rpartition(".")[2]
-        watches = kind in WATCHING and target.partition(".")[0] in WATCHING_FROM
+        watches = kind in READ_ONLY_CALLBACKS and target.partition(".")[0] in TRUSTED_PACKAGES
         if entry is None or watches:
             continue
         if kind in ("BestCheckpoint", "ModelCheckpoint"):

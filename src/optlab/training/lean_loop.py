@@ -125,8 +125,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
             for hook in (*STEP_HOOKS, "optimizer_zero_grad", "backward")
         }
         self._training_step = module.training_step
-        # Lightning clears gradients after training_step, and a user's own may read the old ones.
-        # Cleared before it their memory serves the forward pass, which saves 2 % of a small step.
+        # Lightning clears gradients after training_step, and a user's training_step may read the
+        # old ones. ImageClassifier's does not. Cleared before it, they leave their memory to the
+        # forward pass, which saves 2 % of a small step.
         self._clears_first = type(module).training_step is ImageClassifier.training_step and not (
             self._callback_hooks["on_before_zero_grad"]
             or self._module_hooks["on_before_zero_grad"]

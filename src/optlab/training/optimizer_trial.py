@@ -59,7 +59,7 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
         return False
     base = node.get("base")
     base_uses_graph = isinstance(base, DictConfig) and check_optimizer(base, module)
-    for option, near in swallowed_options(node).items():
+    for option, near in ignored_options(node).items():
         meant = f"did you mean {near}?" if near else "see the class for the names of its options"
         raise ValueError(
             f"{node._target_} takes any option, but reads no {option}: optimizer.{option} would "
@@ -69,7 +69,7 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
         return False  # the module calls the optimizer in its own way
     make_optimizer = instantiate_partial(node)
     usual = take_steps(make_optimizer)
-    ready = take_steps(make_optimizer, ready_gradients=True)
+    ready = take_steps(make_optimizer, gradients_before_step=True)
     with_graph = take_steps(make_optimizer, create_graph=True)
     uses_ready = ready.error is None and not ready.equals(usual)
     uses_graph = with_graph.error is None and not with_graph.equals(usual)
@@ -126,7 +126,7 @@ def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
     log.warning("%s: if this run is interrupted, it cannot resume", problem)
 
 
-def swallowed_options(node: DictConfig) -> dict[str, str | None]:
+def ignored_options(node: DictConfig) -> dict[str, str | None]:
     """Find the options that a class with `**kwargs` accepts and never reads.
 
     An option is read if a signature of the class or of one it inherits from has it, or if their
@@ -176,7 +176,7 @@ class Outcome:
 def take_steps(
     make_optimizer: Callable[..., Optimizer],
     *,
-    ready_gradients: bool = False,
+    gradients_before_step: bool = False,
     create_graph: bool = False,
     resumes: bool = False,
 ) -> Outcome:
@@ -184,8 +184,8 @@ def take_steps(
 
     Args:
         make_optimizer: called with parameter groups.
-        ready_gradients: whether the gradients of a batch are there when `step` begins. Otherwise
-            those of the batch before are, as in a run.
+        gradients_before_step: whether the gradients of a batch are there when `step` begins.
+            Otherwise those of the batch before are, as in a run.
         create_graph: whether gradients can be differentiated.
         resumes: whether a new optimizer takes over the state after half of the steps.
     """
@@ -216,7 +216,7 @@ def take_steps(
                         net.zero_grad()
                     seed_generators(1)
                 _switch(optimizer, "train")
-                if ready_gradients:
+                if gradients_before_step:
                     closure(*batch)
                 optimizer.step(closure=partial(closure, *batch))  # type: ignore[arg-type]
             outcome.state = optimizer.state_dict()

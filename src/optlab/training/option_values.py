@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.training.identity import OWN_DATA
+from optlab.training.identity import OPTLAB_DATAMODULE
 from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level
 
 # Options that no signature describes
@@ -137,7 +137,7 @@ def wrong_options(config: DictConfig) -> Iterator[str]:
         if isinstance(node, DictConfig):
             yield from _wrong_below(group, node)
     augment = (config.get("data") or {}).get("augment")
-    if isinstance(augment, DictConfig) and config.data.get("_target_") == OWN_DATA:
+    if isinstance(augment, DictConfig) and config.data.get("_target_") == OPTLAB_DATAMODULE:
         yield from _wrong_below("data.augment", augment, "optlab.data.augment.Augmentation")
     for group in ("callbacks", "logger"):
         node = config.get(group)

@@ -95,8 +95,10 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
     check_resumes(config.optimizer, checkpoint)
     clock, cost, results = TrainingClock(), OptimizerCost(), TestResults(datamodule.num_classes)
     # False: ckpt_path starts this run from a checkpoint of another one, whose rows are elsewhere
-    must_continue = checkpoint is not None or config.ckpt_path is None
-    csv = CSVMetrics(folder, datamodule.num_classes, clock, must_continue=must_continue)
+    expects_earlier_rows = checkpoint is not None or config.ckpt_path is None
+    csv = CSVMetrics(
+        folder, datamodule.num_classes, clock, expects_earlier_rows=expects_earlier_rows
+    )
     batch_norm = RecomputeBatchNorm()
     callbacks = [
         *(clock, cost, csv, *build.build_callbacks(config, module)),

@@ -18,12 +18,12 @@ from torch import nn
 
 from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
-from optlab.training.identity import OWN_DATA, WATCHING_FROM, resolve_path
+from optlab.training.identity import OPTLAB_DATAMODULE, TRUSTED_PACKAGES, resolve_path
 from optlab.training.instantiate import instantiate_partial, optimizer_nodes
 from optlab.training.option_names import unknown_top_level
 from optlab.training.option_values import ConfigError, wrong_options, wrong_top_level
 
-OWN_MODULE = "optlab.training.classifier.ImageClassifier"
+OPTLAB_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 # Callbacks that look at the weights of one network
 OF_ONE_NETWORK = (
@@ -183,7 +183,7 @@ def _on_mps(config: DictConfig) -> bool:
 
 def _monitors(config: DictConfig) -> Iterator[str]:
     """What chooses the best weights or stops the run looks at validation, never at test."""
-    own = _is_own_module(config)
+    own = _is_optlab_module(config)
     for name, entry in _callbacks(config):
         kind = str(entry.get("_target_")).rpartition(".")[2]
         if name == "best":
@@ -213,8 +213,8 @@ def _callbacks(config: DictConfig) -> Iterator[tuple[str, DictConfig]]:
             yield str(name), entry
 
 
-def _is_own_module(config: DictConfig) -> bool:
-    return (config.get("module") or {}).get("_target_") == OWN_MODULE
+def _is_optlab_module(config: DictConfig) -> bool:
+    return (config.get("module") or {}).get("_target_") == OPTLAB_MODULE
 
 
 def _target(config: DictConfig, group: str) -> str:
@@ -229,10 +229,10 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
             f"lr_multiplier is {config.lr_multiplier}, but optimizer={_label(config, 'optimizer')} "
             "has no lr that it would multiply"
         )
-    if _is_own_module(config):
+    if _is_optlab_module(config):
         for group, example in (("optimizer", "adam"), ("model", "mlp")):
             if not _target(config, group):
-                yield f"{group} is null, but {OWN_MODULE} needs one, such as {group}={example}"
+                yield f"{group} is null, but {OPTLAB_MODULE} needs one, such as {group}={example}"
     nodes = optimizer_nodes(config.get("optimizer"))
     for depth, node in enumerate(nodes):
         for switch in ("capturable", "differentiable"):
@@ -267,7 +267,7 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
             yield "optimizer=lbfgs takes all weights at once; set model.freeze_body=false"
         if trainer.get("gradient_clip_val") is not None:
             yield "optimizer=lbfgs with trainer.gradient_clip_val: line search needs the true one"
-    spares = _is_own_module(config) and config.module.get("decay_norm_and_bias") is False
+    spares = _is_optlab_module(config) and config.module.get("decay_norm_and_bias") is False
     if spares and target and not any("weight_decay" in node for node in nodes):
         yield (
             f"module.decay_norm_and_bias=false, but optimizer={_label(config, 'optimizer')} has no "
@@ -312,16 +312,16 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
     if config.data.get("seed", config.seed) != config.seed:
         yield f"{so} with data.seed={config.data.seed}: each replica has batches of its own seed"
     module, data = _target(config, "module"), _target(config, "data")
-    if module != OWN_MODULE:
+    if module != OPTLAB_MODULE:
         yield f"{so} with module._target_={module}: it has no replicas"
-    if data != OWN_DATA and not _is_image_data(data):
+    if data != OPTLAB_DATAMODULE and not _is_image_data(data):
         yield f"{so} with data._target_={data}: it has no replicas"
 
 
 def _is_image_data(target: str) -> bool:
     """Whether a target inherits from OptLab's data module, which makes batches of several seeds."""
     try:
-        return issubclass(get_object(target), get_object(OWN_DATA))
+        return issubclass(get_object(target), get_object(OPTLAB_DATAMODULE))
     except Exception:  # one that cannot be imported is reported with the unknown options
         return False
 
@@ -378,8 +378,8 @@ def _several(devices: Any, config: DictConfig) -> bool:
 def _numpy_limits(config: DictConfig) -> Iterator[str]:
     if (config.get("model") or {}).get("name") != "mlp_numpy":
         return
-    if not _is_own_module(config):
-        yield f"model=mlp_numpy has a module of its own; leave module._target_ {OWN_MODULE}"
+    if not _is_optlab_module(config):
+        yield f"model=mlp_numpy has a module of its own; leave module._target_ {OPTLAB_MODULE}"
     elif _target(config, "optimizer"):
         from optlab.training.numpy_run import limits
 
@@ -440,7 +440,7 @@ def _refused_parts(config: DictConfig) -> Iterator[str]:
 def _refused_callbacks(config: DictConfig) -> Iterator[str]:
     """What Lightning's callbacks and OptLab's say about their arguments."""
     for name, entry in _callbacks(config):
-        if str(entry.get("_target_")).startswith(WATCHING_FROM):
+        if str(entry.get("_target_")).startswith(TRUSTED_PACKAGES):
             try:
                 instantiate(entry, _convert_="all")
             except Exception as error:
@@ -458,7 +458,7 @@ def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
 
 def _refused_trainer(config: DictConfig) -> Iterator[str]:
     """What lightning.Trainer says about its flags; built with nothing that writes or watches."""
-    if not _target(config, "trainer").startswith(WATCHING_FROM):
+    if not _target(config, "trainer").startswith(TRUSTED_PACKAGES):
         return
     replaced: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     replaced |= {"enable_progress_bar": False, "enable_model_summary": False}

@@ -69,7 +69,7 @@ export class Curves {
   /**
    * Show curves; what the reader has chosen stays where it can.
    * @param {object[]} quantities as optlab.plots.interactive says, one or more
-   * @param {string} clockNote says why seconds do not compare; empty where they do
+   * @param {string} clockNote says why training times are not comparable; empty if they are
    */
   show(quantities, clockNote = "") {
     const before = this.quantity.value;
