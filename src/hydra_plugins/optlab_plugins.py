@@ -1,4 +1,4 @@
-"""What OptLab adds to Hydra: resolvers, a launcher, a sweeper and the config loader of studies.
+"""Hydra plugins of OptLab: resolvers, a launcher, sweepers and the config loader of studies.
 
 Hydra finds plugins only in this package and imports it in every process of every launcher, so the
 resolvers that conf/ uses are registered here.

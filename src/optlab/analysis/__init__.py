@@ -1,4 +1,4 @@
-"""From run records to numbers: grouping, statistics, ranking, conclusion. No torch, no plotting.
+"""Group run records, rank them, test differences, conclude. No torch, no plotting.
 
     study = read_study("outputs/mnist-mlp")
     summary = summarize(study.workloads[0])

@@ -22,7 +22,7 @@ CHANCE_OF_CLAIM = 0.9
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from a round, for the configurations that were open.
+    """The decision after a round, for the configurations that were open.
 
     Attributes:
         stopped: those that get no further seeds, with the reason.

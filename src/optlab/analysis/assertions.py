@@ -36,7 +36,7 @@ class Assertion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an assertion, and the figures behind it."""
+    """The outcome of an assertion, and the figures behind it."""
 
     assertion: Assertion
     status: str  # HOLDS, REFUTED or UNDECIDED

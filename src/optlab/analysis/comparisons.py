@@ -93,7 +93,7 @@ class Difference:
 
     @property
     def confidence(self) -> str:
-        """Of the interval, as a heading has it: `95 %`."""
+        """The level of the interval for a heading: `95 %`."""
         return f"{100 * (1 - self.level):.4g} %"
 
     @property

@@ -1,4 +1,4 @@
-"""Where configurations disagree: test images on which the majorities of their runs differ."""
+"""Find the test images on which the majorities of two configurations' runs differ."""
 
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from optlab.runs.folder import RunFolder
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """What the finished runs of a configuration answered at the judged weights.
+    """The answers of a configuration's finished runs at the judged weights.
 
     Attributes:
         labels: (N,) true classes of the test images.

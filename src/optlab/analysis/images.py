@@ -1,4 +1,4 @@
-"""What runs answered for each test image, and whether a difference holds for other images too.
+"""The answers of runs to each test image, and whether a difference holds for other images.
 
 An interval over seeds speaks of these test images: they enter every run, so no number of seeds
 shows what other images would give. Seeds and images are crossed random effects: the difference
@@ -27,7 +27,7 @@ MIN_SEEDS_FOR_IMAGES = 10  # fewer seeds do not tell an image's effect from the 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a run's weights answered: classes `labels` and `predicted` (N,).
+    """The answers of a run's weights: classes `labels` and `predicted` (N,).
 
     `probabilities` (N, num_classes) is None for runs of a study archive, which has the classes
     only.

@@ -1,4 +1,4 @@
-"""What a configuration is called: its optimizer and whatever else varies, short but unique."""
+"""Label configurations: the optimizer and whatever else varies, short but unique."""
 
 import json
 import re

@@ -1,8 +1,8 @@
-"""Looks: how often a claim was read while seeds were added, and its share of the error rate.
+"""Correct for repeated looks (interim analyses).
 
-Whoever adds seeds until a claim appears gives chance a further try with every look. So the k-th
-look at growing seeds has 1/k of the error rate: p-values are multiplied by k. The first one has all
-of it, so a study that is planned and read once loses nothing.
+Adding seeds until a difference is significant inflates the error rate. So the k-th look at growing
+seeds has 1/k of the error rate: its p-values are multiplied by k. The first look has all of it, so
+a study that is planned and read once loses nothing.
 
 A look is a report on two configurations with `MIN_SEEDS` common seeds or more. Reading the same
 data again is none, and neither are further configurations. Reports keep them in study.json.

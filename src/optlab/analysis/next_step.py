@@ -1,4 +1,4 @@
-"""What to run next: the seeds that would decide what a workload leaves open, and what they cost."""
+"""Suggest what to run next: the seeds that would decide open comparisons, and their cost."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which configurations nothing else beats in accuracy, time and memory together."""
+"""Find the configurations that no other beats in accuracy, time and memory (Pareto front)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TOLERANCE = 0.01  # of a cost, relative
 
 @dataclass(frozen=True, eq=False)
 class Tradeoff:
-    """What a configuration reaches and what that costs, means over its finished runs."""
+    """Accuracy and costs of a configuration, means over its finished runs."""
 
     row: ConfigurationSummary
     accuracy: Estimate  # on test at the judged weights, a fraction

@@ -54,7 +54,7 @@ def published_rows(
 
 
 def rows_without_a_figure(published: dict[str, Any] | None) -> list[str]:
-    """What is wrong with each published row that nothing can be compared with."""
+    """Return, for each published row without a counterpart, what is wrong with it."""
     return [
         f"row {number} of published needs a label and a number as its value, and what to match as "
         f"keys and values: {json.dumps(row)}"

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def checksum(self) -> str:
-        """Of the data set's images; empty for a run that failed before it had seen them."""
+        """Checksum of the data set's images; empty for a run that failed before it read them."""
         return self.record.dataset.checksum or ""
 
     @property

@@ -28,7 +28,7 @@ def levels_of(num_rounds: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an adaptive sweep has come with a configuration.
+    """The progress of an adaptive sweep with a configuration.
 
     Attributes:
         rounds: planned seeds of a configuration by the end of each round.

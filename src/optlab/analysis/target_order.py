@@ -1,4 +1,4 @@
-"""Who reaches the target in fewer steps: claims by paired tests over seeds.
+"""Test which configuration reaches the target in fewer steps, paired by seed.
 
 Runs with one seed start from the same weights and see the same batches, so steps are compared seed
 by seed; folds of a seed are averaged. Where every run of two configurations reached the target,
@@ -47,7 +47,7 @@ class StepsClaim:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Of one seed: log of the steps to the target, infinite for a miss; how far it looked."""
+    """One seed: log of the steps to the target, infinite for a miss; its last validated step."""
 
     log_steps: float
     horizon: float

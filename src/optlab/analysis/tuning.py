@@ -78,7 +78,7 @@ class Tuning:
         return run_hash in self.winner_of_run and not self.is_trial(run_hash)
 
     def label(self, row: TrialRow) -> str:
-        """What was tuned: the optimizer, and the words that no other of that optimizer shares."""
+        """The tuned configuration: the optimizer, and the words that no other of it shares."""
         return self._labels[row.configuration]
 
     @cached_property
@@ -101,7 +101,7 @@ class Tuning:
         return found
 
     def cautions(self) -> list[str]:
-        """What to be careful about: edges of spaces, trials without a result, budgets."""
+        """Return cautions: edges of spaces, trials without a result, unequal budgets."""
         cautions = []
         for label, winners in self._by_label(self.winners).items():
             edges = Counter(name for winner in winners for name in winner.edge)

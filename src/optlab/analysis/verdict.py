@@ -105,7 +105,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
 
 
 def _rounds(summary: WorkloadSummary) -> list[str]:
-    """What an adaptive sweep did: who stopped when, and what that costs the claims."""
+    """Say which configurations an adaptive sweep stopped when, and what that costs the claims."""
     progress = {row: row.configuration.progress for row in summary.rows}
     planned = {row: found for row, found in progress.items() if found is not None}
     if not planned:
@@ -136,7 +136,7 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
 
 
 def _looks(summary: WorkloadSummary) -> list[str]:
-    """Which claims were read before, with fewer seeds."""
+    """Say which comparisons were reported before, with fewer seeds."""
     by_looks: dict[tuple[int, ...], list[str]] = {}
     for row, _ in summary.compared():
         by_looks.setdefault(summary.looks(row), []).append(row.name)
@@ -153,7 +153,7 @@ def _looks(summary: WorkloadSummary) -> list[str]:
 
 
 def _new_images(summary: WorkloadSummary) -> list[str]:
-    """Which claims hold for other test images too."""
+    """Say which claims hold for other test images too."""
     by_answer: dict[bool, list[str]] = {True: [], False: []}
     for row, difference in summary.compared():
         interval = summary.over_images.get(row.label)
@@ -188,7 +188,7 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
 
 
 def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
-    """What the study could have seen, where it saw no difference."""
+    """Say which difference the study could have detected, where it found none."""
     open_ones = {
         row.name: one
         for row, one in summary.compared()
@@ -217,7 +217,7 @@ def _typed(step: NextStep) -> str:
 
 
 def outlook(difference: Difference) -> str:
-    """What the seeds of an open difference would find, and what the observed one needs.
+    """Say which difference the seeds can detect, and how many seeds the observed one needs.
 
     Empty for a difference that is decided, and without a seed in common.
     """
@@ -240,7 +240,7 @@ def _size(fraction: float) -> str:
 
 
 def _other_weights(summary: WorkloadSummary) -> list[str]:
-    """How the rank depends on the weights that are judged."""
+    """Say how the rank depends on the weights that are judged."""
     remarks = []
     stopped = [row for row in summary.finished if row.configuration.judged_weights == "best"]
     if 0 < len(stopped) < len(summary.finished):
@@ -358,7 +358,7 @@ def _target(summary: WorkloadSummary) -> list[str]:
 
 
 def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
-    """Who reached the target first, as far as a paired test on steps separates.
+    """Say which configuration needs the fewest steps to the target, by paired tests.
 
     Args:
         rows: two or more, the fewest median steps first.
@@ -387,7 +387,7 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
 
 
 def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
-    """Why a step of one configuration is more work than one of another; empty if it is not."""
+    """Return why steps of the configurations are not equal work; empty if they are."""
     evaluations = {
         row.name: estimate.mean
         for row in rows
@@ -414,7 +414,7 @@ def _clocks(summary: WorkloadSummary) -> list[str]:
 
 
 def target_origin(summary: WorkloadSummary) -> str:
-    """Where the target's value comes from, as the records say."""
+    """Return the origin of the target's value, as the records say."""
     for run in summary.workload.runs:
         if target_of(run) is not None:
             return str((run.record.target or {}).get("origin") or "")

@@ -1,4 +1,4 @@
-"""Which runs belong together: repeats of one configuration, configurations of one workload.
+"""Group runs into configurations (repeats) and workloads (data set and network).
 
 Runs whose configs differ only in seed and fold repeat one configuration, and so do the winners of a
 configuration that was tuned for every seed. Configurations on the same

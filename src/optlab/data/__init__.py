@@ -1,4 +1,4 @@
-"""From files to batches on the device.
+"""Data sets, from files to batches on the device.
 
 Importing this package imports no torch: names are looked up when they are first used, so that
 ``data=auto`` can be settled (``optlab.data.availability``) while a command line is composed.

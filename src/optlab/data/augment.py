@@ -33,7 +33,7 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which changes are made, and how large; with the defaults, none.
+    """The random changes of an image, and how large they are; with the defaults, none.
 
     Args:
         crop_padding: pixels added on every side before a crop of the original size; 0 is off.

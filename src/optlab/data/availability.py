@@ -1,4 +1,4 @@
-"""Which set ``data=auto`` means here: MNIST if it can be had, else the embedded digits.
+"""Choose the set of ``data=auto``: MNIST if it is available, else the embedded digits.
 
 Standard library only: the answer is needed while a command line is composed, before torch is
 imported. It is settled once and handed to child processes in an environment variable, so that

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds: those below `train/<class>/` and `test/<class>/`."""
+"""List the pictures of a folder: those below `train/<class>/` and `test/<class>/`."""
 
 import logging
 import os

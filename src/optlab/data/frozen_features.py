@@ -33,7 +33,7 @@ _CACHE_VERSION = 1  # raise it when features are computed in another way
 
 
 class FrozenBody(Protocol):
-    """What `optlab.models.FineTuned` is to this module."""
+    """The interface of `optlab.models.FineTuned` that this module needs."""
 
     @property
     def num_features(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What a data set is, once its files are read: uint8 tensors and a few facts about them."""
+"""A data set in memory: uint8 tensors and a few facts about them."""
 
 import hashlib
 from dataclasses import dataclass

@@ -82,7 +82,7 @@ def load_image_folder(
 def _cache_path(
     root: Path, pictures: list[PictureFile], class_names: list[str], image_size: int | None
 ) -> Path:
-    """Where these very pictures are cached; does not depend on where the folder itself is."""
+    """Return the cache file of these pictures; it does not depend on where their folder is."""
     digest = hashlib.sha256(f"{_CACHE_VERSION} {image_size} {class_names}".encode())
     for picture in pictures:
         digest.update(os.fsencode(os.path.relpath(picture.path, root)))

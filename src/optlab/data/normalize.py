@@ -1,4 +1,4 @@
-"""How pixels are normalized: what `data.normalize` stands for, and the arithmetic of it."""
+"""Normalize pixels: the values of `data.normalize`, and the arithmetic."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From a picture file to pixels, in the one way that training, page, API and predict.py share."""
+"""Read picture files as pixels, for training, page, API and predict.py alike."""
 
 import os
 from collections.abc import Iterator

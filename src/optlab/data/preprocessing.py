@@ -1,4 +1,4 @@
-"""From a picture of any size to what a network reads: the uint8 pixels of a data set's images.
+"""Prepare a picture of any size for a network: the uint8 pixels of a data set's images.
 
 Each data set has its own way, which a run's record names (`dataset.preparation`). This is the only
 place that goes it: the page, the API and the terminal all send the picture as it is.

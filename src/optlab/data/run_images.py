@@ -1,4 +1,4 @@
-"""Where the images of a run that has been trained are, and the images without a data module.
+"""Find and load the images of a trained run, without a data module.
 
 A record does not say where the images of an official set are, because that changes no number; the
 config that Hydra keeps next to it does. It is read here as plain YAML, without hydra, and without
@@ -93,7 +93,7 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
 
 
 def _places(run_dir: Path) -> Iterator[Path]:
-    """Where the images may be, the likeliest first; some of these are the same."""
+    """Return possible folders of the images, the likeliest first; some may be the same."""
     typed = _kept_by_hydra(RunFolder(run_dir).config, "data", "root")
     started = _kept_by_hydra(RunFolder(run_dir).hydra, "hydra", "runtime", "cwd")
     if typed and "${" in typed:  # the default, kept as conf/ has it: what follows

@@ -1,4 +1,4 @@
-"""What the layers of a convolutional network see in an image."""
+"""Feature maps of a convolutional network for an image."""
 
 import torch
 from torch import Tensor, nn

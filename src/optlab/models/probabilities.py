@@ -1,4 +1,4 @@
-"""What a trained network says of many images, as probabilities."""
+"""Compute the probabilities that a trained network gives many images."""
 
 from collections.abc import Iterable
 

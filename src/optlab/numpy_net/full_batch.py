@@ -15,7 +15,7 @@ from optlab.numpy_net.network import MLP
 
 @dataclass(frozen=True)
 class FullBatchHistory:
-    """What `minimize_full_batch` did."""
+    """The result of `minimize_full_batch`."""
 
     costs: np.ndarray  # (num_iterations + 1,) float64; entry 0 is the cost at the start
     evaluations: np.ndarray  # (num_iterations + 1,) int64; passes over all images until then

@@ -17,7 +17,7 @@ from optlab.numpy_net.layers import linear_backward, linear_forward, uniform_fan
 
 
 class ForwardPass(NamedTuple):
-    """What the backward pass needs to know of a forward pass."""
+    """The values of a forward pass that the backward pass needs."""
 
     layer_inputs: list[np.ndarray]  # (B, in) of each layer; the first is the images
     layer_outputs: list[np.ndarray]  # (B, out) of each layer, before the activation

@@ -65,7 +65,7 @@ class Optimizer:
         return g + self.weight_decays[index] * theta
 
     def state_dict(self) -> dict[str, int | list[np.ndarray]]:
-        """What a later optimizer needs to go on from here: the step count, copies of the state."""
+        """Return the state to continue from: the step count and copies of the buffers."""
         arrays = {name: [a.copy() for a in getattr(self, name)] for name in self.state_names}
         return {"num_steps": self.num_steps, **arrays}
 

@@ -27,7 +27,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where an optimizer went."""
+    """The path of an optimizer."""
 
     points: np.ndarray  # (num_steps + 1, 2); row 0 is the start
     values: np.ndarray  # (num_steps + 1,)

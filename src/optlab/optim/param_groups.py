@@ -1,4 +1,4 @@
-"""Which parameters an optimizer gets, and which of them it decays."""
+"""Parameter groups: the parameters an optimizer gets, and which of them it decays."""
 
 from typing import Any
 

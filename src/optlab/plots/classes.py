@@ -29,7 +29,7 @@ MAX_CLASSES_WITH_NAMES = 40
 
 
 def _tint(color: str) -> Colormap:
-    """From paper, of whatever color it is, to a color."""
+    """A colormap of one color, from transparent to opaque."""
     return LinearSegmentedColormap.from_list("tint", [(color, 0.0), (color, 1.0)])
 
 

@@ -1,4 +1,4 @@
-"""What optimizers do to the layers of a network, over epochs."""
+"""Plot update ratios, gradient norms and dead units of each layer over epochs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the size of a network buys: accuracy against its parameters, one line for each depth."""
+"""Plot accuracy against the number of parameters, one line for each depth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

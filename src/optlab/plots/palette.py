@@ -29,7 +29,7 @@ SHORT_DASH: Dashes = (2.6, 1.3)
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one optimizer is drawn: `dashes` in points (on, off, ...), empty for a solid line."""
+    """Color and dashes of one optimizer: points on, off, ..., empty for a solid line."""
 
     color: str  # "#RRGGBB"
     dashes: Dashes
@@ -37,7 +37,7 @@ class LineStyle:
 
     @property
     def linestyle(self) -> str | tuple[float, Dashes]:
-        """What matplotlib's `linestyle` takes."""
+        """The line as matplotlib's `linestyle`."""
         return (0, self.dashes) if self.dashes else "-"
 
     @property

@@ -1,4 +1,4 @@
-"""What accuracy costs: test accuracy against training time and against memory."""
+"""Plot test accuracy against training time and against memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the report says about the whole study: tuning, published numbers, failures, machines."""
+"""Fill the report's sections on the study: tuning, published numbers, failures, machines."""
 
 from collections import Counter
 from typing import Any
@@ -176,7 +176,7 @@ def _reason(run: Run) -> str:
 
 
 def _environment(summaries: list[WorkloadSummary], folder: ReportFolder) -> Table:
-    """What the runs were made of; several values of one thing with the number of runs."""
+    """Return versions and settings of the runs; where they differ, with the number of runs."""
     runs = [run for summary in summaries for run in summary.workload.runs]
     facts: dict[str, Counter[str]] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""What the report says about one workload: its pictures, tables and notes for the template."""
+"""Fill the report's section on one workload: pictures, tables and notes for the template."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

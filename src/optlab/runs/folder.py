@@ -71,7 +71,7 @@ class RunFolder:
 
     @property
     def event_files(self) -> list[Path]:
-        """What TensorBoard shows."""
+        """The TensorBoard event files of the run."""
         return sorted(self.path.glob("events.out.tfevents.*"))
 
     @property

@@ -95,7 +95,7 @@ class OptimizerFacts:
 
 @dataclass
 class Device:
-    """Where the run was trained."""
+    """The device that a run was trained on."""
 
     type: str | None = None  # cpu, cuda or mps
     name: str | None = None
@@ -105,7 +105,7 @@ class Device:
 
 @dataclass
 class Replica:
-    """Of a run that was trained together with other seeds, as one stacked network."""
+    """How a run was trained together with other seeds, as one stacked network."""
 
     of: int = 1  # seeds trained together; each records its share of their common time
     equality: str | None = None  # how far its numbers equal those of the same run by itself
@@ -164,7 +164,7 @@ class RunRecord:
 
     @property
     def objective(self) -> float:
-        """What a sweeper maximizes: validation accuracy at the judged weights; nan without one."""
+        """The value that sweepers maximize: validation accuracy at the judged weights, or nan."""
         accuracy = self.metric("validation")
         return accuracy if self.status == "finished" and accuracy is not None else math.nan
 

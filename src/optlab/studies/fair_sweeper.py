@@ -204,7 +204,7 @@ def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
         without: the status of a trial without a record.
 
     Returns:
-        The accuracy of chance_accuracy, 1 / number of classes; 0 without a record.
+        Chance accuracy, 1 / number of classes; 0 without a record.
     """
     chance_accuracy = 0.0
     for folder, trial in rows.items():

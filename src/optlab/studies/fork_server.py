@@ -1,4 +1,4 @@
-"""How the server is set up that the runs of a study are forked from."""
+"""Set up the server from which the runs of a study are forked."""
 
 import atexit
 import os

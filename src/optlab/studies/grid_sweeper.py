@@ -1,4 +1,4 @@
-"""What sweepers over a grid of configurations have in common."""
+"""The common parts of sweepers over a grid of configurations."""
 
 from collections.abc import Mapping, Sequence
 

@@ -211,8 +211,11 @@ def _exit_after(process: Any) -> None:
 
 
 def _validate_configs(jobs: list[Job]) -> None:
-    """Raise ValueError for configs that contradict themselves; a child checks, which has torch."""
-    distinct = _one_job_a_run(jobs)
+    """Raise ValueError for configs that contradict themselves.
+
+    A child process checks them, because this one has not imported torch.
+    """
+    distinct = _one_job_per_run(jobs)
     context: Any = multiprocessing.get_context(START_METHOD)
     receiver, sender = context.Pipe(duplex=False)
     configs = [(job.config, str(job.folder)) for job in distinct]
@@ -235,7 +238,7 @@ def _validate_configs(jobs: list[Job]) -> None:
         )
 
 
-def _one_job_a_run(jobs: list[Job]) -> list[Job]:
+def _one_job_per_run(jobs: list[Job]) -> list[Job]:
     """Return one job of each configuration, or all its seeds where more depends on the seed."""
     configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:
@@ -274,9 +277,9 @@ def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -
 
 
 def _record_after_exit(job: Job, exit_code: int) -> RunRecord:
-    """The record of a run whose process has ended, or of the first replica without a result.
+    """Return the record of a run whose process has ended; of the first replica without a result.
 
-    Written here where the process could not.
+    A process that was killed could not write one: its record is written here.
     """
     HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
     found = [_record_of(*run, exit_code) for run in job.runs]
@@ -303,7 +306,7 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> RunRecord:
 
 
 def _job_return(job: Job) -> JobReturn:
-    """What Hydra's sweepers read: the run's validation accuracy, nan without a result."""
+    """Return the run's validation accuracy to Hydra's sweepers, nan without a result."""
     record = find_record(job.folder)
     return JobReturn(
         overrides=job.overrides,

@@ -1,5 +1,5 @@
 # ruff: noqa: F401
-"""What the fork server imports once, so that no run of a study has to."""
+"""Imports of the fork server, made once for all runs of a study."""
 
 from optlab.studies.fork_server import server_imports
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F401
-"""What the fork server imports for plan=true: only what checks configs."""
+"""Imports of the fork server for plan=true: only what checks configs."""
 
 from optlab.studies.fork_server import server_imports
 

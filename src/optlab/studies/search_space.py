@@ -48,7 +48,7 @@ class Hyperparameter:
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
     def point(self, value: Any) -> float | None:
-        """Where a value is, outside of [0, 1] beyond the range; None where it has no place."""
+        """Return the place of a value in [0, 1], or beyond the range; None if it has no place."""
         if self.kind == "choice" or isinstance(value, bool) or not isinstance(value, int | float):
             return None
         low, high = self.values

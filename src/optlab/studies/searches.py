@@ -1,4 +1,4 @@
-"""From configs to searches: options of a fair sweep, what is tuned, overrides that set values."""
+"""Make searches from configs: options of a fair sweep, what is tuned, overrides that set values."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class FairOptions:
         )
 
     def words(self, num_configurations: int) -> str:
-        """What a sweep is going to do."""
+        """Describe the sweep in one sentence."""
         each = f"{self.trials} trials, the default included"
         if self.schedule == "halving":
             each += ", a third of them again with three times the epochs, and so on"

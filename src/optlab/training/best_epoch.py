@@ -1,4 +1,4 @@
-"""Which epoch has the best weights: one rule for the checkpoint and for the record.
+"""Choose the best epoch: one rule for the checkpoint and for the record.
 
 On a small validation split many epochs have the same accuracy. Among equal ones, the epoch with the
 lower validation loss is better; if that is equal too, the later one.

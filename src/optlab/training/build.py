@@ -40,9 +40,7 @@ from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 def build_data(config: DictConfig) -> Any:
     """Build the data module, and load and split its images."""
     node = config.data
-    if "name" in node and not _has_parameter(
-        node._target_, "name"
-    ):  # a label that the class does not take
+    if "name" in node and not _has_parameter(node._target_, "name"):  # then it is only a label
         node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
         root = node.get("root") if node._target_ == OPTLAB_DATAMODULE else None
@@ -111,7 +109,7 @@ def use_cached_features(net: nn.Module | None, datamodule: Any) -> None:
 def build_module(
     config: DictConfig, net: nn.Module | None, datamodule: Any, target: str | None = None
 ) -> L.LightningModule:
-    """Build the LightningModule; pass it those of the four `parts` that its constructor takes.
+    """Build the LightningModule; pass net, optimizer, scheduler and num_classes if it takes them.
 
     Args:
         config: config of the run.
@@ -120,7 +118,8 @@ def build_module(
         target: the class to build instead of `module._target_`.
 
     Raises:
-        ValueError: if it lacks a step that a run needs, or takes no part that the config chose.
+        ValueError: if it lacks a step that a run needs, or has no parameter for a part that the
+            config chose.
     """
     lr = (config.optimizer or {}).get("lr")
     values = {} if lr is None else {"lr": lr * config.lr_multiplier}

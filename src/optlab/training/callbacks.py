@@ -59,8 +59,8 @@ class UnfreezeBody(Callback):
 class OptimizerModes(Callback):
     """Switches optimizers that have `train` and `eval`, as schedule-free ones do.
 
-    They evaluate at another point than the one they take gradients at. What is saved at the end of
-    an epoch is the point that was evaluated.
+    They use different weights for gradients and for evaluation. This callback switches to the
+    evaluation weights before validation and before a checkpoint, and back afterwards.
     """
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -174,5 +174,5 @@ class CheckClosureFirst(Callback):
 
 
 def _versions(module: L.LightningModule) -> list[int]:
-    """How often each parameter has been written to; torch counts that."""
+    """Return how often each parameter was written to, as torch counts it."""
     return [parameter._version for parameter in module.parameters()]

@@ -1,8 +1,8 @@
-"""From the command line to a run. Nothing here imports torch.
+"""Command-line entry point. It does not import torch, so that `--help` stays fast.
 
-`run_cli` calls a function that `hydra.main` decorates and explains errors of its command line.
-`train` is that function's work: it trains a run that is not finished yet. If the run fails, it
-writes a record that says so, and the other runs of a study continue.
+`run_cli` runs a `hydra.main` function and prints readable errors for wrong options. `train` is the
+body of that function: it trains the run of a config unless the run is finished. If the run fails,
+it writes a record that says so, and the other runs of a study continue.
 """
 
 import io

@@ -318,7 +318,7 @@ class CSVMetrics(Callback):
         return int(across_devices(trainer, self._num_correct, "sum")) / num_images
 
     def _divergence(self, only_if_not_finite: bool = False) -> str | None:
-        """Why the epoch's steps show divergence, or None."""
+        """Return why the epoch's steps show divergence, or None."""
         losses = torch.tensor(self._written)
         first_step = self._step - len(losses) + 1
         finite = losses.isfinite()

@@ -1,4 +1,4 @@
-"""What an optimizer does to each layer: sizes and angles of its updates, gradients, dead units."""
+"""Measure each layer during training: updates and their angles, gradients, dead units."""
 
 import math
 import time

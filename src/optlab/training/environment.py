@@ -1,4 +1,4 @@
-"""What every record says about a run: config, command, code and machine. Imports no torch."""
+"""Describe config, command, code and machine of a run for its record. Imports no torch."""
 
 import platform
 import subprocess

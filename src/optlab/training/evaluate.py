@@ -23,7 +23,7 @@ TRAIN_EVAL_IMAGES = 10_000  # training images on which the generalization gap is
 
 @dataclass
 class TestPredictions:
-    """What a run's weights predict for the test images."""
+    """The predictions of a run's weights for the test images."""
 
     true: np.ndarray  # int64 (N,)
     probabilities: np.ndarray  # float32 (N, num_classes)
@@ -79,7 +79,7 @@ class TestResults(Callback):
 
     @property
     def predictions(self) -> TestPredictions:
-        """Of the last pass over the test set."""
+        """The predictions of the last pass over the test set."""
         parts = zip(*self._predictions, strict=True)
         return TestPredictions(*(torch.cat(part).cpu().numpy() for part in parts))
 

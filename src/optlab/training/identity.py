@@ -141,7 +141,7 @@ def run_folder_name(config: DictConfig) -> str:
 
 
 def run_dir(config: DictConfig) -> Path:
-    """Where a run is stored: `<outputs>/<study>/<run name>-<hash8>`."""
+    """Return the folder of a run: `<outputs>/<study>/<run name>-<hash8>`."""
     return resolve_path(config.outputs) / str(config.study) / run_folder_name(config)
 
 

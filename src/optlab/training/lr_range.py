@@ -18,7 +18,7 @@ SMOOTHING = 0.98  # share of the earlier losses in Lightning's moving average
 
 @dataclass(frozen=True, eq=False)
 class LRRange:
-    """What a range test has seen.
+    """The result of a range test.
 
     Attributes:
         optimizer: its name.

@@ -127,7 +127,7 @@ def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], N
 
 
 def limits(config: DictConfig) -> Iterator[str]:
-    """What a config with model=mlp_numpy asks for beyond what is written by hand."""
+    """Yield what a config with model=mlp_numpy asks for and NumPy does not have."""
     model, trainer = config.model, config.trainer
     yield from _optimizer_limits(config)
     if model._target_ != TARGET:

@@ -1,4 +1,4 @@
-"""What an optimizer costs: its share of a step, its evaluations of the loss, and its state."""
+"""Measure the cost of an optimizer: its share of a step, evaluations of the loss, state."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -161,7 +161,7 @@ def ignored_options(node: DictConfig) -> dict[str, str | None]:
 
 @dataclass
 class Outcome:
-    """What some steps ended with."""
+    """The weights and state after some steps."""
 
     weights: Tensor | None = None  # all of them; None after an error
     state: dict[str, Any] | None = None  # of the optimizer

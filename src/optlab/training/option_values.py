@@ -1,4 +1,4 @@
-"""Which values an option may have: the types of signatures, and one table of ranges.
+"""Check the values of options against the types of signatures and one table of ranges.
 
 Must not import torch: a wrong value is refused before anything heavy is imported.
 """
@@ -199,7 +199,7 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
 
 
 def _parameters(target: str) -> dict[str, inspect.Parameter]:
-    """What a class or function takes, with its types where they can be read."""
+    """Return the parameters of a class or function, with types where annotations can be read."""
     made = get_object(target)
     try:
         parameters = dict(inspect.signature(made, eval_str=True).parameters)

@@ -1,4 +1,4 @@
-"""What a command would do: the runs that are new, interrupted or done, and what they cost."""
+"""Plan a command (plan=true): list its new, interrupted and finished runs, and estimate times."""
 
 import heapq
 from collections.abc import Sequence

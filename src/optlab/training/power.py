@@ -1,4 +1,4 @@
-"""How many seeds a study needs to find a difference, before anything runs: `plan=true effect=0.2`.
+"""Estimate how many seeds a study needs to detect a difference: `plan=true effect=0.2`.
 
 The answer is that of `analysis.comparisons` for as many configurations as the command has. The
 noise between seeds is that of finished runs, where there are any. Pairing by seed is not counted
@@ -133,7 +133,7 @@ def _by_configuration(finished: Iterable[RunRecord]) -> dict[str, dict[int, floa
 
 
 def _pooled_deviation(configurations: Iterable[dict[int, float]]) -> float:
-    """Of one run; 0 where nothing was measured, or all seeds agree."""
+    """The standard deviation of one run; 0 if nothing was measured, or all seeds agree."""
     sums, df = 0.0, 0
     for seeds in configurations:
         sums += (len(seeds) - 1) * variance(seeds.values())

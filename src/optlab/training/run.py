@@ -113,7 +113,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
 
     start = resolve_path(config.ckpt_path) if config.ckpt_path else None
     reason = fit(trainer, module, datamodule, checkpoint or start)
-    # Lightning found no epoch left to train: the run was killed between its last epoch and its test
+    # Nothing was left to train: an earlier process was killed between the last epoch and the test
     if checkpoint is not None and not csv.has_started:
         if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
             resume.path.unlink()  # the averaged weights are computed when training ends only
@@ -145,7 +145,8 @@ def fit(
     trainer: L.Trainer, module: L.LightningModule, datamodule: Any, checkpoint: Path | str | None
 ) -> str | None:
     """Train to the end; return why the run diverged, or None."""
-    # Lightning would do this only after it has restored the weights and callbacks have copied them
+    # Convert the module now: Lightning would do it only after it has restored the weights and
+    # callbacks have copied them
     if isinstance(trainer.precision_plugin, DoublePrecision | HalfPrecision):
         trainer.precision_plugin.convert_module(module)
     try:

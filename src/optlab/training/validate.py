@@ -182,7 +182,7 @@ def _on_mps(config: DictConfig) -> bool:
 
 
 def _monitors(config: DictConfig) -> Iterator[str]:
-    """What chooses the best weights or stops the run looks at validation, never at test."""
+    """Check that best weights and early stopping use validation metrics, never test metrics."""
     own = _is_optlab_module(config)
     for name, entry in _callbacks(config):
         kind = str(entry.get("_target_")).rpartition(".")[2]
@@ -276,7 +276,7 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
 
 
 def _label(config: DictConfig, group: str) -> str:
-    """How a group's choice is called: its name, or its class."""
+    """Return the name of a group's choice, or its class."""
     return str((config.get(group) or {}).get("name") or _target(config, group))
 
 
@@ -387,7 +387,7 @@ def _numpy_limits(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_values(config: DictConfig) -> Iterator[str]:
-    """What optimizer and scheduler say about their values; any class may be theirs."""
+    """Yield the errors of optimizer and scheduler about their values; they may be of any class."""
     tiny = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))  # Muon wants a hidden matrix
     made: Any = torch.optim.SGD(tiny.parameters(), lr=1.0)
     if _target(config, "optimizer"):
@@ -414,7 +414,7 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_parts(config: DictConfig) -> Iterator[str]:
-    """What data module and network say about their values, built without data or memory.
+    """Yield the errors of data module and network about their values, built without data or memory.
 
     Of OptLab's own classes only: another's may rightly want images of one size.
     """
@@ -438,7 +438,7 @@ def _refused_parts(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_callbacks(config: DictConfig) -> Iterator[str]:
-    """What Lightning's callbacks and OptLab's say about their arguments."""
+    """Yield the errors of Lightning's callbacks and OptLab's about their arguments."""
     for name, entry in _callbacks(config):
         if str(entry.get("_target_")).startswith(TRUSTED_PACKAGES):
             try:
@@ -457,7 +457,7 @@ def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
 
 
 def _refused_trainer(config: DictConfig) -> Iterator[str]:
-    """What lightning.Trainer says about its flags; built with nothing that writes or watches."""
+    """Yield the error of lightning.Trainer about its flags, built without loggers and callbacks."""
     if not _target(config, "trainer").startswith(TRUSTED_PACKAGES):
         return
     replaced: dict[str, Any] = {"logger": False, "enable_checkpointing": False}

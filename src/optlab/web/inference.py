@@ -1,4 +1,4 @@
-"""What the models say about pictures: probabilities, the ensemble, and where they looked."""
+"""Ask models about pictures: probabilities, the ensemble, and saliency."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ WeightsKey = tuple[str, str | int, int, int]
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What one model says of N pictures.
+    """The answers of one model to N pictures.
 
     Attributes:
         probabilities: (N, num_classes).
@@ -106,7 +106,7 @@ class Networks:
         return network
 
     def problem(self, model: Model, step: int | None = None) -> str | None:
-        """Why this model was found unusable; None where it works or has not been tried."""
+        """Return why this model cannot be used; None if it works or has not been tried."""
         weights = _weights_at(model, step)
         if weights is None:
             return NO_SNAPSHOTS

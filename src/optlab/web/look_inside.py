@@ -1,4 +1,4 @@
-"""What the answers depend on: parts of a picture, mixtures of two, and the first layers' maps."""
+"""Explain answers by parts of a picture, mixtures of two, and the first layers' maps."""
 
 import copy
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ NUM_STRIDES = 7  # of the patch along each side, about
 
 @dataclass(frozen=True)
 class Patches:
-    """Where a square patch covers a picture: at each pair of a row and a column of `offsets`.
+    """The places of a square patch on a picture: each pair of a row and a column of `offsets`.
 
     Attributes:
         side: of the patch in pixels.
@@ -135,7 +135,7 @@ def answer_morph(
     start: Upload,
     end: Upload,
 ) -> schemas.Morph:
-    """From two pictures to the answers on the way from one to the other.
+    """Answer mixtures of two pictures, from one to the other.
 
     Raises:
         As `answer_question`, and UnreadablePicture where one of them is blank.
@@ -174,7 +174,7 @@ def answer_feature_maps(
     step: int | None,
     upload: Upload,
 ) -> schemas.FeatureMaps:
-    """From a picture to what the first layers of one model make of it.
+    """Return the feature maps of one model's first layers for a picture.
 
     Raises:
         As `answer_question`, and UnreadablePicture where it is blank.

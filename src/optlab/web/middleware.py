@@ -1,4 +1,4 @@
-"""What every request meets first: host, body size and time, and security headers on the answer.
+"""Middleware: check host, body size and time of requests; add security headers to answers.
 
 Plain ASGI, so a body is refused before any handler sees a byte of it.
 """

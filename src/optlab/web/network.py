@@ -1,4 +1,4 @@
-"""How the server listens: its address, the names it answers to, and a clock on every connection."""
+"""The server's socket: its address, the names it answers to, and a time limit on connections."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""What the page needs beyond a plain installation: the extras `web` and `share`."""
+"""Check that the extras `web` and `share`, which the page needs, are installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""From the bytes of a request to an array of pixels, refusing what is too large or no picture.
+"""Read the bytes of a request as pixels; refuse what is too large or no picture.
 
 Sizes are read from the header and checked before a single pixel is decoded.
 """

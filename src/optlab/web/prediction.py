@@ -1,4 +1,4 @@
-"""From a question and the bytes of a picture to the API's answer."""
+"""Answer a question about a picture for the API."""
 
 import time
 from typing import Any
@@ -27,7 +27,7 @@ def answer_question(
     question: schemas.Question,
     upload: Upload,
 ) -> schemas.Prediction:
-    """From a picture to its answers.
+    """Answer a picture.
 
     Raises:
         UnsupportedType: the content type is none of ours.
@@ -140,5 +140,5 @@ def _choices(
 
 
 def _levels(values: np.ndarray | None) -> Any:
-    """From [0, 1] to nested lists of whole numbers 0 to 255."""
+    """Convert values in [0, 1] to nested lists of whole numbers from 0 to 255."""
     return None if values is None else (values * 255).round().astype(np.uint8).tolist()

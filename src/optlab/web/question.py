@@ -1,4 +1,4 @@
-"""What every question about a picture needs: the picture, whom to ask, and their answers."""
+"""The parts that all questions about a picture share: the picture, the models, the answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which trained models there are: the studies below outputs/, read again when they change.
+"""Index the trained models below outputs/, read again when they change.
 
 Runs are read, checked and ranked as for the report, by `optlab.analysis`: what the report does not
 compare does not answer here unless it is asked for by its id. A run counts from the moment its
@@ -41,7 +41,7 @@ MAX_REASON_LENGTH = 240  # characters
 
 
 class Input(BaseModel):
-    """What networks of one study read, and the classes that they know."""
+    """The input of the networks of one study, and the classes that they know."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -170,7 +170,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a study's folder was, and what it gave."""
+    """The state of a study's folder, and what was read from it."""
 
     modified_ns: tuple[tuple[Path, int], ...]  # of each record, and of study.json
     studies: tuple[Study, ...]
@@ -273,7 +273,7 @@ def modified_ns(file: Path) -> int | None:
 
 
 def _read(folder: Path, modified: tuple[tuple[Path, int], ...]) -> _Seen:
-    """What a study's folder holds; nothing where it cannot be read."""
+    """Read a study's folder; nothing if it cannot be read."""
     try:
         recorded = read_study(folder)
     except (OSError, ValueError) as error:
@@ -348,7 +348,7 @@ def _studies(
 
 
 def _id(folder: Path) -> str:
-    """Of a run; the same after it was trained again."""
+    """Return the id of a run; the same after it was trained again."""
     return hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode()).hexdigest()[:12]
 
 
@@ -360,5 +360,5 @@ def _in_one_line(folder: Path, reason: str | None) -> str:
 
 
 def reason_of(run: Run) -> str:
-    """Why a run failed, in one line without where on this computer the runs are."""
+    """Return why a run failed, in one line and without paths of this computer."""
     return _in_one_line(run.folder, run.record.reason)

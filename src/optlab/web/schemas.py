@@ -1,4 +1,4 @@
-"""What the API says and hears; FastAPI turns these into the OpenAPI document."""
+"""Requests and responses of the API; FastAPI turns these into the OpenAPI document."""
 
 from typing import Annotated, Literal
 
@@ -180,7 +180,7 @@ class Line(_Reply):
 
 
 class Note(_Reply):
-    """What a reader has to know about the lines."""
+    """A caution about the curves."""
 
     name: Literal["mean", "band", "bands", "range", "diverged"]
     count: int | None = Field(
@@ -230,7 +230,7 @@ class Gallery(_Reply):
 
 
 class Whom(BaseModel):
-    """Whom to ask. Without any name: the newest study, each optimizer's best configuration."""
+    """The models to ask. Without a name: the newest study, each optimizer's best configuration."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -241,7 +241,7 @@ class Whom(BaseModel):
 
 
 class Question(Whom):
-    """Whom to ask about a picture, and what else to say."""
+    """The models to ask about a picture, and what else to answer."""
 
     saliency: bool = Field(default=False, description="also say which pixels the answers hang on")
     occlusion: bool = Field(
@@ -250,7 +250,7 @@ class Question(Whom):
 
 
 class MorphQuestion(Whom):
-    """Whom to ask about the way from one picture to another."""
+    """The models to ask about mixtures of two pictures."""
 
     num_pictures: int = Field(default=21, ge=2, le=101, description="on the way, ends included")
 
@@ -276,7 +276,7 @@ class Surfaces(_Reply):
 
 
 class RaceQuestion(BaseModel):
-    """From where, and how."""
+    """Where the race starts, and its hyperparameters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -336,7 +336,7 @@ class ModelChoice(Choice):
 
 
 class Occlusion(_Reply):
-    """What covering a square patch of the picture does to the probability of the top class."""
+    """The change of the top class's probability where a square patch covers the picture."""
 
     patch: int = Field(description="side of the patch, pixels of `seen`")
     offsets: list[int] = Field(description="rows, and columns, of its upper left corner")
@@ -363,7 +363,7 @@ class Ensemble(Choice):
 
 
 class Seen(_Reply):
-    """What the models were given, before each normalizes it with its data set's mean."""
+    """The input of the models, before each normalizes it with its data set's mean."""
 
     channels: int
     side: int

@@ -1,4 +1,4 @@
-"""Whom a question is for: from names that were asked for to runs of the table."""
+"""Select the models that a question names."""
 
 from collections.abc import Mapping, Sequence
 
@@ -86,5 +86,5 @@ def _by_optimizer(models: Sequence[Model]) -> dict[str, Sequence[Model]]:
 
 
 def short(text: str) -> str:
-    """What a client typed, quoted, in a length fit for a sentence."""
+    """Quote what a client typed, shortened for a sentence."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

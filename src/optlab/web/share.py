@@ -37,7 +37,7 @@ REASON = (
 
 @dataclass(frozen=True)
 class Shared:
-    """What a folder has: how many runs answer, its size, and what is missing and why."""
+    """A shared folder: how many runs answer, its size, and what is missing and why."""
 
     num_runs: int
     num_bytes: int

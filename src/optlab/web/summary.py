@@ -1,4 +1,4 @@
-"""What the API says about models and studies, from their records and the report's ranking."""
+"""Describe models and studies for the API, from their records and the report's ranking."""
 
 import math
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def _entry(study: Study) -> schemas.StudyEntry:
 
 
 def style(optimizer: str) -> schemas.Style:
-    """How an optimizer looks in every figure."""
+    """Return an optimizer's title, color and line, the same in every figure."""
     line = style_of(optimizer)
     return schemas.Style(title=display_name(optimizer), color=line.color, dashes=list(line.dashes))
 
