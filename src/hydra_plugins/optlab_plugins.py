@@ -5,7 +5,7 @@ resolvers that conf/ uses are registered here.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import hydra._internal.hydra as hydra_app
 from hydra.core.global_hydra import GlobalHydra
@@ -91,36 +91,19 @@ class FairSweeper(GridSweeper):
 
     def __init__(
         self,
-        trials: int,
-        extra_trials: int,
-        finalists: int,
-        finalist_seeds: int,
-        seeds: int,
-        tuning_seed: int,
-        tune: Literal["once", "each_seed"],
-        space: Literal["auto", "lr", "all"],
-        schedule: Literal["full", "halving"],
         params: dict[str, str] | None = None,
         rows: dict[str, list[str]] | None = None,
+        **options: Any,
     ) -> None:
         """An experiment brings params, which are swept as well, or rows, which are refused."""
-        check_arguments("hydra.sweeper", FairSweeper, locals())
+        from optlab.studies.searches import FairOptions
+
+        check_arguments("hydra.sweeper", FairOptions, options)
         super().__init__("fair", params, rows)
-        self.options: dict[str, Any] = {
-            "trials": trials,
-            "extra_trials": extra_trials,
-            "finalists": finalists,
-            "finalist_seeds": finalist_seeds,
-            "seeds": seeds,
-            "tuning_seed": tuning_seed,
-            "tune": tune,
-            "space": space,
-            "schedule": schedule,
-        }
+        self.options = FairOptions(**options)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         from optlab.studies.fair_sweeper import sweep
-        from optlab.studies.searches import FairOptions
 
         assert self.launcher and self.hydra_context and self.config is not None
         return sweep(
@@ -128,5 +111,5 @@ class FairSweeper(GridSweeper):
             launcher=self.launcher,
             hydra_context=self.hydra_context,
             config=self.config,
-            options=FairOptions(**self.options),
+            options=self.options,
         )

@@ -7,6 +7,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from optlab.training.option_values import check_arguments
+
 
 class GridSweeper(Sweeper):
     """A sweeper that chooses the seeds itself."""
@@ -23,6 +25,7 @@ class GridSweeper(Sweeper):
             params: what an experiment sweeps as well; its seeds do not count.
             rows: the rows of an experiment that is a table, which are refused.
         """
+        check_arguments("hydra.sweeper", GridSweeper, locals())
         if rows:
             raise ValueError(
                 f"hydra/sweeper={name} compares a grid, but this experiment is a table of rows.\n\n"

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from optlab.training.identity import GROUPS, OPTIONS
 from optlab.training.option_values import RANGES, misfit
@@ -172,6 +171,8 @@ def quasi_random(
 
     Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
     """
+    from scipy.stats import qmc  # late: it takes 0.5 s, while the server imports torch
+
     points = qmc.Halton(len(space), seed=np.random.default_rng(seed)).random(100 * number)
     drawn = (
         {each.name: each.at(float(x)) for each, x in zip(space, point, strict=True)}
