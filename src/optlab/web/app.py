@@ -19,10 +19,10 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.datastructures import UploadFile
+from starlette.datastructures import UploadFile as FormFile
 from starlette.exceptions import HTTPException
 
 from optlab import __version__
@@ -241,18 +241,19 @@ def create_app(
     @app.post(
         "/api/morph",
         tags=["models"],
-        openapi_extra={"requestBody": _TWO_PICTURES_BODY},
         responses={**_missing("study, optimizer or model"), **_PICTURE_PROBLEMS},
     )
     async def morph(
-        request: Request, question: Annotated[schemas.MorphQuestion, Query()]
+        file: UploadFile,
+        target: UploadFile,
+        question: Annotated[schemas.MorphQuestion, Query()],
     ) -> schemas.Morph:
         """What the models see on the way from one picture to another.
 
-        Send a form with two images, the fields `file` and `target`. Both are prepared, then mixed
-        pixel by pixel. Each model answers all mixtures in one forward pass.
+        Both images are prepared, then mixed pixel by pixel. Each model answers all mixtures in one
+        forward pass.
         """
-        start, end = await _files_of(request, "file", "target")
+        start, end = await _upload_of(file), await _upload_of(target)
         return await in_turn(answer_morph, run_index, store, question, start, end)
 
     @app.post(
@@ -383,48 +384,28 @@ _PICTURE_BODY: dict[str, Any] = {
         },
     },
 }
-_TWO_PICTURES_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    name: {"type": "string", "format": "binary"} for name in ("file", "target")
-                },
-                "required": ["file", "target"],
-            }
-        }
-    },
-}
 
 
 async def _picture_of(request: Request) -> Upload:
-    """Return the body, or the file of a form."""
-    if _media_type(request.headers.get("content-type")) == "multipart/form-data":
-        (upload,) = await _files_of(request, "file")
-        return upload
-    return await _body_of(request)
+    """Return the body, or the file of a form.
+
+    Raises:
+        UnreadablePicture: the form has no field `file` with a file.
+    """
+    if _media_type(request.headers.get("content-type")) != "multipart/form-data":
+        return await _body_of(request)
+    async with request.form(max_files=1, max_fields=0) as form:
+        if isinstance(file := form.get("file"), FormFile):
+            return await _upload_of(file)
+    raise UnreadablePicture("The form has no file called `file`.")
 
 
 async def _body_of(request: Request) -> Upload:
     return Upload(_media_type(request.headers.get("content-type")), await request.body())
 
 
-async def _files_of(request: Request, *names: str) -> list[Upload]:
-    """Return the files of a form by the names of their fields.
-
-    Raises:
-        UnreadablePicture: it has no such field, or the body is no form.
-    """
-    uploads = []
-    async with request.form(max_files=len(names), max_fields=0) as form:
-        for name in names:
-            file = form.get(name)
-            if not isinstance(file, UploadFile):
-                raise UnreadablePicture(f"The form has no file called `{name}`.")
-            uploads.append(Upload(_media_type(file.content_type), await file.read()))
-    return uploads
+async def _upload_of(file: FormFile) -> Upload:
+    return Upload(_media_type(file.content_type), await file.read())
 
 
 def _media_type(content_type: str | None) -> str:
