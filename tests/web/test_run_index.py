@@ -79,9 +79,12 @@ def test_run_without_record_is_in_training_or_interrupted(
     folder = make_run(optimizer="adam", curve=curve)
     (folder / "record.json").unlink()
     index = RunIndex(tmp_path, interval_s=0)
+    facts = {"study": "digits-mlp", "run": folder.name, "num_epochs": 2}
     with RunFolder(folder).lock():
-        assert index.table().unfinished == (("digits-mlp", folder.name, 2, True),)
-    assert index.table().unfinished == (("digits-mlp", folder.name, 2, False),)
+        (run,) = index.table().unfinished
+    assert run.model_dump() == facts | {"training": True}
+    (run,) = index.table().unfinished
+    assert run.model_dump() == facts | {"training": False}
 
 
 def test_folder_without_record_does_not_count(make_run: MakeRun, tmp_path: Path) -> None:
@@ -108,10 +111,10 @@ def test_unreadable_record_is_named_with_the_reason(
     (folder / "record.json").write_text(text)
     table = RunIndex(tmp_path).table()
     assert optimizers(table) == ["sgd"]
-    ((study, name, problem),) = table.unusable
-    assert (study, name) == ("digits-mlp", folder.name)
-    assert why in problem
-    assert str(tmp_path) not in problem
+    (run,) = table.unusable
+    assert (run.study, run.run) == ("digits-mlp", folder.name)
+    assert why in run.problem
+    assert str(tmp_path) not in run.problem
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,8 @@ def test_data_set_that_cannot_be_prepared_for_is_not_asked(
     folder = make_run()
     record = json.loads((folder / "record.json").read_text())
     change(folder, dataset={**record["dataset"], **dataset})
-    ((_, _, problem),) = RunIndex(tmp_path).table().unusable
-    assert why in problem
+    (run,) = RunIndex(tmp_path).table().unusable
+    assert why in run.problem
 
 
 def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_path: Path) -> None:
@@ -241,7 +244,8 @@ def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_r
     make_run()
     folder = make_failed_run(dataset="mnist", reason="ValueError: no MNIST here")
     table = RunIndex(tmp_path).table()
-    assert table.unusable == (("digits-mlp", folder.name, "it failed: ValueError: no MNIST here"),)
+    (run,) = table.unusable
+    assert (run.run, run.problem) == (folder.name, "it failed: ValueError: no MNIST here")
     assert [study.optimizers for study in table.studies.values()] == [["adam"]]
 
 
@@ -251,8 +255,8 @@ def test_finished_run_needs_more_of_its_dataset_than_the_name(
     change(make_run(), dataset={"name": "digits", "title": "Digits"})
     table = RunIndex(tmp_path).table()
     assert not table.models
-    ((_, _, problem),) = table.unusable
-    assert "dataset." in problem
+    (run,) = table.unusable
+    assert "dataset." in run.problem
 
 
 def note_trials(study: Path, *hashes: str) -> None:
@@ -325,8 +329,8 @@ def test_accuracy_that_is_none_is_a_reason_to_leave_a_run_out(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     change(make_run(), test={"best": {"accuracy": 92.7}, "last": {"accuracy": 0.9}})
-    ((_, _, problem),) = RunIndex(tmp_path).table().unusable
-    assert "test.best.accuracy" in problem
+    (run,) = RunIndex(tmp_path).table().unusable
+    assert "test.best.accuracy" in run.problem
 
 
 def test_reason_of_a_failure_tells_no_path_of_this_computer(
@@ -380,5 +384,5 @@ def test_run_on_other_images_and_a_copied_folder_do_not_speak(
     (study,) = table.studies.values()
     assert [model.run.seed for model in study.answering["adam"]] == [0, 1]
     assert len(study.models) == 3
-    ((_, name, problem),) = table.unusable
-    assert (name, "is the same run as" in problem) == ("zz-copy", True)
+    (run,) = table.unusable
+    assert (run.run, "is the same run as" in run.problem) == ("zz-copy", True)

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,6 +31,7 @@ from optlab.data.image_dataset import Preparation
 from optlab.data.preprocessing import PEN_WIDTHS
 from optlab.runs.folder import RunFolder
 from optlab.runs.study_file import study_path
+from optlab.web import schemas
 from optlab.web.pictures import first_problem
 
 log = logging.getLogger(__name__)
@@ -138,22 +139,13 @@ class Study:
         return files if REPORT in files else {}
 
 
-class Unfinished(NamedTuple):
-    """A run that has begun and has no record yet."""
-
-    study: str  # name of its folder
-    run: str  # likewise
-    num_epochs: int
-    is_training: bool  # else it was interrupted
-
-
 @dataclass(frozen=True)
 class Table:
     """One state of the outputs folder; replaced as a whole, never changed."""
 
     studies: MappingProxyType[str, Study] = field(default_factory=lambda: MappingProxyType({}))
-    unusable: tuple[tuple[str, str, str], ...] = ()  # study, folder, why
-    unfinished: tuple[Unfinished, ...] = ()
+    unusable: tuple[schemas.Unusable, ...] = ()
+    unfinished: tuple[schemas.UnfinishedRun, ...] = ()  # have begun and have no record yet
 
     @cached_property
     def models(self) -> dict[str, tuple[Model, Study]]:
@@ -174,7 +166,7 @@ class _Seen:
 
     modified_ns: tuple[tuple[Path, int], ...]  # of each record, and of study.json
     studies: tuple[Study, ...]
-    unusable: tuple[tuple[str, str, str], ...]
+    unusable: tuple[schemas.Unusable, ...]
 
 
 class RunIndex:
@@ -213,7 +205,7 @@ class RunIndex:
 
     def _look(self) -> Table:
         seen: dict[Path, _Seen] = {}
-        unfinished: list[Unfinished] = []
+        unfinished: list[schemas.UnfinishedRun] = []
         for folder in _folders_in(self.outputs):
             if self.only not in (None, folder.name):
                 continue
@@ -221,7 +213,12 @@ class RunIndex:
             files = (*(run.record for run in runs), study_path(folder))
             times = [(file, modified_ns(file)) for file in files]
             unfinished += [
-                Unfinished(folder.name, run.path.name, run.num_epochs_done, run.is_locked)
+                schemas.UnfinishedRun(
+                    study=folder.name,
+                    run=run.path.name,
+                    num_epochs=run.num_epochs_done,
+                    training=run.is_locked,
+                )
                 for run, (_, ns) in zip(runs, times, strict=False)
                 if ns is None and run.has_begun
             ]
@@ -295,7 +292,7 @@ def _read(folder: Path, modified: tuple[tuple[Path, int], ...]) -> _Seen:
         for part, name, title in zip(parts, names, titles, strict=False)
     )
     problems = tuple(
-        (folder.name, path.name, _in_one_line(path, why))
+        schemas.Unusable(study=folder.name, run=path.name, problem=_in_one_line(path, why))
         for path, why in unusable
         if _is_utf8(path.name)
     )

@@ -35,19 +35,8 @@ def describe(
         default_study=default.name if default else None,
         studies=[_entry(study) for study in studies],
         models=[_model(each, study, networks) for study in studies for each in study.models],
-        unusable=[
-            schemas.Unusable(study=study, run=run, problem=problem)
-            for study, run, problem in table.unusable
-        ],
-        unfinished=[
-            schemas.UnfinishedRun(
-                study=run.study,
-                run=run.run,
-                num_epochs=run.num_epochs,
-                training=run.is_training,
-            )
-            for run in table.unfinished
-        ],
+        unusable=list(table.unusable),
+        unfinished=list(table.unfinished),
         styles={name: style(name) for study in studies for name in study.optimizers},
         training=training,
         train_command=train_command,
