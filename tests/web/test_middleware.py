@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from optlab.web import middleware
 from optlab.web.middleware import DISCARD_FACTOR, SECURITY_HEADERS, SecurityMiddleware
 
 
@@ -53,25 +54,34 @@ def test_body_arrives_whole_and_the_answer_has_security_headers() -> None:
     assert "unsafe" not in headers["content-security-policy"]
 
 
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies of at most 10 bytes."""
+    monkeypatch.setattr(middleware, "MAX_BODY_BYTES", 10)
+
+
+@pytest.mark.usefixtures("limit")
 def test_client_that_waits_for_leave_is_refused_at_once() -> None:
     waiting = {"content-length": "11", "expect": "100-continue"}
-    status, headers, body, heard, taken = talk([b"x"], waiting, max_body_bytes=10)
+    status, headers, body, heard, taken = talk([b"x"], waiting)
     assert (status, heard, taken) == (413, [], 0)
     assert json.loads(body) == {"detail": "The body is larger than 10 bytes."}
     assert headers["connection"] == "close"
     assert SECURITY_HEADERS.items() <= headers.items()
 
 
+@pytest.mark.usefixtures("limit")
 @pytest.mark.parametrize("headers", [{}, {"content-length": "3"}, {"content-length": "100"}])
 def test_body_over_the_limit_is_read_to_its_end_so_that_its_sender_hears_why(
     headers: dict[str, str],
 ) -> None:
-    status, _, _, heard, taken = talk([b"12345"] * 20, headers, max_body_bytes=12)
+    status, _, _, heard, taken = talk([b"12345"] * 20, headers)
     assert (status, heard, taken) == (413, [], 20)
 
 
+@pytest.mark.usefixtures("limit")
 def test_body_without_end_is_cut_off() -> None:
-    status, _, _, heard, taken = talk([b"x" * 10] * 100, max_body_bytes=10)
+    status, _, _, heard, taken = talk([b"x" * 10] * 100)
     assert (status, heard, taken) == (413, [], DISCARD_FACTOR + 1)
 
 
@@ -86,8 +96,9 @@ def test_enormous_length_is_refused() -> None:
     assert talk([b"x"], {"content-length": "9" * 5000, "expect": "100-continue"})[0] == 413
 
 
-def test_slow_body_is_cut_off() -> None:
-    status, _, body, heard, _ = talk([b"x"] * 9, pause_s=0.05, max_body_seconds=0.1)
+def test_slow_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "MAX_BODY_SECONDS", 0.1)
+    status, _, body, heard, _ = talk([b"x"] * 9, pause_s=0.05)
     assert (status, heard) == (408, [])
     assert json.loads(body)["detail"] == "The body took too long to arrive."
 

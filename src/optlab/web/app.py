@@ -69,8 +69,6 @@ def create_app(
     is_training: Callable[[], bool] = lambda: False,
     race_commands: Commands | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
-    num_threads: int | None = None,
-    networks: inference.Networks | None = None,
 ) -> FastAPI:
     """The application that answers for all finished runs under `outputs`.
 
@@ -82,15 +80,13 @@ def create_app(
         is_training: whether models are being trained on this server's behalf right now.
         race_commands: the processes of a live race; None offers none.
         is_stopping: whether the server waits for open answers to end, as that of a live race.
-        num_threads: how many requests are worked on at once; None for one per core, at most 4.
-        networks: where loaded networks are kept; None for a fresh store.
     """
     run_index = RunIndex(outputs)
-    store = networks or inference.Networks()
+    store = inference.Networks()
     races = LiveRaces(race_commands) if race_commands else None
     references = References(store)
     pool = ThreadPoolExecutor(
-        num_threads or min(4, os.cpu_count() or 1),
+        min(4, os.cpu_count() or 1),
         thread_name_prefix="optlab-web",
         initializer=lambda: torch.set_num_threads(1),
     )

@@ -4,16 +4,13 @@ Plain ASGI, so a body is refused before any handler sees a byte of it.
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from collections.abc import Collection
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024  # larger bodies are refused
 MAX_BODY_SECONDS = 20.0  # a sender slower than this is cut off
 DISCARD_FACTOR = 16  # so many times the limit are read and thrown away, then the client is cut off
 
@@ -40,60 +37,48 @@ class SecurityMiddleware:
         allowed_hosts: names that the Host header may carry (without port), None for any. On a
             loopback server this keeps other sites' pages out, which could otherwise point a name
             of their own at 127.0.0.1.
-        max_body_bytes: larger bodies are refused.
-        max_body_seconds: time within which a body has to arrive.
     """
 
-    def __init__(
-        self,
-        app: App,
-        allowed_hosts: Collection[str] | None = None,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        max_body_seconds: float = MAX_BODY_SECONDS,
-    ) -> None:
+    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] | None = None) -> None:
         self.app = app
         self.allowed_hosts = allowed_hosts
-        self.max_body_bytes = max_body_bytes
-        self.max_body_seconds = max_body_seconds
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = Headers(scope=scope)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = list(message["headers"]) + [
-                    (name.encode(), value.encode())
-                    for name, value in SECURITY_HEADERS.items()
-                    if name.encode() not in present
-                ]
+                answered = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    answered.setdefault(name, value)
             await send(message)
 
-        host = _host_name(headers.get(b"host", b"").decode("latin-1"))
+        async def refuse(status: int, sentence: str) -> None:
+            # An unread body may still be on its way
+            answer = JSONResponse({"detail": sentence}, status, {"connection": "close"})
+            await answer(scope, receive, send_guarded)
+
+        host = _host_name(headers.get("host", ""))
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
-            await _refuse(send_guarded, 400, "This server does not answer to that host name.")
-            return
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit():
-            await _refuse(send_guarded, 400, "Content-Length is not a number.")
-            return
+            return await refuse(400, "This server does not answer to that host name.")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            return await refuse(400, "Content-Length is not a number.")
+        too_large = f"The body is larger than {MAX_BODY_BYTES:,} bytes."
         # This client sends nothing before it is asked to, so it can read the refusal at once
-        waits = headers.get(b"expect", b"").lower() == b"100-continue"
-        if waits and int(length[:20]) > self.max_body_bytes:
-            await _refuse(send_guarded, 413, self._too_large())
-            return
+        waits = headers.get("expect", "").lower() == "100-continue"
+        if waits and int(length[:20]) > MAX_BODY_BYTES:
+            return await refuse(413, too_large)
         try:
-            async with asyncio.timeout(self.max_body_seconds):
-                body = await self._read(receive)
+            async with asyncio.timeout(MAX_BODY_SECONDS):
+                body = await _read_body(receive)
         except TimeoutError:
-            await _refuse(send_guarded, 408, "The body took too long to arrive.")
-            return
+            return await refuse(408, "The body took too long to arrive.")
         if body is None:
-            await _refuse(send_guarded, 413, self._too_large())
-            return
+            return await refuse(413, too_large)
 
         handed_over = False
 
@@ -106,45 +91,32 @@ class SecurityMiddleware:
 
         await self.app(scope, receive_again, send_guarded)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None where it is larger than the limit.
 
-        What is beyond the limit is read and thrown away, because a client that is still sending
-        when the connection closes never reads the answer.
-        """
-        body = bytearray()
-        num_bytes = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":  # the client went away
-                return bytes(body)
-            chunk = message.get("body", b"")
-            num_bytes += len(chunk)
-            if num_bytes <= self.max_body_bytes:
-                body += chunk
-            else:
-                body.clear()
-            if num_bytes > DISCARD_FACTOR * self.max_body_bytes:
-                return None
-            if not message.get("more_body", False):
-                return bytes(body) if num_bytes <= self.max_body_bytes else None
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the whole body; None where it is larger than the limit.
 
-    def _too_large(self) -> str:
-        return f"The body is larger than {self.max_body_bytes:,} bytes."
+    What is beyond the limit is read and thrown away, because a client that is still sending when
+    the connection closes never reads the answer.
+    """
+    body = bytearray()
+    num_bytes = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":  # the client went away
+            return bytes(body)
+        chunk = message.get("body", b"")
+        num_bytes += len(chunk)
+        if num_bytes <= MAX_BODY_BYTES:
+            body += chunk
+        else:
+            body.clear()
+        if num_bytes > DISCARD_FACTOR * MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body) if num_bytes <= MAX_BODY_BYTES else None
 
 
 def _host_name(host: str) -> str:
-    """The Host header without its port; an IPv6 address keeps its brackets."""
+    """Return the Host header without its port; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
-
-
-async def _refuse(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"detail": sentence}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),  # an unread body may still be on its way
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
