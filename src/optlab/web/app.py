@@ -5,10 +5,7 @@ of its threads runs torch on one core, because small networks lose more to shari
 """
 
 import asyncio
-import base64
-import hashlib
 import json
-import mimetypes
 import os
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -21,19 +18,20 @@ import numpy as np
 import torch
 from fastapi import FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.datastructures import UploadFile as FormFile
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 
 from optlab import __version__
 from optlab.data.preprocessing import prepare
 from optlab.plots import interactive
 from optlab.web import inference, schemas, summary, surfaces
-from optlab.web.api_docs import swagger_files, swagger_page
+from optlab.web.api_docs import swagger_page
 from optlab.web.gallery import describe_gallery
 from optlab.web.live_race import Commands, LiveRaces, RaceUnderWay
 from optlab.web.look_inside import answer_feature_maps, answer_morph
-from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware
+from optlab.web.middleware import SECURITY_HEADERS, SecurityMiddleware, hash_sources
 from optlab.web.novelty import References
 from optlab.web.pictures import CONTENT_TYPES, Drawing, PictureTooLarge, UnreadablePicture
 from optlab.web.prediction import answer_question
@@ -46,13 +44,10 @@ STATIC = Path(__file__).parent / "static"
 
 # The report is one self-contained file of our own making. Only our two scripts run in it; in a
 # sandbox without an origin, what a file in its folder might hold reaches neither page nor API.
-_HASHES = " ".join(
-    f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-    for script in interactive.scripts()
-)
 REPORT_POLICY = (
-    f"sandbox allow-popups allow-downloads allow-scripts; default-src 'none'; script-src {_HASHES};"
-    " img-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'none'"
+    "sandbox allow-popups allow-downloads allow-scripts; default-src 'none'; "
+    f"script-src {hash_sources(interactive.scripts())}; img-src data:; "
+    "style-src 'unsafe-inline'; font-src data:; frame-ancestors 'none'"
 )
 
 RACE_POLL_SECONDS = 0.2
@@ -185,11 +180,7 @@ def create_app(
         files = await in_thread(study_of(table, study_name).report_files)
         if file_name not in files:  # the name chooses among the files there, and no more
             raise NotFound(f"The report of this study has no file {short(file_name)}.")
-        return Response(
-            await in_thread(files[file_name].read_bytes),
-            media_type=mimetypes.guess_type(file_name)[0] or "application/octet-stream",
-            headers={"content-security-policy": REPORT_POLICY},
-        )
+        return FileResponse(files[file_name], headers={"content-security-policy": REPORT_POLICY})
 
     @app.get("/api/surfaces", tags=["surfaces"])
     async def surface_list() -> schemas.Surfaces:
@@ -458,30 +449,26 @@ def _explain_errors(app: FastAPI) -> None:
         )
 
 
-def _serve_static(app: FastAPI) -> None:
-    """The page's own files, read once; a request can only name what is in the table."""
-    folders = (STATIC, interactive.STATIC)
-    own = {file.name: file.read_bytes() for each in folders for file in each.iterdir()}
-    files = own | swagger_files()
-    tags = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, body in files.items()}
+class _Static(StaticFiles):
+    """Files of the page, for which a browser asks each time whether its copy is the newest."""
 
-    def serve(request: Request, name: str) -> Response:
-        if name not in files:
-            raise NotFound("There is no such file.")
-        headers = {"etag": tags[name], "cache-control": "no-cache"}
-        if request.headers.get("if-none-match") == tags[name]:
-            return Response(status_code=304, headers=headers)
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Response(files[name], media_type=kind, headers=headers)
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def _serve_static(app: FastAPI) -> None:
+    """Serve the page's own files and those of the description of the API."""
+    static = _Static(
+        directory=STATIC, packages=[("optlab.plots", "static"), ("fastapi_offline", "static")]
+    )
+    app.mount("/static", static)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
-        return serve(request, "index.html")
+        return await static.get_response("index.html", request.scope)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return swagger_page(app)
-
-    @app.api_route("/static/{name}", methods=["GET", "HEAD"], include_in_schema=False)
-    async def static(request: Request, name: str) -> Response:
-        return serve(request, name)
