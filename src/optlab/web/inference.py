@@ -27,36 +27,38 @@ WeightsKey = tuple[str, str | int, int, int]
 
 
 @dataclass(frozen=True)
-class ModelAnswer:
-    """The answers of one model to N pictures.
+class _Answers:
+    """Answers to N pictures.
 
     Attributes:
         probabilities: (N, num_classes).
         saliency: of the first picture, (side, side) in [0, 1] or None.
     """
 
-    model: Model
     probabilities: np.ndarray
     saliency: np.ndarray | None
 
 
 @dataclass(frozen=True)
-class OptimizerAnswer:
+class ModelAnswer(_Answers):
+    """The answers of one model."""
+
+    model: Model
+
+
+@dataclass(frozen=True)
+class OptimizerAnswer(_Answers):
     """The mean over the models that one optimizer trained."""
 
     optimizer: str
     models: tuple[ModelAnswer, ...]
-    probabilities: np.ndarray
-    saliency: np.ndarray | None
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(_Answers):
     """All optimizers' answers; the ensemble is their mean, each optimizer counting the same."""
 
     optimizers: tuple[OptimizerAnswer, ...]
-    probabilities: np.ndarray
-    saliency: np.ndarray | None
 
 
 class Networks:
@@ -192,21 +194,8 @@ def ask(
             if np.isfinite(answer.probabilities).all():
                 answers.append(answer)
         if answers:
-            optimizers.append(
-                OptimizerAnswer(
-                    optimizer,
-                    tuple(answers),
-                    np.mean([answer.probabilities for answer in answers], axis=0),
-                    _mean_map([answer.saliency for answer in answers]),
-                )
-            )
-    if not optimizers:
-        return None
-    return Answer(
-        tuple(optimizers),
-        np.mean([answer.probabilities for answer in optimizers], axis=0),
-        _mean_map([answer.saliency for answer in optimizers]),
-    )
+            optimizers.append(OptimizerAnswer(*_mean(answers), optimizer, tuple(answers)))
+    return Answer(*_mean(optimizers), tuple(optimizers)) if optimizers else None
 
 
 def normalization(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
@@ -233,7 +222,7 @@ def _ask_one(
     batches = pixels.split(max(1, MAX_PIXELS_AT_ONCE // pixels[0].numel()))
     with torch.inference_mode():
         logits = torch.cat([network(normalized(model, batch)) for batch in batches])
-    return ModelAnswer(model, logits.double().softmax(dim=1).numpy(), saliency)
+    return ModelAnswer(logits.double().softmax(dim=1).numpy(), saliency, model)
 
 
 def _saliency(gradient: torch.Tensor) -> np.ndarray:
@@ -245,9 +234,11 @@ def _saliency(gradient: torch.Tensor) -> np.ndarray:
     return (strength / strength.max().clamp_min(1e-12)).numpy()
 
 
-def _mean_map(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    present = [m for m in maps if m is not None]
-    if not present:
-        return None
-    mean = np.mean(present, axis=0)
-    return mean / max(float(mean.max()), 1e-12)
+def _mean(answers: Sequence[_Answers]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the mean probabilities, and the mean saliency with the strongest pixel 1."""
+    probabilities = np.mean([answer.probabilities for answer in answers], axis=0)
+    maps = [answer.saliency for answer in answers if answer.saliency is not None]
+    if not maps:
+        return probabilities, None
+    saliency = np.mean(maps, axis=0)
+    return probabilities, saliency / max(float(saliency.max()), 1e-12)

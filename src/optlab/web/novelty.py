@@ -203,12 +203,8 @@ def has_reference(study: Study) -> bool:
 
 def _best(study: Study) -> Model:
     """Return the answering model with the best validation accuracy."""
-
-    def accuracy(model: Model) -> float:
-        validation = model.run.record.validation
-        return (validation.best.accuracy if validation else None) or 0.0
-
-    return max((each for models in study.answering.values() for each in models), key=accuracy)
+    models = (model for models in study.answering.values() for model in models)
+    return max(models, key=lambda model: model.run.record.metric("validation", "best") or 0.0)
 
 
 def _some(indices: Tensor, number: int) -> Tensor:
