@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from optlab.data import load_dataset
+from optlab.data.normalize import scale_and_shift
 from optlab.data.preprocessing import Prepared
 from optlab.models import CNN, MLP
 from optlab.web import novelty
@@ -41,7 +42,7 @@ def test_distance_is_that_of_the_fifth_nearest_on_the_unit_sphere() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 10))
     known = np.array([[255, 0]] * 4 + [[0, 255]] * 4 + [[100, 100]], np.uint8)
     images = torch.from_numpy(known.reshape(-1, 1, 1, 2))
-    reference = Reference(network, images, images, mean=(0.0,), std=(1.0,))
+    reference = Reference(network, images, images, scale_and_shift([0.0], [1.0]))
 
     def distance(*pixels: int) -> float:
         picture = np.array([[pixels]], np.uint8)

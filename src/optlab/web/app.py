@@ -86,8 +86,9 @@ def create_app(
         initializer=lambda: torch.set_num_threads(1),
     )
 
-    async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+    async def in_thread(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        call = partial(function, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
 
     one_look = asyncio.Semaphore(1)
 
@@ -134,15 +135,13 @@ def create_app(
         """Every study and every finished run; a run trained in the meantime is in it."""
         table = await in_thread(run_index.table)
         return await in_thread(
-            partial(
-                summary.describe,
-                table,
-                store,
-                training=is_training(),
-                train_command=train_command,
-                can_race=races is not None,
-                address=address,
-            )
+            summary.describe,
+            table,
+            store,
+            training=is_training(),
+            train_command=train_command,
+            can_race=races is not None,
+            address=address,
         )
 
     @app.get("/api/models/{model_id}", tags=["models"], responses=_missing("model"))

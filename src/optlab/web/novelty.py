@@ -24,11 +24,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from optlab.data.image_dataset import DataUnavailableError
-from optlab.data.normalize import scale_and_shift
 from optlab.data.preprocessing import EDGE_LEVEL, Prepared, ink_of
 from optlab.data.registry import forget_datasets
 from optlab.data.run_images import load_run_images
-from optlab.web.inference import Networks, WeightsKey, weights_key
+from optlab.web.inference import Networks, WeightsKey, normalization, weights_key
 from optlab.web.run_index import Model, Study
 from optlab.web.schemas import NoReference
 
@@ -53,8 +52,7 @@ class Reference:
         network: ends with a linear layer.
         training: (N, C, H, W) uint8 images.
         held_out: (M, C, H, W) uint8 images that it was not trained on.
-        mean: per channel, as in training.
-        std: likewise.
+        normalization: factor and summand of their pixels, as in training.
     """
 
     def __init__(
@@ -62,11 +60,10 @@ class Reference:
         network: nn.Module,
         training: Tensor,
         held_out: Tensor,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        normalization: tuple[Tensor, Tensor],
     ) -> None:
         self._body = without_last_layer(network)
-        self._scale, self._shift = scale_and_shift(mean, std)
+        self._scale, self._shift = normalization
         self._known = torch.cat([self._features(batch) for batch in training.split(BATCH)])
         distances = np.concatenate([self._distances(batch) for batch in held_out.split(BATCH)])
         self.threshold = float(np.quantile(distances, SHARE_PASSED))
@@ -173,9 +170,8 @@ class References:
             return "no_network"
         if sum(parameter.numel() for parameter in network.parameters()) > MAX_PARAMETERS:
             return "large_network"
-        record = model.run.record
         try:
-            dataset, split = load_run_images(model.run.folder, record)
+            dataset, split = load_run_images(model.run.folder, model.run.record)
             training, held_out = (
                 dataset.train_images[_some(indices, number)]
                 for indices, number in (
@@ -184,9 +180,7 @@ class References:
                 )
             )
             del dataset
-            mean, std = record.dataset.mean, record.dataset.std
-            assert mean is not None and std is not None  # else it were no model
-            return Reference(network, training, held_out, tuple(mean), tuple(std))
+            return Reference(network, training, held_out, normalization(model))
         except DataUnavailableError:
             return "no_images"
         except Exception:  # of a foreign network or data set; the answers must not suffer

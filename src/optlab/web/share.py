@@ -150,9 +150,7 @@ def _content(
 ) -> dict[str, Any]:
     """Return what the page asks, by the API's schemas, and write models and reports."""
     table = Table(MappingProxyType({study.name: study for study in studies}))
-    models = summary.describe(
-        table, networks, training=False, train_command=None, can_race=False, address=None
-    )
+    models = summary.describe(table, networks)
     content: dict[str, Any] = {"models": models, "details": {}, "studies": {}}
     for number, study in enumerate(studies):
         report = _copy_report(study, folder, f"report{number}.html")

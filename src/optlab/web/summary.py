@@ -23,10 +23,10 @@ def describe(
     table: Table,
     networks: Networks,
     *,
-    training: bool,
-    train_command: str | None,
-    can_race: bool,
-    address: str | None,
+    training: bool = False,
+    train_command: str | None = None,
+    can_race: bool = False,
+    address: str | None = None,
 ) -> schemas.Models:
     """Everything that can be asked, studies with the newest first."""
     default = table.default_study()
