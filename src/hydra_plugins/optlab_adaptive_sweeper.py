@@ -35,12 +35,4 @@ class AdaptiveSweeper(GridSweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         from optlab.studies.adaptive_sweeper import sweep
 
-        assert self.launcher and self.hydra_context and self.config is not None
-        return sweep(
-            self.with_params(arguments),
-            launcher=self.launcher,
-            hydra_context=self.hydra_context,
-            config=self.config,
-            rounds=self.rounds,
-            first_seed=self.first_seed,
-        )
+        return self.start(sweep, arguments, rounds=self.rounds, first_seed=self.first_seed)

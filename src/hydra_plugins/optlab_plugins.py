@@ -105,11 +105,4 @@ class FairSweeper(GridSweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         from optlab.studies.fair_sweeper import sweep
 
-        assert self.launcher and self.hydra_context and self.config is not None
-        return sweep(
-            self.with_params(arguments),
-            launcher=self.launcher,
-            hydra_context=self.hydra_context,
-            config=self.config,
-            options=self.options,
-        )
+        return self.start(sweep, arguments, options=self.options)

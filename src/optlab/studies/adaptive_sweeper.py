@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from optlab.analysis.adaptive import decide
@@ -29,8 +28,9 @@ from optlab.analysis.workloads import Configuration, Workload
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, StudyFile, edit_study_file
+from optlab.studies.grid_sweeper import Compose, compose_seeds, refuse_replicas
 from optlab.studies.tuning_rows import read_files, restored_if_refused
-from optlab.training.identity import replicas, run_dir, run_hash
+from optlab.training.identity import run_dir, run_hash
 from optlab.training.plan import Plan
 
 
@@ -48,10 +48,10 @@ class Candidate:
 
 
 def sweep(
-    arguments: Sequence[str],
+    parsed: list[Override],
+    compose: Compose,
     *,
     launcher: Launcher,
-    hydra_context: HydraContext,
     config: DictConfig,
     rounds: list[int],
     first_seed: int,
@@ -63,18 +63,18 @@ def sweep(
         first_seed: the others follow it.
 
     Raises:
-        ValueError: for seeds on the command line, another plan than the study's, a study with
-            tuned winners, a study.json that cannot be read.
+        ValueError: for another plan than the study's, a study with tuned winners, a study.json
+            that cannot be read.
     """
     plan = AdaptiveRows(rounds, levels_of(len(rounds)), first_seed)
-    candidates = _candidates(arguments, hydra_context, config, plan)
+    candidates = _candidates(parsed, compose, plan)
     print(
         f"adaptive sweep: {len(candidates)} configurations, rounds of "
         f"{joined([*map(str, rounds)])} seeds, at most {len(candidates) * rounds[-1]} runs",
         flush=True,
     )
     if config.plan:
-        return [_print_plan(candidates, launcher, hydra_context, config, plan)]
+        return [_print_plan(candidates, launcher, compose, config.effect, plan)]
     before = read_files(one.study for one in candidates)
     for study, file in before.items():
         _refuse_other_plan(study, file or StudyFile(), plan)
@@ -106,31 +106,12 @@ def sweep(
     return returned
 
 
-def _candidates(
-    arguments: Sequence[str],
-    hydra_context: HydraContext,
-    config: DictConfig,
-    plan: AdaptiveRows,
-) -> list[Candidate]:
-    loader = hydra_context.config_loader
-    parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
-    if any(override.key_or_group == "seed" for override in parsed):
-        raise ValueError(
-            "hydra/sweeper=adaptive chooses the seeds itself.\n\n"
-            "hint: leave seed=... out; hydra.sweeper.rounds says how many, "
-            "hydra.sweeper.first_seed where they begin"
-        )
+def _candidates(parsed: list[Override], compose: Compose, plan: AdaptiveRows) -> list[Candidate]:
+    seeds = range(plan.first_seed, plan.first_seed + plan.rounds[-1])
     found: dict[Path, Candidate] = {}
     for overrides in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]:
-        composed = loader.load_sweep_config(config, overrides)
-        if composed.num_replicas != 1:
-            raise ValueError(
-                f"num_replicas is {composed.num_replicas}, but hydra/sweeper=adaptive chooses the "
-                "seeds itself.\n\nhint: leave it at 1"
-            )
-        # Composed once for all seeds, as replicas are
-        together = [f"seed={plan.first_seed}", f"num_replicas={plan.rounds[-1]}"]
-        runs = replicas(loader.load_sweep_config(config, [*overrides, *together]))
+        refuse_replicas(compose(overrides), "adaptive")
+        runs = compose_seeds(compose, overrides, seeds)
         folders = [run_dir(run) for run in runs]
         row = CandidateRow(overrides, [run_hash(run) for run in runs])
         found.setdefault(folders[0], Candidate(row, folders[0].parent, folders))
@@ -140,22 +121,21 @@ def _candidates(
 def _print_plan(
     candidates: Sequence[Candidate],
     launcher: Launcher,
-    hydra_context: HydraContext,
-    config: DictConfig,
+    compose: Compose,
+    effect: float | None,
     plan: AdaptiveRows,
 ) -> Sequence[JobReturn]:
     """Print the first round, and how far the others may go."""
-    no_effect = ["effect=null"] if config.effect else []  # which is about all rounds
+    no_effect = ["effect=null"] if effect else []  # which is about all rounds
     first = range(plan.rounds[0])
     jobs = [[*job, *no_effect] for one in candidates for job in one.jobs(plan.first_seed, first)]
     returned = launcher.launch(jobs, initial_job_idx=0)
     most = len(candidates) * (plan.rounds[-1] - plan.rounds[0])
     print(f"that is the first round; the others add at most {most} runs, of what is undecided")
-    if config.effect:
-        compose = hydra_context.config_loader.load_sweep_config
-        composed = [compose(config, one.row.typed) for one in candidates]
+    if effect:
+        composed = [compose(one.row.typed) for one in candidates]
         runs = [(each, run_dir(each), "") for each in composed]
-        Plan.of(runs).print_seeds_for(config.effect, 1, "a round of {} in hydra.sweeper.rounds")
+        Plan.of(runs).print_seeds_for(effect, 1, "a round of {} in hydra.sweeper.rounds")
     return returned
 
 

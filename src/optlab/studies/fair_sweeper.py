@@ -10,23 +10,21 @@ start, so a trial of a killed sweep never counts as a result. The same command r
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from optlab.runs.record import find_record
 from optlab.runs.study_file import StudyFile, TrialRow, TrialStatus
+from optlab.studies.grid_sweeper import Compose, compose_seeds
 from optlab.studies.search import Search, Trial, rounds
-from optlab.studies.searches import Compose, FairOptions, overrides_of, search_of
+from optlab.studies.searches import FairOptions, overrides_of, search_of
 from optlab.studies.tuning_rows import note, read_files, restored_if_refused
-from optlab.training.identity import replicas, run_dir, run_hash
+from optlab.training.identity import run_dir, run_hash
 from optlab.training.plan import Plan
 
 
@@ -97,10 +95,8 @@ class TrialRunner:
                 continue
             chosen = [*search.typed, *winner.overrides]
             jobs += [[*chosen, f"seed={seed}"] for seed in search.fresh_seeds]
-            # Composed once for all seeds, as replicas are
-            number = f"num_replicas={len(search.fresh_seeds)}"
-            together = self.compose([*chosen, f"seed={search.fresh_seeds[0]}", number])
-            winner.runs = [run_hash(run) for run in replicas(together)]
+            runs = compose_seeds(self.compose, chosen, search.fresh_seeds)
+            winner.runs = [run_hash(run) for run in runs]
             winners.append(winner)
         self._note(winners)
         _warn(read_files(self.studies.values()).values())
@@ -111,23 +107,25 @@ class TrialRunner:
 
 
 def sweep(
-    arguments: Sequence[str],
+    parsed: Sequence[Override],
+    compose: Compose,
     *,
     launcher: Launcher,
-    hydra_context: HydraContext,
     config: DictConfig,
     options: FairOptions,
 ) -> list[Sequence[JobReturn]]:
     """Tune every optimizer on the command line, then run each winner on fresh seeds.
 
     Raises:
-        ValueError: for options out of range, seeds on the command line, an optimizer without a
-            search space, a study.json that cannot be read.
+        ValueError: for folds that it would tune apart, an optimizer without a search space, a
+            study.json that cannot be read.
     """
-    loader = hydra_context.config_loader
-    compose = partial(loader.load_sweep_config, config)
-    parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
-    _check(parsed)
+    if any(each.key_or_group == "data.fold" and each.is_sweep_override() for each in parsed):
+        raise ValueError(
+            "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
+            "optimizers.\n\n"
+            "hint: tune without folds; then run the winners' options over data.fold=..."
+        )
     composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
     untuned = [search_of(typed, one, options) for typed, one in composed]
     distinct = {one.configuration: one for one in untuned}
@@ -178,22 +176,6 @@ def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
             "the sweep has no runs.\n\nhint: a range or glob(...) on the command line is empty"
         )
     return found
-
-
-def _check(parsed: list[Override]) -> None:
-    typed = {override.get_key_element().lstrip("+~"): override for override in parsed}
-    if "data.fold" in typed and typed["data.fold"].is_sweep_override():
-        raise ValueError(
-            "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
-            "optimizers.\n\n"
-            "hint: tune without folds; then run the winners' options over data.fold=..."
-        )
-    if "seed" in typed:
-        raise ValueError(
-            "hydra/sweeper=fair chooses the seeds itself.\n\n"
-            "hint: leave seed=... out; hydra.sweeper.seeds says how many, "
-            "hydra.sweeper.tuning_seed which one tunes"
-        )
 
 
 def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:

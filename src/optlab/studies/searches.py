@@ -1,19 +1,19 @@
 """Make searches from configs: options of a fair sweep, what is tuned, overrides that set values."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from optlab.studies.grid_sweeper import Compose, refuse_replicas
 from optlab.studies.search import WHOLE_SPACE_FROM, Search, halving
 from optlab.studies.search_space import Hyperparameter, Values, read_space
 from optlab.training.identity import GROUPS, run_hash
 
 SEEDS_APART = 10_000  # between the tuning seeds of one search, so that none is a fresh seed
-Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,7 @@ class FairOptions:
 
 def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
     """A search for a configuration, still without seeds."""
-    if composed.num_replicas != 1:  # seeds next to the tuning seed, which no row would name
-        raise ValueError(
-            f"num_replicas is {composed.num_replicas}, but hydra/sweeper=fair chooses the seeds "
-            "itself.\n\nhint: leave it at 1; hydra.sweeper.seeds says how many seeds a winner gets"
-        )
+    refuse_replicas(composed, "fair")  # no row would name the seeds next to the tuning seed
     optimizer = str((composed.optimizer or {}).get("name", "null"))
     space = _space_of(optimizer, composed)
     keys = {override.lstrip("+~").partition("=")[0] for override in typed}
