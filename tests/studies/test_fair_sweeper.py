@@ -47,7 +47,8 @@ def sweep(tmp_path):
         if winner:
             winner.runs = [f"{configuration}-{winner.params['lr']}-{s}" for s in fresh]
         rows = [*one.trials, *([winner] if winner else [])]
-        _warn(note((tmp_path, row) for row in rows))
+        note((tmp_path, row) for row in rows)
+        _warn([tmp_path])
         return read_study_file(tmp_path).tuning
 
     return noted

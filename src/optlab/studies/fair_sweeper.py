@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from optlab.runs.record import find_record
-from optlab.runs.study_file import StudyFile, TrialRow, TrialStatus
+from optlab.runs.study_file import TrialRow, TrialStatus, read_study_file
 from optlab.studies.grid_sweeper import Compose, compose_seeds
 from optlab.studies.search import Search, Trial, rounds
 from optlab.studies.searches import FairOptions, overrides_of, search_of
@@ -99,7 +99,7 @@ class TrialRunner:
             winner.runs = [run_hash(run) for run in runs]
             winners.append(winner)
         self._note(winners)
-        _warn(read_files(self.studies.values()).values())
+        _warn(self.studies.values())
         self.launch(jobs)
 
     def _note(self, rows: Iterable[TrialRow]) -> None:
@@ -199,10 +199,10 @@ def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
     return chance_accuracy
 
 
-def _warn(files: Iterable[StudyFile | None]) -> None:
+def _warn(studies: Iterable[Path]) -> None:
     from optlab.analysis.tuning import Tuning  # brings pandas
 
-    for file in files:
-        noted = Tuning.from_file(file) if file else None
+    for study in dict.fromkeys(studies):
+        noted = Tuning.from_file(read_study_file(study))
         for caution in noted.cautions() if noted else ():
             print(f"warning: {caution}", flush=True)

@@ -18,17 +18,14 @@ from optlab.runs.study_file import (
 )
 
 
-def note(rows: Iterable[tuple[Path, TrialRow]]) -> list[StudyFile]:
-    """Put trials and winners into study.json of their study's folder; return these files."""
+def note(rows: Iterable[tuple[Path, TrialRow]]) -> None:
+    """Put trials and winners into study.json of their study's folder."""
     by_study: dict[Path, list[TrialRow]] = defaultdict(list)
     for study, row in rows:
         by_study[study].append(row)
-    files = []
     for study, found in by_study.items():
         with edit_study_file(study) as file:
             file.tuning = _added(file.tuning or TuningRows(), found)
-        files.append(file)
-    return files
 
 
 def _added(older: TuningRows, rows: list[TrialRow]) -> TuningRows:
