@@ -115,10 +115,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        responses={
-            400: {"model": schemas.Problem, "description": "Not a proper request"},
-            422: {"model": schemas.Problem, "description": "Something in it is wrong"},
-        },
+        responses=_problems({400: "Not a proper request", 422: "Something in it is wrong"}),
     )
     app.add_middleware(SecurityMiddleware, allowed_hosts=allowed_hosts)
     _explain_errors(app)
@@ -207,10 +204,7 @@ def create_app(
         "/api/predict",
         tags=["models"],
         openapi_extra={"requestBody": _PICTURE_BODY},
-        responses={
-            **_missing("study, optimizer or model"),
-            **_PICTURE_PROBLEMS,
-        },
+        responses=_missing("study, optimizer or model") | _PICTURE_PROBLEMS,
     )
     async def predict(
         request: Request, question: Annotated[schemas.Question, Query()]
@@ -227,7 +221,7 @@ def create_app(
     @app.post(
         "/api/morph",
         tags=["models"],
-        responses={**_missing("study, optimizer or model"), **_PICTURE_PROBLEMS},
+        responses=_missing("study, optimizer or model") | _PICTURE_PROBLEMS,
     )
     async def morph(
         file: UploadFile,
@@ -246,7 +240,7 @@ def create_app(
         "/api/models/{model_id}/feature_maps",
         tags=["models"],
         openapi_extra={"requestBody": _PICTURE_BODY},
-        responses={**_missing("model"), **_PICTURE_PROBLEMS},
+        responses=_missing("model") | _PICTURE_PROBLEMS,
     )
     async def maps(
         request: Request, model_id: str, step: Annotated[schemas.Step, Query()] = None
@@ -271,22 +265,15 @@ def _serve_races(
         prepared = prepare(picture, preparation="digits", in_channels=1, image_size=28)
         return None if prepared.blank else prepared.pixels
 
-    content = {
-        kind: schema
-        for kind, schema in _PICTURE_BODY["content"].items()
-        if kind != "multipart/form-data"  # which a form of another site can send
-    }
-    body: dict[str, Any] = {"requestBody": _PICTURE_BODY | {"content": content}}
-    busy: dict[int | str, dict[str, Any]] = {
-        409: {"model": schemas.Problem, "description": "A race is under way"}
-    }
+    # No form, which a page of another site can send
+    body = {"requestBody": {"required": True, "content": _PICTURE_TYPES}}
 
     @app.post(
         "/api/race",
         tags=["race"],
         status_code=202,
         openapi_extra=body,
-        responses={**_PICTURE_PROBLEMS, **busy},
+        responses=_PICTURE_PROBLEMS | _problems({409: "A race is under way"}),
     )
     async def start(request: Request) -> schemas.LiveRaceStart:
         """Train five runs right now; their reports say what the picture is."""
@@ -351,24 +338,15 @@ _RACE_EVENT: dict[str, Any] = {  # of each event: before OpenAPI 3.2 there is no
     },
     "required": ["data"],
 }
-_PICTURE_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    408: {"model": schemas.Problem, "description": "The body took too long"},
-    413: {"model": schemas.Problem, "description": "Too many bytes or pixels"},
-    415: {"model": schemas.Problem, "description": "Neither JSON nor an image that is read"},
+_FILE = {"type": "string", "format": "binary"}
+_PICTURE_TYPES: dict[str, Any] = {
+    "application/json": {"schema": Drawing.model_json_schema()},
+    **{kind: {"schema": _FILE} for kind in CONTENT_TYPES},
 }
-_PICTURE_BODY: dict[str, Any] = {
+_FORM = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+_PICTURE_BODY = {
     "required": True,
-    "content": {
-        "application/json": {"schema": Drawing.model_json_schema()},
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"file": {"type": "string", "format": "binary"}},
-                "required": ["file"],
-            }
-        },
-    },
+    "content": _PICTURE_TYPES | {"multipart/form-data": {"schema": _FORM}},
 }
 
 
@@ -398,8 +376,25 @@ def _media_type(content_type: str | None) -> str:
     return (content_type or "").split(";")[0].strip().lower()
 
 
+def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Declare the errors of an address by their status."""
+    return {
+        status: {"model": schemas.Problem, "description": text}
+        for status, text in descriptions.items()
+    }
+
+
 def _missing(what: str) -> dict[int | str, dict[str, Any]]:
-    return {404: {"model": schemas.Problem, "description": f"No such {what}"}}
+    return _problems({404: f"No such {what}"})
+
+
+_PICTURE_PROBLEMS = _problems(
+    {
+        408: "The body took too long",
+        413: "Too many bytes or pixels",
+        415: "Neither JSON nor an image that is read",
+    }
+)
 
 
 def _load_default(run_index: RunIndex, store: inference.Networks, references: References) -> None:
