@@ -164,7 +164,7 @@ class Table:
 class _Seen:
     """The state of a study's folder, and what was read from it."""
 
-    modified_ns: tuple[tuple[Path, int], ...]  # of each record, and of study.json
+    modified_ns: Mapping[Path, int]  # of each record, and of study.json
     studies: tuple[Study, ...]
     unusable: tuple[schemas.Unusable, ...]
 
@@ -210,8 +210,8 @@ class RunIndex:
             if self.only not in (None, folder.name):
                 continue
             runs = [RunFolder(run) for run in _folders_in(folder)]
-            files = (*(run.record for run in runs), study_path(folder))
-            times = [(file, modified_ns(file)) for file in files]
+            files = [*(run.record for run in runs), study_path(folder)]
+            modified = {file: ns for file in files if (ns := modified_ns(file)) is not None}
             unfinished += [
                 schemas.UnfinishedRun(
                     study=folder.name,
@@ -219,14 +219,13 @@ class RunIndex:
                     num_epochs=run.num_epochs_done,
                     training=run.is_locked,
                 )
-                for run, (_, ns) in zip(runs, times, strict=False)
-                if ns is None and run.has_begun
+                for run in runs
+                if run.record not in modified and run.has_begun
             ]
-            modified = tuple((file, ns) for file, ns in times if ns is not None)
             old = self._seen.get(folder)
             if old is not None and old.modified_ns == modified:
                 seen[folder] = old
-            elif any(file.parent != folder for file, _ in modified):
+            elif modified.keys() - {study_path(folder)}:
                 seen[folder] = _read(folder, modified)
         if seen == self._seen and tuple(unfinished) == self._table.unfinished:
             return self._table
@@ -269,7 +268,7 @@ def modified_ns(file: Path) -> int | None:
         return None
 
 
-def _read(folder: Path, modified: tuple[tuple[Path, int], ...]) -> _Seen:
+def _read(folder: Path, modified: Mapping[Path, int]) -> _Seen:
     """Read a study's folder; nothing if it cannot be read."""
     try:
         recorded = read_study(folder)
@@ -277,7 +276,7 @@ def _read(folder: Path, modified: tuple[tuple[Path, int], ...]) -> _Seen:
         log.warning("%s is left out: %s", folder, error)
         return _Seen(modified, (), ())
     unusable = [(path, why) for path, why in recorded.damaged if path != study_path(folder)]
-    latest_ns = max(ns for _, ns in modified)
+    latest_ns = max(modified.values())
     parts = [
         study
         for workload in recorded.workloads
