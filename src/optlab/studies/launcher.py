@@ -57,10 +57,8 @@ def launch(
     setup_globals()
     jobs: list[Job] = []
     for job in compose_jobs(hydra_context.config_loader, config, job_overrides, first_index):
-        if not job.done:
-            prepare_processes(
-                plan=job.config.plan
-            )  # torch is imported there while the others are composed here
+        if not job.done:  # torch is imported there while the others are composed here
+            prepare_processes(plan=job.config.plan)
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     refuse_shared_seeds(unique)
