@@ -38,7 +38,7 @@ from optlab.web.prediction import answer_question
 from optlab.web.qr_code import qr_svg
 from optlab.web.question import UnsupportedType, Upload, read_picture
 from optlab.web.run_index import RunIndex
-from optlab.web.selection import NotFound, short, study_of
+from optlab.web.selection import NotFound, model_of, short, study_of
 
 STATIC = Path(__file__).parent / "static"
 
@@ -145,9 +145,7 @@ def create_app(
     async def model(model_id: str) -> schemas.ModelDetail:
         """One run with its curve and its confusion matrix."""
         table = await in_thread(run_index.table)
-        if model_id not in table.models:
-            raise NotFound(f"No model has the id {short(model_id)}.")
-        return await in_thread(summary.describe_model, *table.models[model_id], store)
+        return await in_thread(summary.describe_model, *model_of(table, model_id), store)
 
     @app.get("/api/studies/{study_name}", tags=["studies"], responses=_missing("study"))
     async def study(study_name: str) -> schemas.StudyDetail:

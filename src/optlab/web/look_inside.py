@@ -21,7 +21,7 @@ from optlab.web.question import (
     seen,
 )
 from optlab.web.run_index import RunIndex
-from optlab.web.selection import NotFound, choose
+from optlab.web.selection import NotFound, model_of
 
 MAX_LAYERS = 3  # whose feature maps are shown, the first ones
 MAX_MAPS = 16  # of a layer, the first ones
@@ -180,8 +180,7 @@ def answer_feature_maps(
         As `answer_question`, and UnreadablePicture where it is blank.
     """
     picture = read_picture(upload)
-    study, chosen = choose(run_index.table(), model_ids=[model_id])
-    ((model,),) = chosen.values()
+    model, study = model_of(run_index.table(), model_id)
     prepared = not_blank(prepare_for(study, picture))
     network = store.get(model, step)
     if isinstance(network, str):

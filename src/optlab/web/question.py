@@ -14,9 +14,7 @@ from optlab.web.pictures import (
     picture_from_json,
 )
 from optlab.web.run_index import Model, RunIndex, Study
-from optlab.web.selection import NotFound, at_most, choose
-
-MAX_MODELS_PER_QUESTION = 32
+from optlab.web.selection import NotFound, at_most_allowed, choose
 
 
 class UnsupportedType(ValueError):
@@ -51,7 +49,7 @@ def choose_models(
 ) -> tuple[Study, dict[str, Sequence[Model]], int]:
     """Return a study, the models to ask by optimizer, and how many more were chosen."""
     study, chosen = choose(run_index.table(), whom.study, whom.optimizer, whom.model)
-    models = at_most(chosen, MAX_MODELS_PER_QUESTION)
+    models = at_most_allowed(chosen)
     return study, models, sum(map(len, chosen.values())) - sum(map(len, models.values()))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from optlab.web.run_index import Model, Study, Table
 
+MAX_MODELS_PER_QUESTION = 32
 TRAIN_COMMAND = "python train.py -m optimizer=sgd,adam,rmsprop,adagrad,adamw"
 
 
@@ -17,7 +18,7 @@ def choose(
     optimizers: Sequence[str] = (),
     model_ids: Sequence[str] = (),
 ) -> tuple[Study, dict[str, Sequence[Model]]]:
-    """The study and its models, by optimizer.
+    """Return a study and its models, by optimizer.
 
     Args:
         table: what there is.
@@ -51,10 +52,7 @@ def _chosen_study(table: Table, study_name: str | None, model_ids: Sequence[str]
     if study_name is not None:
         return study_of(table, study_name)
     if model_ids:
-        if model_ids[0] not in table.models:
-            raise NotFound(f"No model has the id {short(model_ids[0])}.")
-        _, study = table.models[model_ids[0]]
-        return study
+        return model_of(table, model_ids[0])[1]
     default = table.default_study()
     if default is None:
         raise NotFound(f"There is no trained model yet. Run: {TRAIN_COMMAND}")
@@ -62,7 +60,7 @@ def _chosen_study(table: Table, study_name: str | None, model_ids: Sequence[str]
 
 
 def study_of(table: Table, name: str) -> Study:
-    """The study of that name.
+    """Return the study of that name.
 
     Raises:
         NotFound: there is none.
@@ -73,11 +71,22 @@ def study_of(table: Table, name: str) -> Study:
     return study
 
 
-def at_most(models: Mapping[str, Sequence[Model]], limit: int) -> dict[str, Sequence[Model]]:
-    """Up to `limit` models, taken from the optimizers in turn."""
-    turns = max(map(len, models.values()))
+def model_of(table: Table, model_id: str) -> tuple[Model, Study]:
+    """Return the model with that id, and its study.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if model_id not in table.models:
+        raise NotFound(f"No model has the id {short(model_id)}.")
+    return table.models[model_id]
+
+
+def at_most_allowed(models: Mapping[str, Sequence[Model]]) -> dict[str, Sequence[Model]]:
+    """Return up to `MAX_MODELS_PER_QUESTION` models, taken from the optimizers in turn."""
+    turns = max(map(len, models.values()), default=0)
     in_turn = [members[i] for i in range(turns) for members in models.values() if i < len(members)]
-    return _by_optimizer(in_turn[:limit])
+    return _by_optimizer(in_turn[:MAX_MODELS_PER_QUESTION])
 
 
 def _by_optimizer(models: Sequence[Model]) -> dict[str, Sequence[Model]]:

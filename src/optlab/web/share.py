@@ -24,9 +24,8 @@ from optlab.web import summary
 from optlab.web.browser_runtime import find_runtime
 from optlab.web.gallery import describe_gallery
 from optlab.web.inference import Networks, normalization, step_at
-from optlab.web.question import MAX_MODELS_PER_QUESTION
 from optlab.web.run_index import REPORT, Model, RunIndex, Study, Table
-from optlab.web.selection import at_most
+from optlab.web.selection import MAX_MODELS_PER_QUESTION, at_most_allowed
 
 WEB = Path(__file__).parent
 
@@ -117,7 +116,7 @@ def _shareable(
             left_out.append(f"{study.name}: {REASON}")
             continue
         asked = [run for runs in study.answering.values() for run in runs]
-        chosen = at_most(study.answering, MAX_MODELS_PER_QUESTION) if asked else {}
+        chosen = at_most_allowed(study.answering)
         found = {run: networks.get(run) for runs in chosen.values() for run in runs}
         usable = {run: each for run, each in found.items() if not isinstance(each, str)}
         left_out += [
