@@ -4,7 +4,7 @@ import asyncio
 import copy
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,19 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from made_records import make_record
 from torch import nn
 
 from optlab.models import CNN, MLP
-from optlab.runs.folder import STEP_COLUMNS, RunFolder
+from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, RunFolder
+from optlab.runs.record import (
+    DatasetFacts,
+    Evaluation,
+    Metrics,
+    ModelFacts,
+    OptimizerFacts,
+    write_record,
+)
 from optlab.web.app import create_app
 
 MEAN, STD = 0.3052, 0.3619  # of the embedded digits at 28x28; any values would do here
@@ -35,6 +44,22 @@ def one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
+DIGITS = {
+    "name": "digits",
+    "title": "UCI digits (embedded)",
+    "checksum": "0",
+    "num_train": 1149,
+    "num_val": 288,
+    "num_test": 360,
+    "class_names": [str(digit) for digit in range(10)],
+    "in_channels": 1,
+    "image_size": 28,
+    "preparation": "digits",
+    "mean": [MEAN],
+    "std": [STD],
+}
+
+
 def write_run(
     outputs: Path,
     net: nn.Module,
@@ -47,94 +72,72 @@ def write_run(
     dataset: dict[str, Any] | None = None,
     kwargs: dict[str, Any] | None = None,
     accuracy: float = 0.9,
-    curve: list[tuple[float, float, float]] | None = None,
+    curve: Sequence[tuple[float, float, float]] = (),
     confusion: list[list[int]] | None = None,
     snapshots: dict[int, dict[str, torch.Tensor]] | None = None,
 ) -> Path:
-    """A run folder by the book: checkpoint and curves first, the record last."""
-    dataset = dataset or {
-        "name": "digits",
-        "title": "UCI digits (embedded)",
-        "checksum": "0",
-        "num_train": 1149,
-        "num_val": 288,
-        "num_test": 360,
-        "class_names": [str(digit) for digit in range(10)],
-        "in_channels": 1,
-        "image_size": 28,
-        "preparation": "digits",
-        "mean": [MEAN],
-        "std": [STD],
-    }
-    folder = outputs / study / f"{optimizer}-seed{seed}-{abs(hash((lr, status))) % 16**8:08x}"
-    (folder / "checkpoints").mkdir(parents=True)
+    """Write a run as training does: checkpoints and curves first, the record last."""
+    name = f"{optimizer}-seed{seed}"
+    files = RunFolder(outputs / study / f"{name}-{abs(hash((lr, status))) % 16**8:08x}")
+    files.checkpoints.mkdir(parents=True)
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
-    for name in ("best", "last"):
-        torch.save({"state_dict": state}, folder / "checkpoints" / f"{name}.ckpt")
-    (folder / "snapshots").mkdir()
+    for weights in ("best", "last"):
+        torch.save({"state_dict": state}, files.checkpoint(weights))
+    files.snapshots.mkdir()
     for step, moment in (snapshots or {}).items():
         moment = {f"net.{name}": tensor.half() for name, tensor in moment.items()}
-        torch.save(moment, RunFolder(folder).snapshot(step))
-    with (folder / "steps.csv").open("w", newline="") as file:
-        losses = np.repeat([loss for loss, _, _ in curve or []], STEPS_PER_EPOCH)
+        torch.save(moment, files.snapshot(step))
+    with files.steps.open("w", newline="") as file:
+        losses = np.repeat([loss for loss, _, _ in curve], STEPS_PER_EPOCH)
         rows = [(step, loss, lr) for step, loss in enumerate(losses, start=1)]
         csv.writer(file).writerows([STEP_COLUMNS, *rows])
-    with (folder / "epochs.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                "epoch",
-                "step",
-                "lr",
-                "train/loss",
-                "train/accuracy",
-                "val/loss",
-                "val/accuracy",
-                "train_time_s",
-            ]
-        )
-        for epoch, (train_loss, val_loss, val_accuracy) in enumerate(curve or [], start=1):
-            step = epoch * STEPS_PER_EPOCH
-            row = [epoch, step, lr, train_loss, val_accuracy, val_loss, val_accuracy, epoch]
-            writer.writerow(row)
-    scores = {"loss": 0.3, "accuracy": accuracy}
-    finished = status == "finished"
-    record = {
-        "format": 1,
-        "protocol_version": 1,
-        "status": status,
-        "reason": None if finished else "the loss is not finite",
-        "study": study,
-        "run_name": f"{optimizer}-seed{seed}",
-        "hash": "0" * 8,
-        "command": f"python train.py optimizer={optimizer} outputs={outputs}",
-        "overrides": [],
-        "seed": seed,
-        "config": {"optimizer": {"name": optimizer, "lr": lr}, "seed": seed},
-        "dataset": dataset,
-        "model": {
-            "name": type(net).__name__.lower(),
-            "target": f"optlab.models.{type(net).__name__}",
-            "kwargs": {
-                "in_channels": dataset["in_channels"],
-                "image_size": dataset["image_size"],
-                "num_classes": len(dataset["class_names"]),
-                **(kwargs or {}),
-            },
-            "num_parameters": sum(p.numel() for p in net.parameters()),
-        },
-        "optimizer": {"name": optimizer, "target": "torch.optim.Adam", "lr": lr},
-        "validation": {"best": {"epoch": 1, "step": STEPS_PER_EPOCH, **scores}, "last": scores},
-        "train": {"best": scores, "last": scores},
-        "test": {"best": scores, "last": scores} if finished else None,
-        "confusion_matrix": confusion,
-        "num_epochs": len(curve or []),
-        "train_time_s": 1.5,
+    with files.epochs.open("w", newline="") as file:
+        epochs = [
+            (
+                epoch,
+                epoch * STEPS_PER_EPOCH,
+                lr,
+                train_loss,
+                val_accuracy,
+                val_loss,
+                val_accuracy,
+                1,
+            )
+            for epoch, (train_loss, val_loss, val_accuracy) in enumerate(curve, start=1)
+        ]
+        csv.writer(file).writerows([EPOCH_COLUMNS, *epochs])
+    facts = DatasetFacts(**dataset or DIGITS)
+    shape = {
+        "in_channels": facts.in_channels,
+        "image_size": facts.image_size,
+        "num_classes": len(facts.class_names),
     }
-    temporary = folder / "record.json.tmp"
-    temporary.write_text(json.dumps(record))
-    temporary.rename(folder / "record.json")
-    return folder
+    network = type(net).__name__
+    scores = Metrics(loss=0.3, accuracy=accuracy)
+    record = make_record(
+        status,
+        accuracy,
+        reason=None if status == "finished" else "the loss is not finite",
+        study=study,
+        run_name=name,
+        command=f"python train.py optimizer={optimizer} outputs={outputs}",
+        seed=seed,
+        config={"optimizer": {"name": optimizer, "lr": lr}, "seed": seed},
+        dataset=facts,
+        model=ModelFacts(
+            name=network.lower(),
+            target=f"optlab.models.{network}",
+            kwargs=shape | (kwargs or {}),
+            num_parameters=sum(p.numel() for p in net.parameters()),
+        ),
+        optimizer=OptimizerFacts(optimizer, "torch.optim.Adam", lr),
+        train=Evaluation(scores, scores),
+        confusion_matrix=confusion,
+        num_epochs=len(curve),
+        train_time_s=1.5,
+    )
+    write_record(files.path, record)
+    return files.path
 
 
 def write_failed_run(
@@ -146,25 +149,21 @@ def write_failed_run(
     dataset: str = "digits",
     reason: str = "ValueError: momentum is 2.0",
 ) -> Path:
-    """A run that failed before it had seen its data: no checkpoint, no curve, names alone."""
+    """Write a run that failed before it had seen its data: no checkpoint, no curve, only names."""
     folder = outputs / study / f"{optimizer}-failed-seed{seed}"
-    folder.mkdir(parents=True)
-    record = {
-        "format": 1,
-        "protocol_version": 1,
-        "status": "failed",
-        "reason": reason,
-        "study": study,
-        "run_name": optimizer,
-        "hash": f"{seed:016x}",
-        "overrides": [],
-        "seed": seed,
-        "config": {"optimizer": {"name": optimizer}, "seed": seed},
-        "dataset": {"name": dataset, "title": None},
-        "model": {"name": "mlp", "target": "optlab.models.MLP"},
-        "optimizer": {"name": optimizer, "target": "torch.optim.Adam", "lr": 1e-3},
-    }
-    (folder / "record.json").write_text(json.dumps(record))
+    record = make_record(
+        "failed",
+        reason=reason,
+        study=study,
+        run_name=optimizer,
+        hash=f"{seed:016x}",
+        seed=seed,
+        config={"optimizer": {"name": optimizer}, "seed": seed},
+        dataset=DatasetFacts(dataset),
+        model=ModelFacts("mlp", "optlab.models.MLP"),
+        optimizer=OptimizerFacts(optimizer, "torch.optim.Adam", 1e-3),
+    )
+    write_record(folder, record)
     return folder
 
 
