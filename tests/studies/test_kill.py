@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from made_records import make_record
+from waiting import wait_for
 
 from optlab.runs.record import write_record
 
@@ -21,13 +22,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0  # for what takes seconds on an idle machine
-
-
-def wait_until(condition, patience_s=PATIENCE_S):
-    end_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def num_epochs(tmp_path, name):
 def test_run_that_is_killed_is_recorded_and_the_others_finish(spawn, tmp_path):
     study = spawn("run_name=epochs-${trainer.max_epochs}", "trainer.max_epochs=5000,3",
                   "hydra.launcher.num_processes=2")  # fmt: skip
-    wait_until(lambda: num_epochs(tmp_path, "epochs-5000") >= 2)
+    wait_for(lambda: num_epochs(tmp_path, "epochs-5000") >= 2, PATIENCE_S)
     log = str(run_folder(tmp_path, "epochs-5000") / "train.log")
     (victim,) = [
         process for process in family(study) if log in [f.path for f in process.open_files()]
@@ -110,12 +104,12 @@ def test_killed_study_leaves_nothing_running_and_goes_on(spawn, study, train, tm
     write_record(folder, make_record("failed", reason="of an earlier try"))
 
     killed = spawn(*arguments)
-    wait_until(lambda: (folder / "checkpoints" / "last.ckpt").exists())
+    wait_for(lambda: (folder / "checkpoints" / "last.ckpt").exists(), PATIENCE_S)
     children = family(killed)
     assert children
     killed.kill()
     killed.wait()
-    wait_until(lambda: all(map(is_gone, children)), patience_s=10.0)
+    wait_for(lambda: all(map(is_gone, children)), 10.0)
     assert not (folder / "record.json").exists()  # the old failure says nothing of this try
     epochs_before = (folder / "epochs.csv").read_text().splitlines()
     assert 1 < len(epochs_before) < 26
@@ -133,7 +127,9 @@ def test_killed_study_leaves_nothing_running_and_goes_on(spawn, study, train, tm
 def test_interrupted_study_ends_at_once_with_all_its_runs(to_group, spawn, tmp_path):
     study = spawn("optimizer=sgd,adam", "trainer.max_epochs=5000",
                   "hydra.launcher.num_processes=2")  # fmt: skip
-    wait_until(lambda: len(list((tmp_path / "outputs").glob("*/*/checkpoints/last.ckpt"))) == 2)
+    wait_for(
+        lambda: len(list((tmp_path / "outputs").glob("*/*/checkpoints/last.ckpt"))) == 2, PATIENCE_S
+    )
     children = family(study)
     interrupted_s = time.monotonic()
     if to_group:
@@ -145,6 +141,6 @@ def test_interrupted_study_ends_at_once_with_all_its_runs(to_group, spawn, tmp_p
     assert study.returncode not in (0, None)
     assert "interrupted: the same command resumes from the last checkpoint" in err
     assert "Traceback" not in err
-    wait_until(lambda: all(map(is_gone, children)), patience_s=10.0)
+    wait_for(lambda: all(map(is_gone, children)), 10.0)
     assert not list((tmp_path / "outputs").glob("*/*/record.json"))
     assert len(list((tmp_path / "outputs").glob("*/*/checkpoints/last.ckpt"))) == 2

@@ -1,6 +1,5 @@
 """The API as a client meets it."""
 
-import io
 import json
 import os
 import shutil
@@ -11,25 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from made_pictures import png, seven
+from PIL import Image
 
 from optlab.plots.palette import style_of
 from optlab.web.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
 
 FIVE = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
-
-
-def seven() -> np.ndarray:
-    image = Image.new("L", (280, 280), 255)
-    strokes = [(80, 50), (200, 50), (150, 140), (120, 230)]
-    ImageDraw.Draw(image).line(strokes, fill=0, width=22, joint="curve")
-    return np.asarray(image)
-
-
-def png(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
 
 
 def send(client: Any, body: bytes, kind: str = "image/png", query: str = "") -> Any:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from waiting import wait_for
 
 from optlab.web.live_race import LiveRaces, RaceUnderWay
 
@@ -47,13 +47,6 @@ def races() -> Iterator[Callable[..., LiveRaces]]:
     yield make
     for each in made:
         each.stop()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def test_whole_reports_are_read_once_and_the_drawing_can_change(races: Any) -> None:

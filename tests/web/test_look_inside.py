@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_pictures import png
 from PIL import Image
 from torch import nn
 
@@ -31,10 +32,8 @@ from optlab.web.run_index import RunIndex
 MakeRun = Callable[..., Path]
 
 
-def png(pixels: np.ndarray) -> Upload:
-    file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
-    return Upload("image/png", file.getvalue())
+def upload(pixels: np.ndarray) -> Upload:
+    return Upload("image/png", png(pixels))
 
 
 def stroke(*columns: int) -> np.ndarray:
@@ -79,8 +78,8 @@ def test_occlusion_of_a_linear_model_is_arithmetic(
 ) -> None:
     index, networks = one_pixel_run
     question = schemas.Question(occlusion=True)
-    upload = png(stroke(5))
-    answer = answer_question(index, networks, References(networks), question, upload)
+    drawn = upload(stroke(5))
+    answer = answer_question(index, networks, References(networks), question, drawn)
     (adam,) = answer.optimizers
     # Normalized with mean 0.3052 and deviation 0.3619, as conftest.py has them
     inked, bare = np.exp((1 - 0.3052) / 0.3619), np.exp(-0.3052 / 0.3619)
@@ -92,7 +91,7 @@ def test_occlusion_of_a_linear_model_is_arithmetic(
     np.testing.assert_allclose(adam.occlusion.falls, expected, atol=1e-4)
     assert (adam.occlusion.patch, adam.occlusion.offsets) == (7, list(range(0, 22, 3)))
     assert adam.occlusion.worst == 0  # the eight with logit 0 come first
-    again = answer_question(index, networks, References(networks), schemas.Question(), upload)
+    again = answer_question(index, networks, References(networks), schemas.Question(), drawn)
     assert again.optimizers[0].occlusion is None
 
 
@@ -108,7 +107,7 @@ def test_switch_of_a_linear_model_is_arithmetic(one_pixel_run: tuple[RunIndex, N
     question = schemas.MorphQuestion(num_pictures=4)
     start, end = stroke(5), stroke(20)
     start[3, 5] = 150  # against 255 at the end: 150 (1 - t) = 255 t
-    morph = answer_morph(index, networks, question, png(start), png(end))
+    morph = answer_morph(index, networks, question, upload(start), upload(end))
     (adam,) = morph.optimizers
     assert adam.top == [4, 4, 7, 7]
     (switch,) = adam.switches
@@ -133,7 +132,7 @@ def test_mixtures_lie_on_a_line() -> None:
 
 
 def test_ends_of_the_way_have_the_plain_answers(client: Any) -> None:
-    uploads = {"file": png(stroke(13, 14)), "target": png(255 - stroke(*range(5)))}
+    uploads = {"file": upload(stroke(13, 14)), "target": upload(255 - stroke(*range(5)))}
     files = {name: (name, each.body, each.content_type) for name, each in uploads.items()}
     morph = client.post("/api/morph?num_pictures=5", files=files).json()
     for index, name in ((0, "file"), (-1, "target")):
@@ -149,9 +148,9 @@ def test_ends_of_the_way_have_the_plain_answers(client: Any) -> None:
 
 
 def test_blank_pictures_and_missing_files_are_refused(client: Any) -> None:
-    files = {name: ("a.png", png(stroke(5)).body, "image/png") for name in ("file", "target")}
+    files = {name: ("a.png", png(stroke(5)), "image/png") for name in ("file", "target")}
     assert client.post("/api/morph", files=files).status_code == 200
-    blank = {"target": ("a.png", png(np.full((28, 28), 255)).body, "image/png")}
+    blank = {"target": ("a.png", png(np.full((28, 28), 255)), "image/png")}
     for wrong, word in ((files | blank, "blank"), ({"file": files["file"]}, "target")):
         refused = client.post("/api/morph", files=wrong)
         assert (refused.status_code, word in refused.json()["detail"]) == (422, True)
@@ -173,7 +172,7 @@ def test_feature_maps_are_what_the_network_computes(make_run: MakeRun, tmp_path:
     index, networks = RunIndex(tmp_path), Networks()
     ((model, _),) = index.table().models.values()
     picture = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
-    answer = answer_feature_maps(index, networks, model.id, None, png(picture))
+    answer = answer_feature_maps(index, networks, model.id, None, upload(picture))
     image = normalized(model, torch.from_numpy(picture).permute(2, 0, 1))
     convolution, activation, *_ = load_network(folder).features
     first = activation(convolution(image[None]))
@@ -197,5 +196,5 @@ def test_network_without_convolutions_has_no_feature_maps(
     make_run()
     index = RunIndex(tmp_path)
     (model_id,) = index.table().models
-    answer = answer_feature_maps(index, Networks(), model_id, None, png(stroke(13)))
+    answer = answer_feature_maps(index, Networks(), model_id, None, upload(stroke(13)))
     assert answer.layers == []

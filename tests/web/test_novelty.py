@@ -1,7 +1,6 @@
 """Drawings that look like nothing a network was trained on, and several digits at once."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from handwriting import SIDE, digits
 from PIL import Image
 from torch import nn
+from waiting import wait_for
 
 from optlab.data import load_dataset
 from optlab.data.normalize import scale_and_shift
@@ -117,14 +117,6 @@ def handwriting_run(
     record["config"]["data"] = data
     (folder / "record.json").write_text(json.dumps(record))
     return folder
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """References are made in another thread."""
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def test_api_tells_novelty_from_the_images_of_the_run(

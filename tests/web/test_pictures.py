@@ -6,15 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
+from made_pictures import png
 from PIL import Image
 
 from optlab.web.pictures import PictureTooLarge, picture_from_image, picture_from_json
-
-
-def png_of(array: np.ndarray, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG", **options)
-    return file.getvalue()
 
 
 def png_header(width: int, height: int, color_type: int = 0) -> bytes:
@@ -85,7 +80,7 @@ def test_every_png_mode_is_read(mode: str) -> None:
 def test_transparency_is_white_paper() -> None:
     color = np.zeros((8, 8, 4), np.uint8)
     color[4, 4, 3] = 255
-    picture = picture_from_image(png_of(color))
+    picture = picture_from_image(png(color))
     assert picture[0, 0].tolist() == [255, 255, 255]
     assert picture[4, 4].tolist() == [0, 0, 0]
 
@@ -125,7 +120,7 @@ def test_declared_size_is_refused_before_decoding() -> None:
         b"<svg/>",
         png_header(20, 20)[:50],
         png_header(0, 0),
-        png_of(np.random.default_rng(0).integers(0, 256, (99, 99), np.uint8))[:2000],
+        png(np.random.default_rng(0).integers(0, 256, (99, 99), np.uint8))[:2000],
         b"\x89PNG\r\n\x1a\n" + b"\0" * 64,
         png_header(20, 20, color_type=3),  # Pillow answers this one with an AssertionError
     ],

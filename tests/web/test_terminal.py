@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import ExifTags, Image, ImageDraw
+from made_pictures import seven
+from PIL import ExifTags, Image
 from rich.console import Console
 
 from optlab.web.terminal import answer_table
@@ -21,10 +22,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def a_seven(path: Path, ink: int = 0) -> Path:
-    image = Image.new("L", (280, 280), 255)
-    strokes = [(80, 50), (200, 50), (150, 140), (120, 230)]
-    ImageDraw.Draw(image).line(strokes, fill=ink, width=22, joint="curve")
-    image.save(path)
+    Image.fromarray(seven(ink)).save(path)
     return path
 
 
