@@ -1,4 +1,4 @@
-"""A sweeper that gives seeds in rounds, and stops configurations that validation has decided."""
+"""A sweeper that runs seeds in rounds and stops configurations that validation has decided."""
 
 from collections.abc import Sequence
 from itertools import pairwise

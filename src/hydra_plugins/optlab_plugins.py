@@ -32,7 +32,7 @@ def _available_data(_root_: DictConfig) -> str:
 
 
 def _config_groups(_root_: DictConfig) -> str:
-    """The groups of the defaults list with their options, a line each, for --help.
+    """Return the groups of the defaults list with their options, a line each, for --help.
 
     Hydra's own list has every folder of conf/, also those that no option of a run can choose.
     """

@@ -34,7 +34,7 @@ class TableSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # Hydra has it static; a row needs self
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The overrides of every run, in batches. Later ones win, so the row's come first."""
+        """Return the overrides of all runs, in batches. Later ones win, so the row's come first."""
         grid = BasicSweeper.split_arguments(overrides, None)[0]
         rows = [[*row, f"run_name={name}-seed${{seed}}"] for name, row in self.rows.items()]
         runs = [[*row, *point] for point in grid for row in rows or [[]]]

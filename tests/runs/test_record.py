@@ -130,7 +130,7 @@ def test_keys_of_another_version_are_left_alone(folder):
 @pytest.mark.parametrize(
     ("leave", "problem"),
     [
-        (lambda folder: folder.rmdir(), "is no folder"),
+        (lambda folder: folder.rmdir(), "is not a folder"),
         (lambda folder: None, "holds no run"),
         (lambda folder: (folder / "checkpoints").mkdir(), "is unfinished"),
         (lambda folder: (folder / "epochs.csv").touch(), "is unfinished"),

@@ -1,4 +1,4 @@
-"""A study in one file, to stand new optimizers against without training the others again.
+"""Pack a study in one file, to compare new optimizers without training the others again.
 
 The archive is a `.tar.xz` of the study's folder with what the analysis reads: study.json, and of
 each run its record, its curve of epochs and the classes that it answered for the test images.
@@ -65,11 +65,11 @@ def pack_study(study: Path, archive: Path) -> int:
 
 
 def unpack_study(archive: Path, outputs: Path) -> Path:
-    """Lay a study's archive out below `outputs` and return its folder.
+    """Unpack a study's archive below `outputs` and return its folder.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no archive of a study, or the study's folder is there already.
+        ValueError: the file is not an archive of a study, or the study's folder is there already.
     """
     outputs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=outputs, prefix=".unpacking-") as partial:
@@ -78,7 +78,7 @@ def unpack_study(archive: Path, outputs: Path) -> Path:
                 file.extractall(partial, filter="data")
         except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
             raise ValueError(
-                f"{archive} is no archive of a study ({error}).\n\n"
+                f"{archive} is not an archive of a study ({error}).\n\n"
                 "hint: python scripts/archive.py pack makes one"
             ) from error
         folders = list(Path(partial).iterdir())
@@ -103,7 +103,7 @@ def _add(file: tarfile.TarFile, folder: str, name: str, content: bytes) -> None:
 
 
 def _without_path(content: bytes, record: RunRecord) -> bytes:
-    """A record's file, with the name of an image folder in place of its path on this computer."""
+    """Return a record's file with the name of an image folder in place of its path."""
     data = record.config.get("data") or {}
     if data.get("name") != "image_folder":
         return content
@@ -113,7 +113,7 @@ def _without_path(content: bytes, record: RunRecord) -> bytes:
 
 
 def _predictions(answers: Path) -> bytes:
-    """The classes of test_probabilities.npz, not compressed: xz does it over all runs at once."""
+    """Return the classes of test_probabilities.npz, not compressed: xz compresses all runs."""
     try:
         with np.load(answers) as arrays:
             smallest = np.uint8 if arrays["labels"].max() < 256 else np.uint16

@@ -53,7 +53,7 @@ class RunFolder:
         self._commands = path / ".commands"
 
     def checkpoint(self, weights: str) -> Path:
-        """The checkpoint of the `best` or the `last` weights."""
+        """Return the path of the checkpoint with the `best` or the `last` weights."""
         return self.checkpoints / f"{weights}.ckpt"
 
     @property
@@ -66,7 +66,7 @@ class RunFolder:
         return sorted(int(found[1]) for name in names if (found := _SNAPSHOT.fullmatch(name)))
 
     def snapshot(self, step: int) -> Path:
-        """The weights after `step` optimizer steps."""
+        """Return the path of the weights after `step` optimizer steps."""
         return self.snapshots / snapshot_name(step)
 
     @property
@@ -81,7 +81,7 @@ class RunFolder:
 
     @property
     def num_epochs_done(self) -> int:
-        """Epochs that are over, also while the run is in training."""
+        """The number of completed epochs, also during training."""
         try:
             return max(0, self.epochs.read_bytes().count(b"\n") - 1)
         except FileNotFoundError:
@@ -102,7 +102,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder, which the system frees if the process dies.
+        """Lock the folder; the system unlocks it if the process dies.
 
         Raises:
             RunLocked: if another process is training there.
@@ -138,18 +138,18 @@ class RunFolder:
 
 
 def snapshot_name(step: int) -> str:
-    """The name of a snapshot's file."""
+    """Return the name of a snapshot's file."""
     return f"step-{step:06d}.pt"
 
 
 def tagged_with(outputs: Path, command_id: str) -> list[Path]:
-    """The run folders below `outputs` that a command asked for, in order of name."""
+    """Return the run folders below `outputs` that a command asked for, in order of name."""
     folders = (path.parent for path in sorted(outputs.glob("*/*/.commands")))
     return [folder for folder in folders if command_id in RunFolder(folder)._tags()]
 
 
 def recorded_runs(outputs: Path) -> list[Path]:
-    """The folders below `outputs` that have a record, whole or not, in order of name."""
+    """Return the folders below `outputs` that have a record.json, in order of name."""
     return [path.parent for path in sorted(outputs.glob("*/*/record.json"))]
 
 

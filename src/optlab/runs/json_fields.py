@@ -1,4 +1,4 @@
-"""JSON files as dataclasses: a field with another type than its annotation is refused by name."""
+"""Read JSON files as dataclasses, with an error that names a field of the wrong type."""
 
 import json
 from dataclasses import MISSING, fields, is_dataclass
@@ -14,7 +14,7 @@ _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 
 
 class DamagedFile(ValueError):
-    """A file that does not count.
+    """A file that cannot be read as its dataclass.
 
     Attributes:
         problem: what is wrong with it, as a clause that begins with the file's name.

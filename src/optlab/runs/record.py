@@ -154,7 +154,7 @@ class RunRecord:
 
     @property
     def has_result(self) -> bool:
-        """Whether nothing is left to train: the run finished, or diverged, as it would again."""
+        """Whether nothing is left to train: the run finished, or diverged and would again."""
         return self.status in ("finished", "diverged")
 
     @property
@@ -170,7 +170,7 @@ class RunRecord:
 
     @property
     def outcome(self) -> str:
-        """The outcome in one line, for people."""
+        """The outcome in one line."""
         if self.status != "finished":
             return f"{self.status}: {self.reason}"
         validation, test = (
@@ -186,7 +186,7 @@ class RunRecord:
     def metric(
         self, split: str, weights: str | None = None, quantity: str = "accuracy"
     ) -> float | None:
-        """A metric, or None where the run has none.
+        """Return a metric, or None if the run has none.
 
         Args:
             split: `train`, `validation` or `test`.
@@ -199,7 +199,7 @@ class RunRecord:
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write record.json in one atomic step: a crash leaves the old one or none, never half."""
+    """Write record.json atomically: a crash leaves the old file or none, never half of one."""
     write_json(RunFolder(folder).record, asdict(record))
 
 
@@ -242,7 +242,7 @@ def find_record(folder: Path) -> RunRecord | None:
 
 def _no_record(files: RunFolder) -> NoRecord:
     if not files.path.is_dir():
-        problem, hint = "is no folder", "give that of a run, outputs/<study>/<run name>-<hash>"
+        problem, hint = "is not a folder", "give that of a run, outputs/<study>/<run name>-<hash>"
     elif files.has_begun:
         problem = "is unfinished: it has no record.json yet"
         hint = "run its command again, it resumes where it stopped"

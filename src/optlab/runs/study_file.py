@@ -1,4 +1,4 @@
-"""study.json: what a study was asked for, and what became of its sweeps."""
+"""study.json: the commands of a study, and the outcome of its sweeps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,12 +104,12 @@ class StudyFile:
 
 
 def study_path(study: Path) -> Path:
-    """Return where a study's folder has its file."""
+    """Return the path of study.json in a study's folder."""
     return study / "study.json"
 
 
 def read_study_file(study: Path) -> StudyFile:
-    """Read study.json of a study's folder; one without anything in it if there is no such file.
+    """Read study.json of a study's folder; return an empty one if there is no such file.
 
     Raises:
         DamagedFile: it cannot be read, a field is missing or of another type, or it has another
@@ -128,7 +128,7 @@ def write_study_file(study: Path, content: StudyFile) -> None:
 
 @contextmanager
 def lock_study_file(study: Path) -> Iterator[None]:
-    """Let other commands wait that want to change study.json; not to be nested."""
+    """Make other commands that change study.json wait. Do not nest."""
     from filelock import FileLock
 
     study.mkdir(parents=True, exist_ok=True)

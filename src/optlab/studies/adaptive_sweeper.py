@@ -1,4 +1,4 @@
-"""The adaptive sweeper: rounds of seeds, in which only undecided configurations go on.
+"""The adaptive sweeper: rounds of seeds, in which only undecided configurations continue.
 
 After each round it looks at validation (`analysis.adaptive`), stops configurations that are clearly
 lower, and continues with the others until only the best is left or the last round is over. Works
@@ -43,7 +43,7 @@ class Candidate:
     folders: list[Path]  # one for each planned seed, in order
 
     def jobs(self, first_seed: int, seeds: range) -> list[list[str]]:
-        """The overrides of its runs on the seeds of a round."""
+        """Return the overrides of its runs on the seeds of a round."""
         return [[*self.row.typed, f"seed={first_seed + index}"] for index in seeds]
 
 
@@ -125,7 +125,7 @@ def _print_plan(
     effect: float | None,
     plan: AdaptiveRows,
 ) -> Sequence[JobReturn]:
-    """Print the first round, and how far the others may go."""
+    """Print the first round, and the most runs that the others add."""
     no_effect = ["effect=null"] if effect else []  # which is about all rounds
     first = range(plan.rounds[0])
     jobs = [[*job, *no_effect] for one in candidates for job in one.jobs(plan.first_seed, first)]
@@ -159,7 +159,7 @@ def _refuse_other_plan(study: Path, file: StudyFile, plan: AdaptiveRows) -> None
 
 
 def _take_progress(candidates: Sequence[Candidate], file: StudyFile) -> None:
-    """Keep what an earlier command noted of the candidates, until a round decides it again."""
+    """Keep the candidates' status of an earlier command, until a round decides again."""
     rows = {row.runs[0]: row for row in (file.adaptive.candidates if file.adaptive else [])}
     for one in candidates:
         older = rows.get(one.row.runs[0])
@@ -223,7 +223,7 @@ def _has_result(candidate: Candidate, num_seeds: int) -> bool:
 
 
 def _add_rows(file: StudyFile, candidates: Sequence[Candidate], plan: AdaptiveRows) -> None:
-    """Put in the candidates' rows, next to those of earlier commands by the same plan."""
+    """Add the candidates' rows to those of earlier commands with the same plan."""
     older = file.adaptive
     same = older is not None and (older.rounds, older.first_seed) == (plan.rounds, plan.first_seed)
     rows = {row.runs[0]: row for row in (older.candidates if older and same else [])}

@@ -31,7 +31,7 @@ omegaconf.base.parse = cache(parse)
 
 
 class StudyConfigLoader(ConfigLoaderImpl):
-    """Takes the place of Hydra's config loader, for which Hydra has no plugin."""
+    """Replaces Hydra's config loader, for which Hydra has no plugin."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -125,7 +125,7 @@ class StudyConfigLoader(ConfigLoaderImpl):
 
 
 def _note(config: DictConfig, task: list[Override]) -> None:
-    """Write down a config's own overrides where Hydra does."""
+    """Record a config's own overrides where Hydra does."""
     config.hydra.overrides.task = [override.input_line for override in task]
     config.hydra.job.override_dirname = get_overrides_dirname(
         task, **config.hydra.job.config.override_dirname
@@ -166,6 +166,6 @@ def _parsed(overrides: list[str]) -> list[Override]:
 
 @cache
 def _parsed_once(override: str) -> Override:
-    """Parse what runs have in common only once: it takes a millisecond."""
+    """Parse an override once for all runs: it takes a millisecond."""
     (parsed,) = OverridesParser.create().parse_overrides([override])
     return parsed

@@ -45,7 +45,7 @@ class TrialRunner:
             self.num_runs += len(jobs)
 
     def job(self, trial: Trial, overrides: list[str]) -> list[str]:
-        """All overrides of a trial's run."""
+        """Return all overrides of a trial's run."""
         shorter = [] if trial.num_epochs is None else [f"trainer.max_epochs={trial.num_epochs}"]
         seed = f"seed={trial.seed}"
         return [*trial.search.typed, *overrides, *shorter, seed, *self.trial_overrides]
@@ -157,7 +157,7 @@ def sweep(
 
 
 def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
-    """The configurations of a command line: all combinations of the values of its sweeps."""
+    """Return the configurations of a command line: all combinations of its swept values."""
     choices: dict[str, list[str]] = {}
     for each in parsed:
         key = each.get_key_element()

@@ -315,7 +315,7 @@ def _job_return(job: Job) -> JobReturn:
 
 
 class _Progress(Progress):
-    """A line for each run that is over, and on a terminal one bar over the epochs of all runs."""
+    """Print a line for each run that ended, and on a terminal a bar over the epochs of all runs."""
 
     def __init__(self, jobs: list[Job]) -> None:
         columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")

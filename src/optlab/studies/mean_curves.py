@@ -1,4 +1,4 @@
-"""Means over seeds as TensorBoard runs of their own, next to the runs that they are means of."""
+"""Write means over seeds as TensorBoard runs, next to the runs that they average."""
 
 import re
 import shutil

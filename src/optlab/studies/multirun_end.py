@@ -1,4 +1,4 @@
-"""The end of a multirun: the ranked table, the report, and an honest exit code."""
+"""Print the ranked table, write the report and set the exit code at the end of a multirun."""
 
 import sys
 import traceback
@@ -21,16 +21,16 @@ from optlab.training.identity import resolve_path
 
 
 class StudyReport(Callback):
-    """A Hydra callback, so it comes after every launcher and sweeper alike."""
+    """A Hydra callback, which runs after any launcher and sweeper."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Gives the command a name that reaches its runs, in whatever process or machine."""
+        """Give the command an id that reaches its runs in any process or machine."""
         self.command_id = f"command-{uuid.uuid4().hex}"
         with open_dict(config):
             config.hydra.overrides.hydra.append(f"+{STUDY_ID}{self.command_id}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Reports every study that the command touched. Exits with 1 if one of its runs failed."""
+        """Report every study that the command touched. Exit with 1 if one of its runs failed."""
         if config.plan:
             return
         folders = tagged_with(resolve_path(config.outputs), self.command_id)
@@ -70,7 +70,7 @@ def _as_expected(folder: Path) -> bool:
 
 
 def _title(run: Path, config: DictConfig) -> str | None:
-    """The study's title as a run of it has it: one that names a swept option differs by study."""
+    """Return the title in a run's config: one that names a swept option differs by study."""
     try:
         composed = OmegaConf.load(RunFolder(run).config)
     except OSError:  # printed from its record only, by a launcher that is not Hydra's

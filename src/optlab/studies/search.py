@@ -1,4 +1,4 @@
-"""The rule by which a fair sweep chooses options: trials, more trials near the best, finalists.
+"""Choose options in a fair sweep: trials, more trials near the best, finalists.
 
 Nothing here knows Hydra or files: a trial is a row with an outcome.
 """
@@ -47,7 +47,7 @@ class Search:
     trials: list[TrialRow] = field(default_factory=list)
 
     def first_round(self) -> list[Values]:
-        """The default, then a grid over one option or points of the space."""
+        """Return the default, then a grid over one option or points of the space."""
         number = self.rungs[0][0]
         if len(self.space) == 1 and self.space[0].kind != "choice":
             return grid(self.space[0], number, self.default[self.space[0].name])
@@ -97,7 +97,7 @@ class Search:
         return [row for _, row in sorted(scores, key=lambda pair: -pair[0])]
 
     def winner(self) -> WinnerRow | None:
-        """The values with the best mean validation accuracy; None where no trial has a result."""
+        """Return the values with the best mean validation accuracy; None without a result."""
         ranked = self.ranked()
         if not ranked:
             return None
@@ -127,9 +127,9 @@ class Trial(NamedTuple):
 
 
 def rounds(searches: Sequence[Search], extra_trials: int, finalists: int) -> Iterator[list[Trial]]:
-    """The trials of all searches, round by round.
+    """Yield the trials of all searches, round by round.
 
-    Before the next round is asked for, those of the last one must be in `Search.trials`.
+    Add the rows of a round to `Search.trials` before you ask for the next one.
     """
     yield [
         Trial(each, values, each.tuning_seeds[0], each.rungs[0][1])
@@ -157,7 +157,7 @@ def rounds(searches: Sequence[Search], extra_trials: int, finalists: int) -> Ite
 
 
 def mean_score(trials: Iterable[TrialRow], chance_accuracy: float) -> float | None:
-    """Mean validation accuracy; None without a finished trial.
+    """Return the mean validation accuracy; None without a finished trial.
 
     As in the ranking of a report, a diverged trial counts with chance accuracy, and a failed one
     does not count.
@@ -171,7 +171,7 @@ def mean_score(trials: Iterable[TrialRow], chance_accuracy: float) -> float | No
 
 
 def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:
-    """Trials and epochs of each rung of successive halving; the last one has whole runs (None).
+    """Return trials and epochs of each rung of successive halving; the last has whole runs (None).
 
     A third of the trials is promoted, to three times the epochs, so each rung costs about the same.
     Source: Jamieson and Talwalkar 2016, arXiv:1502.07943, algorithm 1, with a third for a half.

@@ -29,12 +29,12 @@ class Hyperparameter:
 
     @property
     def option(self) -> str:
-        """The option as it is typed: a name is below `optimizer.` unless it names another group."""
+        """The option as typed: a name is below `optimizer.` unless it names another group."""
         first = self.name.partition(".")[0]
         return self.name if first in (*GROUPS, *OPTIONS) else f"optimizer.{self.name}"
 
     def at(self, point: float) -> Any:
-        """The value at a point in [0, 1], or beyond in a range."""
+        """Return the value at a point in [0, 1], or beyond for a range."""
         if self.kind == "choice":
             return self.values[min(int(point * len(self.values)), len(self.values) - 1)]
         low, high = self.values
@@ -65,7 +65,7 @@ class Hyperparameter:
         return point is not None and min(point, 1.0 - point) < EDGE_SHARE
 
     def nearby(self, value: Any) -> "Hyperparameter":
-        """The quarter of the range around a value, or beyond an edge that it is at.
+        """Return the quarter of the range around a value, or beyond the edge if it is at one.
 
         A range does not extend to values that the option cannot have, as far as `option_values`
         knows. A value without a place in the range stays, and choices do.
@@ -84,7 +84,7 @@ class Hyperparameter:
         return self._between(start, start + NEARBY_SHARE)
 
     def extended_to(self, value: Any) -> "Hyperparameter":
-        """The range, with an end moved to a value beyond it."""
+        """Return the range, with an end moved to a value beyond it."""
         point = self.point(value)
         if point is None or 0.0 <= point <= 1.0:
             return self
@@ -100,10 +100,10 @@ class Hyperparameter:
 def read_space(
     optimizer: str, space: Mapping[str, Mapping[str, Sequence[Any]]]
 ) -> list[Hyperparameter]:
-    """The options of a search file, the one most worth tuning first.
+    """Return the options of a search file, in its order.
 
     Raises:
-        ValueError: for a range that is none, naming the file and the option.
+        ValueError: for an invalid range, with the file and the option.
     """
     found = []
     if not isinstance(space, Mapping) or not space:
@@ -137,7 +137,7 @@ def read_space(
 
 
 def grid(tuned: Hyperparameter, trials: int, default: Any) -> list[Values]:
-    """The default, then equally spaced values of a range.
+    """Return the default, then equally spaced values of a range.
 
     Of these the one nearest to the default gives way to it, but both ends stay where that can be.
     """
@@ -150,7 +150,7 @@ def grid(tuned: Hyperparameter, trials: int, default: Any) -> list[Values]:
 
 
 def stratified(tuned: Hyperparameter, number: int, seed: Sequence[int]) -> list[Values]:
-    """A random value from each of equal parts of a range."""
+    """Return a random value from each of `number` equal parts of a range."""
     points = (np.arange(number) + np.random.default_rng(seed).random(number)) / number
     return [{tuned.name: tuned.at(float(point))} for point in points]
 
@@ -158,7 +158,7 @@ def stratified(tuned: Hyperparameter, number: int, seed: Sequence[int]) -> list[
 def quasi_random(
     space: Sequence[Hyperparameter], number: int, seed: Sequence[int], tried: Sequence[Values]
 ) -> list[Values]:
-    """Points of a scrambled Halton sequence over a space: even in every projection.
+    """Return points of a scrambled Halton sequence over a space: even in every projection.
 
     Args:
         space: the options.
@@ -167,7 +167,7 @@ def quasi_random(
         tried: points that were drawn before, and are not drawn again.
 
     Raises:
-        ValueError: there are not so many points.
+        ValueError: the space has fewer points.
 
     Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
     """

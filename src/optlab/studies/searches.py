@@ -1,4 +1,4 @@
-"""Make searches from configs: options of a fair sweep, what is tuned, overrides that set values."""
+"""Build the searches of a fair sweep from its options and configs, and overrides from values."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class FairOptions:
     schedule: Literal["full", "halving"]
 
     def rungs(self, max_epochs: int) -> list[tuple[int, int | None]]:
-        """Trials and epochs of each rung; one of whole runs unless there is a halving."""
+        """Return trials and epochs of each rung; one rung of whole runs without halving."""
         full: list[tuple[int, int | None]] = [(self.trials, None)]
         return halving(self.trials, max_epochs) if self.schedule == "halving" else full
 
@@ -40,7 +40,7 @@ class FairOptions:
         return range(self.tuning_seed + 1, self.tuning_seed + 1 + self.seeds)
 
     def searches_of(self, untuned: Search) -> list[Search]:
-        """The searches of one configuration: one for all fresh seeds, or one for each of them."""
+        """Return the searches of a configuration: one for all fresh seeds, or one for each."""
         apart = range(0, SEEDS_APART * (1 + self.finalist_seeds), SEEDS_APART)
         if self.tune == "once":
             seeds = [self.tuning_seed + step for step in apart]
@@ -57,7 +57,7 @@ class FairOptions:
         ]
 
     def num_later(self, searches: Sequence[Search]) -> int:
-        """Runs after the first round: promoted, extra and final trials, winners on fresh seeds."""
+        """Count the runs after the first round: promoted, extra and final trials, winners."""
         return sum(
             sum(number for number, _ in search.rungs[1:])
             + self.extra_trials
@@ -86,7 +86,7 @@ class FairOptions:
 
 
 def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
-    """A search for a configuration, still without seeds."""
+    """Return a search for a configuration, without seeds."""
     refuse_replicas(composed, "fair")  # no row would name the seeds next to the tuning seed
     optimizer = str((composed.optimizer or {}).get("name", "null"))
     space = _space_of(optimizer, composed)
@@ -148,7 +148,7 @@ def _default(tuned: Hyperparameter, config: DictConfig) -> Any:
 
 
 def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list[str], Values]:
-    """The overrides for the values of a trial, and those values that its run has.
+    """Return the overrides for the values of a trial, and those values that its run has.
 
     An option of a group such as the schedule is left out where the group's choice lacks it.
     """

@@ -29,11 +29,11 @@ def note(rows: Iterable[tuple[Path, TrialRow]]) -> None:
 
 
 def _added(older: TuningRows, rows: list[TrialRow]) -> TuningRows:
-    """A study's tuning with a sweep's rows added to what is known already.
+    """Return a study's tuning with a sweep's rows added.
 
-    What once chose values must never become a result, so earlier trials stay. Earlier winners stay
-    as well, but a configuration that was tuned again has its newer winners only: of two, the better
-    one would be chosen a second time.
+    A run that chose values must never count as a result, so earlier trials stay. Earlier winners
+    stay as well, but a configuration that was tuned again has its newer winners only: of two, the
+    better one would be chosen a second time.
     """
     winners = [row for row in rows if isinstance(row, WinnerRow)]
     trials = [row for row in rows if not isinstance(row, WinnerRow)]

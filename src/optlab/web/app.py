@@ -65,7 +65,7 @@ def create_app(
     race_commands: Commands | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """The application that answers for all finished runs under `outputs`.
+    """Return the application that answers for all finished runs under `outputs`.
 
     Args:
         outputs: the folder of studies; may be missing or empty, and may fill up later.
@@ -93,7 +93,7 @@ def create_app(
     one_look = asyncio.Semaphore(1)
 
     async def in_turn(function: Callable[..., T], *arguments: Any) -> T:
-        """Run what takes as long as a hundred answers, one at a time, so that answers stay fast."""
+        """Run slow requests one at a time, so that other answers stay fast."""
         async with one_look:
             return await in_thread(function, *arguments)
 
@@ -129,7 +129,7 @@ def create_app(
 
     @app.get("/api/models", tags=["models"])
     async def models() -> schemas.Models:
-        """Every study and every finished run; a run trained in the meantime is in it."""
+        """List all studies and finished runs, including those that finished since the start."""
         table = await in_thread(run_index.table)
         return await in_thread(
             summary.describe,
@@ -172,7 +172,7 @@ def create_app(
         """A file of the study's report; index.html is the report itself."""
         table = await in_thread(run_index.table)
         files = await in_thread(study_of(table, study_name).report_files)
-        if file_name not in files:  # the name chooses among the files there, and no more
+        if file_name not in files:  # no part of a path comes from a client
             raise NotFound(f"The report of this study has no file {short(file_name)}.")
         return FileResponse(files[file_name], headers={"content-security-policy": REPORT_POLICY})
 
@@ -274,7 +274,7 @@ def _serve_races(
         responses=_PICTURE_PROBLEMS | _problems({409: "A race is under way"}),
     )
     async def start(request: Request) -> schemas.LiveRaceStart:
-        """Train five runs right now; their reports say what the picture is."""
+        """Start a race: five runs train now, and their reports classify the picture."""
         pixels = await in_thread(pixels_of, await _body_of(request))
         optimizers = await in_thread(races.start, pixels)
         styles = {name: summary.style(name) for name in optimizers}
@@ -288,7 +288,7 @@ def _serve_races(
         responses=_PICTURE_PROBLEMS,
     )
     async def draw(request: Request) -> None:
-        """Let the coming reports be of another picture."""
+        """Let the next reports classify another picture."""
         pixels = await in_thread(pixels_of, await _body_of(request))
         await in_thread(races.draw, pixels)
 
@@ -396,7 +396,7 @@ _PICTURE_PROBLEMS = _problems(
 
 
 def _load_default(run_index: RunIndex, store: inference.Networks, references: References) -> None:
-    """Load what the first visitor will ask, so that the first stroke is answered at once."""
+    """Load the models that answer by default, so that the first drawing is answered at once."""
     study = run_index.table().default_study()
     if study is None:
         return
@@ -407,7 +407,7 @@ def _load_default(run_index: RunIndex, store: inference.Networks, references: Re
 
 
 def _explain_errors(app: FastAPI) -> None:
-    """Every error leaves as `{"detail": sentence}`, with no word of the server's insides."""
+    """Answer every error with `{"detail": sentence}`, without details of the server."""
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -442,7 +442,7 @@ def _explain_errors(app: FastAPI) -> None:
 
 
 class _Static(StaticFiles):
-    """Files of the page, for which a browser asks each time whether its copy is the newest."""
+    """Static files that a browser revalidates before each use."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

@@ -62,7 +62,7 @@ class Answer(_Answers):
 
 
 class Networks:
-    """Loaded networks, each loaded once and kept while there is room, oldest use out first.
+    """A cache of loaded networks that drops the least recently used ones.
 
     Args:
         load: from a run folder, and `best` or the step of a snapshot, to a network in eval mode on
@@ -83,11 +83,11 @@ class Networks:
         self._loading = threading.Lock()
 
     def get(self, model: Model, step: int | None = None) -> nn.Module | str:
-        """The model's network, or in a sentence why it cannot answer.
+        """Return the model's network, or a sentence that says why it cannot answer.
 
         Args:
-            step: with the weights of the latest snapshot at or before this optimizer step; None for
-                those of the best epoch.
+            step: use the latest snapshot at or before this optimizer step; None for the weights of
+                the best epoch.
         """
         weights = _weights_at(model, step)
         if weights is None:
@@ -142,7 +142,7 @@ class Networks:
 
 
 def step_at(model: Model, step: int | None) -> int | None:
-    """The optimizer step of the weights with which a model answers; None where it is not known."""
+    """Return the optimizer step of the weights that a model answers with; None if unknown."""
     if step is None:
         validation = model.run.record.validation
         return validation.best.step if validation else None
@@ -155,7 +155,7 @@ def _weights_at(model: Model, step: int | None) -> str | int | None:
 
 
 def weights_key(model: Model, weights: str | int = "best") -> WeightsKey:
-    """Return what differs once a run was trained again, or its weights were copied later."""
+    """Return a key that changes when a run is trained again or its weights are replaced."""
     files = RunFolder(model.run.folder)
     file = files.snapshot(weights) if isinstance(weights, int) else files.checkpoint(weights)
     return model.id, weights, modified_ns(files.record) or 0, modified_ns(file) or 0
@@ -226,7 +226,7 @@ def _ask_one(
 
 
 def _saliency(gradient: torch.Tensor) -> np.ndarray:
-    """Size of the top logit's gradient at each pixel, the largest channel, strongest pixel 1.
+    """Return the size of the top logit's gradient at each pixel, over channels, at most 1.
 
     Source: Simonyan, Vedaldi and Zisserman 2013, arXiv:1312.6034, section 3.1.
     """

@@ -59,7 +59,7 @@ class _Race:
         return any(process.poll() is None for process in self._processes.values())
 
     def draw(self, pixels: np.ndarray | None) -> None:
-        """Give the runs the picture, (C, H, W), that they say something of from now on."""
+        """Give the runs the picture, (C, H, W), that their next reports classify."""
         file = self.path / "drawing.npy"
         if pixels is None:
             file.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ class _Race:
             np.save(stream, pixels)
 
     def reports(self, seen: dict[str, int]) -> Iterator[schemas.RaceReport]:
-        """Yield what is new since the last call, and count it in `seen`, lines by optimizer."""
+        """Yield new reports, and count them in `seen`, lines by optimizer."""
         for optimizer in self.optimizers:
             try:
                 text = (self.path / f"{optimizer}.jsonl").read_text()

@@ -72,7 +72,7 @@ class Patches:
 
 
 def falls(probabilities: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return how much less probable the answer becomes by each patch, and the answer to the worst.
+    """Return how much each patch lowers the answer's probability, and the answer to the worst.
 
     Args:
         probabilities: (1 + n * n, num_classes) of the picture itself, then of it covered by each

@@ -1,4 +1,4 @@
-"""Whether a drawing looks like anything that the networks were trained on.
+"""Decide whether a drawing looks like anything that the networks were trained on.
 
 Networks answer whatever they are shown, and are often sure of it. A letter differs from a digit in
 how far a network's features of it (the input of its last layer, scaled to length 1) are from those
@@ -99,7 +99,7 @@ def without_last_layer(network: nn.Module) -> nn.Module:
 
 
 class References:
-    """The reference of each study, made in a thread of its own when the study is first asked.
+    """The reference of each study, computed in a background thread when it is first needed.
 
     With MNIST and the small CNN that takes 7 s of one core and 300 MB until it is done. Of these
     10 MB are the features; at most `MAX_KEPT` references are kept.
@@ -140,7 +140,7 @@ class References:
         return kept
 
     def wait(self, study: Study) -> Reference | NoReference | None:
-        """Return the same once it is made."""
+        """Return the same as `get`, after the reference is computed."""
         if self.get(study) is None and has_reference(study):
             self._makers[study.name].join()
         return self.get(study)
@@ -202,7 +202,7 @@ def _best(study: Study) -> Model:
 
 
 def _some(indices: Tensor, number: int) -> Tensor:
-    """Return at most so many, the same ones every time."""
+    """Return at most `number` of the indices, the same ones every time."""
     order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0))
     return indices[order[:number]]
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def explain_missing_deps(extra: str = "web") -> Iterator[None]:
-    """For the imports of a script: without the extra it ends with the command that installs it.
+    """Exit with the command that installs the extra if an import in the block fails.
 
     Raises:
         SystemExit: a library is missing; the message names it.
@@ -15,6 +15,6 @@ def explain_missing_deps(extra: str = "web") -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("optlab"):
-            raise  # a mistake of ours, which no installation mends
+            raise  # a bug, not a missing extra
         hint = f"pip install -e '.[{extra}]'"
         raise SystemExit(f"This needs {error.name}.\n\nhint: {hint}") from None

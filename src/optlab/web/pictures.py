@@ -46,7 +46,7 @@ class UnreadablePicture(ValueError):
 
 
 class PictureTooLarge(ValueError):
-    """More pixels than the server is willing to decode."""
+    """The picture has more pixels than the server decodes."""
 
 
 def picture_from_json(body: bytes) -> np.ndarray:
@@ -99,7 +99,7 @@ def png_in_base64(pixels: np.ndarray) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing pydantic objects to, as a sentence that names the field."""
+    """Return the first problem that pydantic found, as a sentence that names the field."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     return f"{where}: {problem['msg']}." if where else f"{problem['msg']}."

@@ -32,7 +32,7 @@ def answer_question(
     Raises:
         UnsupportedType: the content type is none of ours.
         PictureTooLarge: more pixels than are decoded.
-        NotFound: a name that is not in the table, or nobody who can answer.
+        NotFound: a name is not in the table, or no model can answer.
         UnreadablePicture: the body is no such picture.
     """
     start_s = time.perf_counter()
@@ -74,7 +74,7 @@ def doubts(
     prepared: Prepared,
     reference: Reference | schemas.NoReference | None,
 ) -> dict[str, Any]:
-    """Return what speaks against reading a picture as one digit, as fields of a prediction."""
+    """Return reasons not to read a picture as one digit, as fields of a prediction."""
     novelty = None
     if isinstance(reference, Reference):
         distance = reference.distance(prepared)

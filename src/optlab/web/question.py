@@ -65,7 +65,7 @@ def prepare_for(study: Study, picture: np.ndarray) -> Prepared:
 
 
 def not_blank(prepared: Prepared) -> Prepared:
-    """Return the same.
+    """Return the picture.
 
     Raises:
         UnreadablePicture: it is blank.
@@ -82,10 +82,10 @@ def ask_models(
     step: int | None,
     with_saliency: bool = False,
 ) -> tuple[inference.Answer, list[schemas.Unanswered]]:
-    """Return the answers to pictures, and who has none.
+    """Return the answers to pictures, and the models that cannot answer.
 
     Raises:
-        NotFound: nobody can answer.
+        NotFound: no model can answer.
     """
     answer = inference.ask(store, models, images, with_saliency=with_saliency, step=step)
     answered = [each.model for said in answer.optimizers for each in said.models] if answer else []
@@ -106,6 +106,6 @@ def ask_models(
 
 
 def seen(prepared: Prepared) -> schemas.Seen:
-    """Return what networks are given, as the API has it."""
+    """Return the networks' input as the API describes it."""
     channels, side, _ = prepared.pixels.shape
     return schemas.Seen(channels=channels, side=side, pixels=prepared.pixels.tolist())

@@ -103,7 +103,7 @@ class Study:
 
     @property
     def optimizers(self) -> list[str]:
-        """All that were run, those without a result among them: by rank, then by name."""
+        """All that were run, also without a result: by rank, then by name."""
         names = [row.configuration.optimizer for row in self.rows]
         return list(dict.fromkeys([*names, *sorted(self.num_others)]))
 
@@ -121,7 +121,7 @@ class Study:
 
     @cached_property
     def answering(self) -> dict[str, tuple[Model, ...]]:
-        """For each optimizer the models that speak for it: all seeds of its best configuration."""
+        """For each optimizer the models that answer: all seeds of its best configuration."""
         by_run = {model.run: model for model in self.models}
         found = {
             name: tuple(by_run[run] for run in row.configuration.finished if run in by_run)
@@ -155,7 +155,7 @@ class Table:
         }
 
     def default_study(self) -> Study | None:
-        """The newest that can answer; drawings come before photographs."""
+        """Return the newest study that can answer; drawings come before photographs."""
         ready = [study for study in self.studies.values() if study.answering]
         return max(ready, key=lambda s: (s.reads_drawings, s.modified_ns), default=None)
 
@@ -187,7 +187,7 @@ class RunIndex:
         self._lock = threading.Lock()
 
     def table(self) -> Table:
-        """The current table; looks at the folder again when the last look is old.
+        """Return the current table; look at the folder again if the last look is old.
 
         Costs a few stats for each run and study. While one thread looks, the others use what is
         known.
@@ -238,7 +238,7 @@ class RunIndex:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    """In order of name; none where this one is missing, unreadable or deleted while we look.
+    """Return subfolders in order of name; none if the folder is missing or cannot be read.
 
     A name that is no UTF-8 could not be sent to any client.
     """
@@ -250,18 +250,18 @@ def _folders_in(folder: Path) -> list[Path]:
         return []
 
 
-@cache  # so that a folder is reported once and not at every look
+@cache  # logs a folder once and not at every look
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
-        log.warning("a folder is left out, its name is no UTF-8: %r", name)
+        log.warning("skipping a folder whose name is not UTF-8: %r", name)
         return False
     return True
 
 
 def modified_ns(file: Path) -> int | None:
-    """When a file was written; None where there is none."""
+    """Return when a file was last written; None if it does not exist."""
     try:
         return file.stat().st_mtime_ns
     except OSError:
@@ -269,7 +269,7 @@ def modified_ns(file: Path) -> int | None:
 
 
 def _read(folder: Path, modified: Mapping[Path, int]) -> _Seen:
-    """Read a study's folder; nothing if it cannot be read."""
+    """Read a study's folder; without studies if it cannot be read."""
     try:
         recorded = read_study(folder)
     except (OSError, ValueError) as error:
@@ -299,7 +299,7 @@ def _read(folder: Path, modified: Mapping[Path, int]) -> _Seen:
 
 
 def _numbered(texts: list[str]) -> list[str]:
-    """Equal texts with their number, from the second on."""
+    """Number repeated texts, from the second on."""
     counts = [texts[:index].count(text) for index, text in enumerate(texts)]
     return [f"{text} #{n + 1}" if n else text for text, n in zip(texts, counts, strict=True)]
 
@@ -307,7 +307,7 @@ def _numbered(texts: list[str]) -> list[str]:
 def _studies(
     folder: Path, summary: WorkloadSummary, latest_ns: int, unusable: list[tuple[Path, str]]
 ) -> Iterator[Study]:
-    """A study for each input of a workload; adds runs that cannot be used to `unusable`."""
+    """Yield a study for each input of a workload; add runs that cannot be used to `unusable`."""
     workload = summary.workload
     by_input: dict[Input, list[Run]] = {}
     for run in (*workload.runs, *(run for run, _ in workload.left_out)):
@@ -349,7 +349,7 @@ def _id(folder: Path) -> str:
 
 
 def _in_one_line(folder: Path, reason: str | None) -> str:
-    """A reason without where on this computer the runs are."""
+    """Shorten a reason to one line, without paths of this computer."""
     text = (reason or "no reason recorded").replace(str(folder.parents[1].absolute()), "outputs")
     text = LEADING_FOLDERS.sub("…/", text)
     return textwrap.shorten(text, MAX_REASON_LENGTH, placeholder=" ...")

@@ -1,4 +1,4 @@
-"""A study's page as a folder for any web server: models answer in the browser, without Python.
+"""Write a study's page as a folder for any web server; models answer in the browser.
 
 The page is the server's own. Its api.js is replaced by static_share/api.js, which reads what the
 API says from share.json, prepares drawings (static_share/preparation.js) and asks ONNX models by
@@ -30,7 +30,7 @@ from optlab.web.selection import MAX_MODELS_PER_QUESTION, at_most_allowed
 WEB = Path(__file__).parent
 
 REASON = (
-    "its networks read photographs, which a browser decodes and resizes otherwise than training did"
+    "its networks read photographs, which a browser decodes and resizes differently than training"
 )
 
 
@@ -106,7 +106,7 @@ def share_study(study_dir: Path, folder: Path, runtime: Path | None = None) -> S
 def _shareable(
     study_dir: Path, networks: Networks
 ) -> tuple[list[Study], dict[Model, nn.Module], list[str]]:
-    """Return the studies of a folder with only the runs to share, their networks, and the rest."""
+    """Return studies with only the runs to share, their networks, and what is left out."""
     table = RunIndex(study_dir.parent, only=study_dir.name).table()
     studies: list[Study] = []
     members: dict[Model, nn.Module] = {}

@@ -28,7 +28,7 @@ def describe(
     can_race: bool = False,
     address: str | None = None,
 ) -> schemas.Models:
-    """Everything that can be asked, studies with the newest first."""
+    """Describe everything that can be asked, the newest study first."""
     default = table.default_study()
     studies = sorted(table.studies.values(), key=lambda study: -study.modified_ns)
     return schemas.Models(
@@ -56,7 +56,7 @@ def describe_model(model: Model, study: Study, networks: Networks) -> schemas.Mo
 
 
 def describe_study(study: Study) -> schemas.StudyDetail:
-    """A row for each optimizer that was run, in the order of the report's ranking."""
+    """Describe a study, with a row for each optimizer in the order of the report's ranking."""
     rows = [_row(study, optimizer) for optimizer in study.optimizers]
     finished = [run for row in study.rows for run in row.configuration.finished]
     judged = sorted({run.judged_weights for run in finished})
@@ -85,7 +85,7 @@ def _curves(study: Study) -> list[schemas.Quantity]:
 
 
 def _study_moments(study: Study) -> list[schemas.Moment]:
-    """Every optimizer step of which a model of the study has a snapshot."""
+    """Return every optimizer step at which a model of the study has a snapshot."""
     kept = {model: RunFolder(model.run.folder).snapshot_steps for model in study.models}
     kept = {model: steps for model, steps in kept.items() if steps}
     if not kept:
@@ -103,7 +103,7 @@ def _moments(run: Run) -> schemas.Moments:
     losses = replace(run, notes=[]).steps["train/loss"]  # of a copy, which is not kept
 
     def mean_from(step: int) -> float | None:
-        """Over a tenth of the steps so far, because one batch varies; at the end over the last."""
+        """Average over a tenth of the steps so far, because a single batch is noisy."""
         count = 1 + step // 10
         mean = losses.iloc[: step + count].tail(count).mean()
         return float(mean) if math.isfinite(mean) else None
@@ -156,7 +156,7 @@ def _model(model: Model, study: Study, networks: Networks) -> schemas.Model:
 
 
 def _row(study: Study, optimizer: str) -> schemas.StudyRow:
-    """Means are over the finished runs of the optimizer's best configuration.
+    """Return means over the finished runs of the optimizer's best configuration.
 
     As in the report, accuracies are those of the weights that the ranking judges.
     """
@@ -192,7 +192,7 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
 
 
 def _curve(curve: pd.DataFrame) -> schemas.Curve:
-    """Per epoch, which is the index; null where a number is not finite."""
+    """Return the curve by epoch, the index; null where a number is not finite."""
 
     def column(name: str) -> list[float | None]:
         return [value if math.isfinite(value) else None for value in curve[name].tolist()]

@@ -1,4 +1,4 @@
-"""The page's answer as a table for the terminal."""
+"""Build the page's answer as a table for the terminal."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def answer_table(
 
 
 def _doubt(study: Study, found: Mapping[str, Any]) -> Text | None:
-    """Return what the page shows in place of an agreement, or why it is not known, in its words."""
+    """Return the page's warning about a picture, or why there is none, in the page's words."""
     strings = json.loads((Path(__file__).parent / "static" / "strings.en.json").read_text("utf-8"))
     reads_digits = all(len(name) == 1 and name.isdigit() for name in study.input.class_names)
     novelty, reason = found["novelty"], found["no_novelty"]
@@ -98,7 +98,7 @@ def _doubt(study: Study, found: Mapping[str, Any]) -> Text | None:
 
 
 def _words(probabilities: np.ndarray, class_names: Sequence[str]) -> tuple[str, str, str]:
-    """Top class, its probability, and the runners-up."""
+    """Return the top class, its probability, and the runners-up."""
     names = [escape(name) for name in class_names]
     order = np.argsort(-probabilities)
     runners_up = order[1 : 1 + NUM_RUNNERS_UP]
