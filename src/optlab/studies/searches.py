@@ -41,20 +41,17 @@ class FairOptions:
 
     def searches_of(self, untuned: Search) -> list[Search]:
         """Return the searches of a configuration: one for all fresh seeds, or one for each."""
-        apart = range(0, SEEDS_APART * (1 + self.finalist_seeds), SEEDS_APART)
-        if self.tune == "once":
-            seeds = [self.tuning_seed + step for step in apart]
-            return [replace(untuned, tuning_seeds=seeds, fresh_seeds=self.fresh_seeds, trials=[])]
-        return [
-            replace(
-                untuned,
-                tuning_seeds=[seed + SEEDS_APART + step for step in apart],
-                fresh_seeds=[seed],
-                for_seed=seed,
-                trials=[],
+
+        def search(first: int, fresh: Sequence[int], for_seed: int | None = None) -> Search:
+            end = first + SEEDS_APART * (1 + self.finalist_seeds)
+            seeds = range(first, end, SEEDS_APART)
+            return replace(
+                untuned, tuning_seeds=seeds, fresh_seeds=fresh, for_seed=for_seed, trials=[]
             )
-            for seed in self.fresh_seeds
-        ]
+
+        if self.tune == "once":
+            return [search(self.tuning_seed, self.fresh_seeds)]
+        return [search(seed + SEEDS_APART, [seed], for_seed=seed) for seed in self.fresh_seeds]
 
     def num_later(self, searches: Sequence[Search]) -> int:
         """Count the runs after the first round: promoted, extra and final trials, winners."""
