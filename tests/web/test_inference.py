@@ -13,6 +13,7 @@ from torch import nn
 from optlab.analysis import Run
 from optlab.models import load_network
 from optlab.runs.record import DatasetFacts
+from optlab.web import inference
 from optlab.web.inference import NO_SNAPSHOTS, Networks, ask
 from optlab.web.run_index import Input, Model, RunIndex
 
@@ -112,6 +113,12 @@ def test_network_is_loaded_once_even_when_many_ask_at_once(tmp_path: Path) -> No
     assert len(loads) == 2
 
 
+@pytest.fixture
+def room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "MAX_CACHED_PARAMETERS", 2 * 7850)  # 784 * 10 + 10 each
+
+
+@pytest.mark.usefixtures("room_for_two")
 def test_oldest_network_makes_room() -> None:
     loads = []
 
@@ -119,12 +126,13 @@ def test_oldest_network_makes_room() -> None:
         loads.append(folder.name)
         return network_of()
 
-    networks = Networks(load=load, max_parameters=2 * 7850)  # 784 * 10 + 10 each
+    networks = Networks(load=load)
     for model_id in ("a", "b", "a", "c", "a", "b"):
         networks.get(fake_model(model_id, Path(model_id)))
     assert loads == ["a", "b", "c", "b"]
 
 
+@pytest.mark.usefixtures("room_for_two")
 def test_moments_of_training_share_the_room_and_are_loaded_once(tmp_path: Path) -> None:
     loads = []
 
@@ -135,7 +143,7 @@ def test_moments_of_training_share_the_room_and_are_loaded_once(tmp_path: Path) 
     (tmp_path / "snapshots").mkdir()
     for step in (0, 10, 300):
         (tmp_path / "snapshots" / f"step-{step:06d}.pt").touch()
-    networks, model = Networks(load=load, max_parameters=2 * 7850), fake_model(folder=tmp_path)
+    networks, model = Networks(load=load), fake_model(folder=tmp_path)
     for step in (None, 12, 10, None, 299, 10**9, 0, None):
         networks.get(model, step)
     assert loads == ["best", 10, 300, 0, "best"]

@@ -19,7 +19,7 @@ from optlab.web.run_index import Model, modified_ns
 log = logging.getLogger(__name__)
 
 NO_SNAPSHOTS = "it has kept no weights of that moment; callbacks=snapshots keeps them"
-MAX_CACHED_PARAMETERS = 250_000_000  # about 1 GiB of float32 weights
+MAX_CACHED_PARAMETERS = 250_000_000  # of all kept networks, about 1 GiB of float32 weights
 MAX_PIXELS_AT_ONCE = 4_000_000  # of a forward pass, channels counted; it bounds its memory
 
 # Model, weights, when its record and they were written
@@ -67,17 +67,10 @@ class Networks:
     Args:
         load: from a run folder, and `best` or the step of a snapshot, to a network in eval mode on
             the CPU.
-        max_parameters: how many parameters all kept networks may have together, those of moments
-            of training among them.
     """
 
-    def __init__(
-        self,
-        load: Callable[[Path, str | int], nn.Module] = load_network,
-        max_parameters: int = MAX_CACHED_PARAMETERS,
-    ) -> None:
+    def __init__(self, load: Callable[[Path, str | int], nn.Module] = load_network) -> None:
         self._load = load
-        self._max_parameters = max_parameters
         self._kept: OrderedDict[WeightsKey, nn.Module | str] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
@@ -136,7 +129,7 @@ class Networks:
         for key in [k for k in self._kept if k[:2] == latest[:2] and k != latest]:
             del self._kept[key]  # the weights of before
         total = sum(map(_num_parameters, self._kept.values()))
-        while total > self._max_parameters and len(self._kept) > 1:
+        while total > MAX_CACHED_PARAMETERS and len(self._kept) > 1:
             _, network = self._kept.popitem(last=False)
             total -= _num_parameters(network)
 
