@@ -73,12 +73,8 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-OTHER, SEEDS, DIVERGED, PICTURES = (
-    "another",
-    "seeds",
-    "diverged",
-    "pictures",
-)  # studies next to digits-mlp
+# Studies next to digits-mlp
+OTHER, SEEDS, DIVERGED, PICTURES = "another", "seeds", "diverged", "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +123,18 @@ def url(outputs: Path) -> Iterator[str]:
     server.wait(timeout=10)
 
 
+def complaints_of(page: Any) -> list[str]:
+    """Errors in the page's console and scripts from now on."""
+    found: list[str] = []
+    page.on("console", lambda said: said.type == "error" and found.append(said.text))
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
 @pytest.fixture
 def page(browser: Any, url: str) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    complaints: list[str] = []
-    page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = complaints_of(page)
     page.goto(url)
     page.wait_for_selector("#voices article")
     yield page
@@ -173,6 +175,17 @@ def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.up()
 
 
+def says(digit: str) -> str:
+    """The condition that the ensemble reads a digit; ? without a drawing."""
+    return f"document.getElementById('big-name').textContent === '{digit}'"
+
+
+def draw_digit(page: Any, digit: str) -> None:
+    """Draw a digit and wait until it is recognized."""
+    draw(page, STROKES[digit])
+    wait_until(page, says(digit))
+
+
 def wait_until(page: Any, condition: str, timeout_s: float = 10) -> None:
     """Poll from here: the page's own security policy forbids it to evaluate text."""
     deadline_s = time.monotonic() + timeout_s
@@ -189,8 +202,7 @@ def settled(page: Any) -> str:
 
 @pytest.mark.parametrize("digit", list(STROKES))
 def test_drawn_digit_is_answered_by_every_optimizer(page: Any, digit: str) -> None:
-    draw(page, STROKES[digit])
-    wait_until(page, f"document.getElementById('big-name').textContent === '{digit}'")
+    draw_digit(page, digit)
     cards = page.locator("#voices article")
     assert cards.count() == 5
     assert sorted(cards.locator("h3").all_inner_texts()) == [
@@ -224,12 +236,10 @@ def test_doubt_replaces_the_agreement(page: Any) -> None:
 
 def test_blank_canvas_undo_and_clear(page: Any) -> None:
     wait_until(page, "document.getElementById('sentence').textContent.includes('Blank')")
-    draw(page, STROKES["1"])
-    wait_until(page, "document.getElementById('big-name').textContent === '1'")
+    draw_digit(page, "1")
     page.keyboard.press("Control+z")
-    wait_until(page, "document.getElementById('big-name').textContent === '?'")
-    draw(page, STROKES["7"])
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    wait_until(page, says("?"))
+    draw_digit(page, "7")
     page.click("#clear")
     wait_until(page, "document.getElementById('sentence').textContent.includes('Blank')")
     assert page.inner_text("#verdict") == ""
@@ -238,9 +248,9 @@ def test_blank_canvas_undo_and_clear(page: Any) -> None:
 def test_keyboard_draws_examples_and_lines(page: Any) -> None:
     page.focus("#pad")
     page.keyboard.press("0")
-    wait_until(page, "document.getElementById('big-name').textContent === '0'")
+    wait_until(page, says("0"))
     page.keyboard.press("Delete")
-    wait_until(page, "document.getElementById('big-name').textContent === '?'")
+    wait_until(page, says("?"))
     page.keyboard.press("Space")
     for _ in range(16):
         page.keyboard.press("ArrowDown")
@@ -262,8 +272,7 @@ def test_choosing_an_optimizer_comes_first_and_asks_it_alone(page: Any) -> None:
 
 
 def test_saliency_is_laid_over_what_the_model_sees(page: Any) -> None:
-    draw(page, STROKES["7"])
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    draw_digit(page, "7")
     colors = """() => {
         const canvas = document.getElementById('seen');
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -278,8 +287,6 @@ def test_saliency_is_laid_over_what_the_model_sees(page: Any) -> None:
 
 
 def test_picture_can_be_opened(page: Any, tmp_path: Path) -> None:
-    from PIL import Image, ImageDraw
-
     image = Image.new("RGB", (600, 400), "black")
     strokes = [(180, 80), (370, 80), (300, 200), (250, 340)]
     ImageDraw.Draw(image).line(strokes, fill="yellow", width=34)
@@ -292,14 +299,14 @@ def test_picture_can_be_opened(page: Any, tmp_path: Path) -> None:
         };
     }""")
     page.set_input_files("#file", tmp_path / "seven.png")
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    wait_until(page, says("7"))
     num_bytes = (tmp_path / "seven.png").stat().st_size
     assert page.evaluate("window.sent") == ["image/png", num_bytes]  # the file itself
     image.resize((3000, 2000)).save(tmp_path / "large.jpg")  # more than the server reads
     page.set_input_files("#file", tmp_path / "large.jpg")
     wait_until(page, f"window.sent[1] !== {num_bytes}")
     assert page.evaluate("window.sent[0]") == "image/png"  # made smaller by the browser
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    wait_until(page, says("7"))
     (tmp_path / "fake.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "fake.png")
     wait_until(page, "document.getElementById('toast').textContent.includes('no picture')")
@@ -338,7 +345,7 @@ def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(
         page.wait_for_selector("#gallery h3")
         assert page.inner_text("#gallery h3").startswith("Only Adam is wrong")
         page.click(".gallery-images button")
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        wait_until(page, says("7"))
         assert page.evaluate("document.activeElement.id") == "pad"
         page.select_option("#study", "digits-mlp")  # whose runs kept no answers
         wait_until(page, "document.getElementById('gallery').hidden")
@@ -366,8 +373,7 @@ def test_report_alone_in_a_folder_has_curves_and_prints_pictures(
 ) -> None:
     report = shutil.copy(make_report(five_optimizers.folder), tmp_path)  # as mailed: one file
     page = browser.new_page()
-    errors: list[Any] = []
-    page.on("pageerror", lambda error: errors.append(error))
+    complaints = complaints_of(page)
     page.goto(f"file://{report}")
     page.wait_for_selector(".curves canvas")
     try_curves(page)
@@ -380,13 +386,12 @@ def test_report_alone_in_a_folder_has_curves_and_prints_pictures(
     assert image.is_visible()
     assert not page.locator(".curves").is_visible()
     page.close()
-    assert errors == []
+    assert complaints == []
 
 
 def test_cards_show_the_numbers_of_the_chosen_study_as_it_grows(page: Any, outputs: Path) -> None:
     accuracies = "[...document.querySelectorAll('.facts dd:first-of-type')].map(e => e.textContent)"
-    draw(page, STROKES["7"])
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    draw_digit(page, "7")
     assert "50.0 %" not in page.inner_text("#voices")
     page.select_option("#study", OTHER)
     wait_until(page, "document.querySelectorAll('#voices .facts').length === 5")
@@ -399,8 +404,7 @@ def test_cards_show_the_numbers_of_the_chosen_study_as_it_grows(page: Any, outpu
 
 
 def test_failed_question_takes_the_old_answer_away(browser: Any, page: Any, url: str) -> None:
-    draw(page, STROKES["7"])
-    wait_until(page, "document.getElementById('big-name').textContent === '7'")
+    draw_digit(page, "7")
     page.select_option("#study", SEEDS)
     wait_until(page, "document.getElementById('left-out').innerText.includes('adam-seed0')")
     page.locator("#optimizer-chips label").filter(has_text="Adam").click()
@@ -410,35 +414,31 @@ def test_failed_question_takes_the_old_answer_away(browser: Any, page: Any, url:
         wait_until(other, "document.getElementById('sentence').innerText.includes('weights')")
         assert other.inner_text("#big-name") == "?"
         other.select_option("#run", "")
-        wait_until(other, "document.getElementById('big-name').textContent === '7'")
+        wait_until(other, says("7"))
         other.route("**/api/predict*", lambda route: route.abort())
         draw(other, STROKES["1"])
-        wait_until(other, "document.getElementById('big-name').textContent === '?'")
+        wait_until(other, says("?"))
         assert other.inner_text("#verdict") == ""
         other.unroute("**/api/predict*")  # the page asks again when the server is back
         wait_until(other, "document.getElementById('big-name').textContent !== '?'")
 
 
 def test_every_change_of_the_canvas_can_be_undone(page: Any, tmp_path: Path) -> None:
-    from PIL import Image
-
-    says = "document.getElementById('big-name').textContent === '{}'"
-    draw(page, STROKES["7"])
-    wait_until(page, says.format("7"))
+    draw_digit(page, "7")
     page.click("#clear")
-    wait_until(page, says.format("?"))
+    wait_until(page, says("?"))
     page.click("#undo")
-    wait_until(page, says.format("7"))
+    wait_until(page, says("7"))
     page.focus("#pad")
     page.keyboard.press("0")
-    wait_until(page, says.format("0"))
+    wait_until(page, says("0"))
     page.keyboard.press("Control+z")
-    wait_until(page, says.format("7"))
+    wait_until(page, says("7"))
     Image.new("RGB", (60, 60), "#224466").save(tmp_path / "blue.png")
     page.set_input_files("#file", tmp_path / "blue.png")
-    wait_until(page, says.format("?"))
+    wait_until(page, says("?"))
     draw(page, STROKES["1"])  # on the picture, which stays, in an ink that can be seen on it
-    wait_until(page, says.format("1"))
+    wait_until(page, says("1"))
     pixel = """(x, y) => {
         const pad = document.getElementById('pad');
         const at = [x * pad.width, y * pad.height].map(Math.round);
@@ -448,12 +448,12 @@ def test_every_change_of_the_canvas_can_be_undone(page: Any, tmp_path: Path) -> 
     assert page.evaluate(f"({pixel})(0.5, 0.5)") == [255, 255, 255]
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
-    wait_until(page, says.format("7"))
+    wait_until(page, says("7"))
     page.select_option("#study", PICTURES)
     page.wait_for_selector("#example", state="hidden")
-    wait_until(page, says.format("?"))
+    wait_until(page, says("?"))
     page.select_option("#study", "digits-mlp")
-    wait_until(page, says.format("7"))
+    wait_until(page, says("7"))
 
 
 def test_slider_answers_with_the_weights_of_a_moment_and_moves_the_markers(page: Any) -> None:
@@ -631,8 +631,7 @@ def test_axe_finds_no_violation_of_wcag_a_or_aa(
     address = f"{url}?lang=es" if width == 360 else url
     with quiet_page(browser, address, color_scheme=color_scheme, bypass_csp=True) as page:
         page.set_viewport_size({"width": width, "height": 740})
-        draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        draw_digit(page, "7")
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         found = axe.run(page, options=levels)
         assert found.violations_count == 0, found.generate_report()
@@ -659,8 +658,7 @@ def test_page_speaks_the_language_of_the_browser_or_of_the_address(browser: Any,
     names = ["SGD with momentum", "plain SGD", "UCI digits (embedded)", "Digits, MLP", "English"]
     with quiet_page(browser, url, locale="es-MX") as page:
         assert page.evaluate(language) == "es"
-        draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        draw_digit(page, "7")
         page.wait_for_selector("#chart canvas")
         page.locator("#surface-pad").scroll_into_view_if_needed()
         page.wait_for_selector("#surface-walks li")
@@ -675,7 +673,7 @@ def test_page_speaks_the_language_of_the_browser_or_of_the_address(browser: Any,
             page.keyboard.press("Enter")
         wait_until(page, f"{language} === 'en'")
         assert page.url.endswith("&lang=en")
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")  # it came along
+        wait_until(page, says("7"))  # it came along
         assert "agree" in page.inner_text("#verdict")
     with quiet_page(browser, f"{url}?lang=es") as page:
         assert page.evaluate(language) == "es"
@@ -684,8 +682,7 @@ def test_page_speaks_the_language_of_the_browser_or_of_the_address(browser: Any,
 
 def test_high_contrast_shows_bars_votes_and_what_is_chosen(browser: Any, url: str) -> None:
     with quiet_page(browser, url, forced_colors="active") as page:
-        draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        draw_digit(page, "7")
         background = "(selector) => getComputedStyle(document.querySelector(selector)).background"
 
         def paint(selector: str) -> Any:
@@ -831,8 +828,7 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         page.select_option("#study", "digits-mlp")
         assert page.url.endswith("?study=digits-mlp")
         page.route("**/api/predict*", nearly_sure)
-        draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        draw_digit(page, "7")
         shown = page.locator("#votes small").all_text_contents()
         assert (shown[7], shown[1], shown[0]) == ("> 99 %", "1 %", "0 %")
         with page.expect_download() as download:
@@ -862,8 +858,7 @@ def test_unknown_study_in_the_address_is_said(browser: Any, url: str) -> None:
     with quiet_page(browser, f"{url}?study=nowhere") as page:
         wait_until(page, "document.getElementById('live').textContent.includes('Blank')")
         assert "nowhere" in page.inner_text("#toast:visible")
-        draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'")
+        draw_digit(page, "7")
         assert "nowhere" in page.inner_text("#toast:visible")
 
 
@@ -874,8 +869,7 @@ def test_page_takes_a_finger(browser: Any, url: str) -> None:
     page = context.new_page()
     page.goto(url)
     page.wait_for_selector("#voices article")
-    draw(page, STROKES["1"])
-    wait_until(page, "document.getElementById('big-name').textContent === '1'")
+    draw_digit(page, "1")
     for name in ("undo", "clear", "example", "open"):
         assert page.locator(f"#{name}").bounding_box()["height"] >= 40
     page.locator("#moment").tap(position={"x": 4, "y": 16})
@@ -955,21 +949,19 @@ def test_shared_folder_answers_without_a_server_as_the_server_does(
 
     def answers_to_one(page: Any) -> tuple[str, list[float]]:
         page.set_input_files("#file", tmp_path / "one.png")
-        wait_until(page, "document.getElementById('big-name').textContent === '1'")
+        wait_until(page, says("1"))
         return page.inner_text("#verdict"), page.evaluate(probabilities)
 
     with quiet_page(browser, f"{url}?study=digits-mlp") as page:
         verdict, served = answers_to_one(page)
     with static_server(tmp_path) as address, quiet_page(browser, f"{address}class/digits/") as page:
-        complaints: list[str] = []
+        complaints = complaints_of(page)
         requests: list[str] = []
-        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.reload()
         page.wait_for_selector("#chart canvas")
         draw(page, STROKES["7"])
-        wait_until(page, "document.getElementById('big-name').textContent === '7'", timeout_s=60)
+        wait_until(page, says("7"), timeout_s=60)
         shared_verdict, shared = answers_to_one(page)
         assert page.locator("#table tbody tr").count() == 5
         for hidden in ("#surface-pad", "#race", "#join", "#timeline", "#saliency"):
