@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from made_records import make_record
+from made_records import record_run
 
 from optlab.analysis import read_study
 from optlab.report import make_report
-from optlab.runs.record import OptimizerFacts, write_record
 from optlab.runs.study_file import (
     StudyFile,
     TrialRow,
@@ -15,7 +14,6 @@ from optlab.runs.study_file import (
     read_study_file,
     write_study_file,
 )
-from optlab.training.identity import identity, run_dir, run_hash
 
 SWEEP = ("hydra/sweeper=adaptive", "hydra.sweeper.rounds=[5,8]", "optimizer=sgd,adam,adamw")
 BELOW = {"sgd": 0.3, "adam": 0.0, "adamw": 0.0}
@@ -34,15 +32,8 @@ def launched(monkeypatch):
             raise SystemExit(1)
         for run in runs:
             name, noise = run.optimizer.name, 0.01 * ((7 * run.seed) % 5)
-            write_record(
-                run_dir(run),
-                make_record(
-                    "diverged" if name in launches.diverging else "finished",
-                    accuracy=0.9 - BELOW[name] - noise, study="made", run_name=run.run_name,
-                    hash=run_hash(run), seed=run.seed, config=identity(run),
-                    optimizer=OptimizerFacts(name),
-                ),
-            )  # fmt: skip
+            status = "diverged" if name in launches.diverging else "finished"
+            record_run(run, status, accuracy=0.9 - BELOW[name] - noise)
         return []
 
     class Launches(list):

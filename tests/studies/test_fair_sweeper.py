@@ -6,18 +6,16 @@ from collections import Counter
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from made_records import make_record
+from made_records import record_run
 
 from optlab.analysis import read_study
 from optlab.report import make_report
-from optlab.runs.record import OptimizerFacts, write_record
 from optlab.runs.study_file import StudyFile, TrialRow, read_study_file, write_study_file
 from optlab.studies.fair_sweeper import _warn
 from optlab.studies.search import Search
 from optlab.studies.search_space import Hyperparameter
 from optlab.studies.searches import SEEDS_APART, override_of
 from optlab.studies.tuning_rows import note
-from optlab.training.identity import identity, run_dir, run_hash
 
 SWEEP = (
     *("hydra/sweeper=fair", "hydra.sweeper.trials=2", "hydra.sweeper.seeds=1"),
@@ -107,13 +105,7 @@ def made_runs(monkeypatch):
             composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
             best = 0.01 if composed.seed % SEEDS_APART == 2 else 0.1
             accuracy = 1 / (1 + abs(math.log10(composed.optimizer.lr / best)))
-            optimizer = OptimizerFacts(composed.optimizer.name, lr=composed.optimizer.lr)
-            record = make_record(
-                accuracy=accuracy, study="made", run_name=composed.run_name,
-                hash=run_hash(composed), seed=composed.seed, config=identity(composed),
-                optimizer=optimizer,
-            )  # fmt: skip
-            write_record(run_dir(composed), record)
+            record_run(composed, accuracy=accuracy)
         return []
 
     monkeypatch.setattr("optlab.studies.launcher.launch", launch)
