@@ -183,11 +183,7 @@ def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
     said = study(*arguments, "run_name=sgd-${lr_multiplier}")
     assert said.exit_code == 1
     statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
-    assert statuses == {
-        "sgd-0.1": "finished",
-        "sgd-1": "finished",
-        "sgd-100000": "diverged",
-    }
+    assert statuses == {"sgd-0.1": "finished", "sgd-1": "finished", "sgd-100000": "diverged"}
     assert "diverged" in (runs()["sgd-1"].parent / "report" / "summary.csv").read_text()
     again = study(*arguments, "run_name=sgd-${lr_multiplier}")
     assert "3 of 3 runs are done already" in again.out

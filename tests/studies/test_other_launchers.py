@@ -14,8 +14,7 @@ SMALL = ["data=digits", "trainer=cpu", "logger=none", "callbacks=none", "trainer
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("launcher", "plugin"),
-    [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")],
+    ("launcher", "plugin"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")]
 )
 def test_study_through_another_launcher_trains_the_same_runs_and_reports(
     launcher, plugin, tmp_path, train

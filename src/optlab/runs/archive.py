@@ -46,10 +46,7 @@ def pack_study(study: Path, archive: Path) -> int:
     tuning = read_study_file(study).tuning
     judged = {text for row in tuning.winners for text in row.runs} if tuning else set()
     trials = {row.hash for row in tuning.rows} - judged if tuning else set()
-    with (
-        atomic_write(archive) as partial,
-        tarfile.open(partial, "w:xz") as file,
-    ):
+    with atomic_write(archive) as partial, tarfile.open(partial, "w:xz") as file:
         if study_path(study).is_file():
             _add(file, study.name, study_path(study).name, study_path(study).read_bytes())
         for folder in runs:

@@ -21,10 +21,7 @@ class GridSweeper(Sweeper):
     """A sweeper that chooses the seeds itself."""
 
     def __init__(
-        self,
-        name: str,
-        params: Mapping[str, str] | None,
-        rows: Mapping[str, Sequence[str]] | None,
+        self, name: str, params: Mapping[str, str] | None, rows: Mapping[str, Sequence[str]] | None
     ) -> None:
         """
         Args:

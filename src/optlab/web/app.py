@@ -222,9 +222,7 @@ def create_app(
         responses=_missing("study, optimizer or model") | _PICTURE_PROBLEMS,
     )
     async def morph(
-        file: UploadFile,
-        target: UploadFile,
-        question: Annotated[schemas.MorphQuestion, Query()],
+        file: UploadFile, target: UploadFile, question: Annotated[schemas.MorphQuestion, Query()]
     ) -> schemas.Morph:
         """What the models see on the way from one picture to another.
 
@@ -251,10 +249,7 @@ def create_app(
 
 
 def _serve_races(
-    app: FastAPI,
-    races: LiveRaces,
-    in_thread: Callable[..., Any],
-    is_stopping: Callable[[], bool],
+    app: FastAPI, races: LiveRaces, in_thread: Callable[..., Any], is_stopping: Callable[[], bool]
 ) -> None:
     """Serve the live race. It starts with a picture, which a page of another site cannot send."""
 

@@ -168,11 +168,7 @@ def answer_morph(
 
 
 def answer_feature_maps(
-    run_index: RunIndex,
-    store: inference.Networks,
-    model_id: str,
-    step: int | None,
-    upload: Upload,
+    run_index: RunIndex, store: inference.Networks, model_id: str, step: int | None, upload: Upload
 ) -> schemas.FeatureMaps:
     """Return the feature maps of one model's first layers for a picture.
 

@@ -9,14 +9,7 @@ from optlab.data.preprocessing import Prepared
 from optlab.web import inference, schemas
 from optlab.web.look_inside import Patches, falls
 from optlab.web.novelty import Reference, References, has_reference, num_side_by_side
-from optlab.web.question import (
-    Upload,
-    ask_models,
-    choose_models,
-    prepare_for,
-    read_picture,
-    seen,
-)
+from optlab.web.question import Upload, ask_models, choose_models, prepare_for, read_picture, seen
 from optlab.web.run_index import RunIndex, Study
 
 

@@ -401,8 +401,7 @@ class Prediction(_Answered):
         description="tall separate parts next to each other; models read one; null for pictures",
     )
     novelty: Novelty | None = Field(
-        default=None,
-        description="null when blank, while it is pending, and where it is not known",
+        default=None, description="null when blank, while it is pending, and where it is not known"
     )
     novelty_pending: bool = Field(
         default=False, description="the same question gets it in a few seconds"
