@@ -113,18 +113,15 @@ class RunFolder:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock)
         try:
-            lock.acquire(timeout=LOCK_TIMEOUT_S)
+            held = FileLock(self._lock).acquire(timeout=LOCK_TIMEOUT_S)
         except Timeout:
             raise RunLocked(
                 f"another process is training {self.path}.\n\n"
                 "hint: wait until it ends; the same command then finds its result"
             ) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def tag(self, command_id: str | None) -> None:
         """Note that a command asked for this run; several may."""
