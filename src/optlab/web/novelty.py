@@ -16,6 +16,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -98,6 +99,17 @@ def without_last_layer(network: nn.Module) -> nn.Module:
     return body.eval()
 
 
+@dataclass
+class _Kept:
+    """The reference of a study, and the model whose features it has."""
+
+    model: Model
+    key: WeightsKey
+    reference: Reference | NoReference | None  # None while it is computed
+    retry_at: float = math.inf  # where images are missing
+    maker: threading.Thread = field(init=False)
+
+
 class References:
     """The reference of each study, computed in a background thread when it is first needed.
 
@@ -110,12 +122,7 @@ class References:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
-        # By study: the model whose features they are, its weights, and None while they are made
-        self._kept: OrderedDict[str, tuple[Model, WeightsKey, Reference | NoReference | None]] = (
-            OrderedDict()
-        )
-        self._makers: dict[str, threading.Thread] = {}  # by study, the newest
-        self._retry_at: dict[str, float] = {}  # by study, where images are missing
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # by study
         self._lock = threading.Lock()
         self._making = threading.Lock()
 
@@ -127,42 +134,36 @@ class References:
         if not has_reference(study):
             return None
         with self._lock:
-            model, key, kept = self._kept.get(study.name, (None, None, None))
-            is_there = model is not None and model.id in {each.id for each in study.models}
-            if model is None or not is_there or weights_key(model) != key:  # or trained again
-                kept = None
-                self._start(study, kept)
-            elif kept == "no_images" and time.monotonic() >= self._retry_at[study.name]:
-                self._start(study, kept)  # they may have arrived; until then the answer stays
+            kept = self._kept.get(study.name)
+            ids = {model.id for model in study.models}
+            if kept is None or kept.model.id not in ids or weights_key(kept.model) != kept.key:
+                kept = self._start(study, None)
+            elif kept.reference == "no_images" and time.monotonic() >= kept.retry_at:
+                kept = self._start(study, "no_images")  # they may have arrived
             self._kept.move_to_end(study.name)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-        return kept
+        return kept.reference
 
     def wait(self, study: Study) -> Reference | NoReference | None:
         """Return the same as `get`, after the reference is computed."""
         if self.get(study) is None and has_reference(study):
-            self._makers[study.name].join()
+            self._kept[study.name].maker.join()
         return self.get(study)
 
-    def _start(self, study: Study, until_then: NoReference | None) -> None:
+    def _start(self, study: Study, until_then: NoReference | None) -> _Kept:
         model = _best(study)
-        key = weights_key(model)
-        self._kept[study.name] = (model, key, until_then)
-        self._retry_at[study.name] = math.inf
-        maker = threading.Thread(target=self._make, args=(study.name, model, key), daemon=True)
-        self._makers[study.name] = maker
-        maker.start()
+        kept = self._kept[study.name] = _Kept(model, weights_key(model), until_then)
+        kept.maker = threading.Thread(target=self._make, args=(kept,), daemon=True)
+        kept.maker.start()
+        return kept
 
-    def _make(self, name: str, model: Model, key: WeightsKey) -> None:
+    def _make(self, kept: _Kept) -> None:
         torch.set_num_threads(1)
         with self._making:  # one at a time, which bounds memory
-            made = self._reference(model)
+            reference = self._reference(kept.model)
         with self._lock:
-            _, wanted, kept = self._kept.get(name, (None, None, None))
-            if wanted == key and not isinstance(kept, Reference):
-                self._kept[name] = (model, key, made)
-                self._retry_at[name] = time.monotonic() + RETRY_S
+            kept.reference, kept.retry_at = reference, time.monotonic() + RETRY_S
 
     def _reference(self, model: Model) -> Reference | NoReference:
         network = self._networks.get(model)
