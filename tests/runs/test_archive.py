@@ -90,7 +90,7 @@ def test_study_that_is_there_is_not_overwritten(study, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["text", "cut", "empty", "upwards"])
-def test_file_that_is_no_archive_is_refused(content, study, tmp_path):
+def test_file_that_is_not_an_archive_is_refused(content, study, tmp_path):
     path, outputs = tmp_path / "mine.tar.xz", tmp_path / "there"
     pack_study(study, path)
     if content == "text":

@@ -99,7 +99,7 @@ def test_damaged_record_is_refused_by_file_and_field(fields, problem, folder):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"format": 1, "sta', b"[1, 2]", b"\x00\x01", b"\xff"])
-def test_record_that_is_no_json_object_is_damaged(content, folder):
+def test_record_that_is_not_a_json_object_is_damaged(content, folder):
     (folder / "record.json").write_bytes(content)
     with pytest.raises(DamagedFile, match=r"record\.json"):
         read_record(folder)
@@ -122,7 +122,7 @@ def test_part_that_a_diverged_run_never_came_to_may_be_null_or_missing(key, tmp_
     assert getattr(read_record(tmp_path), key) == getattr(make_record("diverged"), key)
 
 
-def test_keys_of_another_version_are_left_alone(folder):
+def test_keys_of_another_version_are_ignored(folder):
     change(folder, weather="sunny")
     assert read_record(folder) == make_record()
 

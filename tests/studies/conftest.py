@@ -35,7 +35,7 @@ def study(tmp_path, monkeypatch, capfd) -> Callable[..., Said]:
     With report=False the study ends without its report and the exit code that comes with it.
     """
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    # Runs import what lies here, as a user's own optimizer does; the fork server starts before
+    # Runs import from here, as a user's own optimizer does; the fork server starts before
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["src", str(tmp_path)]))
     monkeypatch.setattr("optlab.training.process.quick_exit", lambda: None)  # the tests stay
     handlers = logging.getLogger().handlers[:]

@@ -117,7 +117,7 @@ def counted(study):
 
 
 @pytest.mark.slow
-def test_two_sweeps_after_ordinary_runs_count_the_newest_winners_alone(
+def test_two_sweeps_after_ordinary_runs_count_only_the_newest_winners(
     study, made_runs, runs, tmp_path
 ):
     folder = tmp_path / "outputs" / "digits-mlp"
@@ -233,7 +233,7 @@ def test_sweep_refuses_replicas_whose_seeds_no_trial_would_name(study, made_runs
 
 
 @pytest.mark.slow
-def test_settings_follow_from_the_tuning_seed(study, made_runs, tmp_path):
+def test_trials_depend_only_on_the_tuning_seed(study, made_runs, tmp_path):
     def tried(name, tuning_seed):
         outputs = f"outputs='{tmp_path / name}'"
         seed = f"hydra.sweeper.tuning_seed={tuning_seed}"
@@ -382,15 +382,15 @@ def test_space_with_an_option_that_the_optimizer_lacks_is_refused(study, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "problem"),
     [
         (["optimizer.lr=0.1"], "optimizer.lr is what hydra/sweeper=fair tunes"),
         (["data.num_folds=3", "data.fold=0,1"], "would tune on each data.fold by itself"),
     ],
 )
-def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, told, study):
+def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, problem, study):
     said = study(*SWEEP, "optimizer=sgd", *typed, report=False)
-    assert told in str(said.exit_code)
+    assert problem in str(said.exit_code)
 
 
 @pytest.mark.slow

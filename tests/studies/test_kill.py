@@ -97,7 +97,7 @@ def test_run_that_is_killed_is_recorded_and_the_others_finish(spawn, tmp_path):
     assert (run_folder(tmp_path, "epochs-3").parent / "report" / "index.html").exists()
 
 
-def test_killed_study_leaves_nothing_running_and_goes_on(spawn, study, train, tmp_path):
+def test_killed_study_leaves_nothing_running_and_resumes(spawn, study, train, tmp_path):
     arguments = ("optimizer=adam", "seed=0", "trainer.max_epochs=25", "scheduler=cosine")
     alone = train(*arguments, "study=alone")
     folder = tmp_path / "outputs" / "digits-mlp" / alone.folder.name

@@ -1,4 +1,4 @@
-"""Which runs belong to a command, and what is told of them."""
+"""Which runs belong to a command, and what is written about them."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_study_file_keeps_what_tuning_wrote(tmp_path):
     assert command.startswith("python train.py -m hydra/sweeper=fair optimizer=sgd,adam ")
     config.hydra.overrides.task = ["optimizer=muon"]
     config.published = None
-    for _ in range(2):  # given again, a command is told once
+    for _ in range(2):  # a repeated command is listed once
         write_study(tmp_path, config, title="Mine")
     written = read_study_file(tmp_path)
     assert written.published == {"rows": []}

@@ -149,7 +149,7 @@ def test_what_a_comparison_keeps_the_same_is_not_tuned(name):
         (0.1, "must be a range such as"),
     ],
 )
-def test_range_that_is_none_is_refused_by_file_and_option(ranges, why):
+def test_invalid_range_is_refused_by_file_and_option(ranges, why):
     with pytest.raises(ValueError, match=rf"conf/search_space/mine\.yaml: lr .*{why}"):
         read_space("mine", {"lr": ranges})
 

@@ -44,7 +44,7 @@ def test_models_are_listed_with_what_a_reader_needs(client: Any) -> None:
     }
 
 
-def test_no_answer_tells_where_the_models_lie(client: Any, trained_outputs: Path) -> None:
+def test_no_answer_contains_the_path_of_the_models(client: Any, trained_outputs: Path) -> None:
     names = client.get("/api/models").json()["models"]
     urls = ["/api/models", "/api/studies/digits-mlp", f"/api/models/{names[0]['id']}"]
     texts = [client.get(url).text for url in urls] + [send(client, png(seven())).text]
@@ -119,7 +119,7 @@ def test_study_has_a_row_and_a_curve_for_each_optimizer(client: Any) -> None:
     assert {len(line["y"]) for line in curves["validation loss"]} == {20}
 
 
-def test_study_counts_failed_runs_and_tells_why(
+def test_study_counts_failed_runs_and_gives_their_reasons(
     client_for: Any,
     make_run: Callable[..., Path],
     make_failed_run: Callable[..., Path],
@@ -131,8 +131,10 @@ def test_study_counts_failed_runs_and_tells_why(
     client = client_for(tmp_path)
     study = client.get("/api/studies/digits-mlp").json()
     rows = study["rows"]
-    told = [(row["optimizer"], row["num_runs"], row["num_failed"], row["reasons"]) for row in rows]
-    assert told == [("sgd", 1, 0, []), ("muon", 0, 2, ["ValueError: momentum is 2.0"])]
+    failures = [
+        (row["optimizer"], row["num_runs"], row["num_failed"], row["reasons"]) for row in rows
+    ]
+    assert failures == [("sgd", 1, 0, []), ("muon", 0, 2, ["ValueError: momentum is 2.0"])]
     listed = client.get("/api/models").json()
     assert listed["unusable"] == []
     assert "muon" in listed["styles"]  # the page draws every row in its optimizer's color
@@ -193,14 +195,14 @@ def test_prediction_is_grouped_by_optimizer_with_the_ensemble(client: Any) -> No
     assert np.array(seen["pixels"]).max() == 255
 
 
-def test_one_optimizer_or_one_model_can_be_chosen_alone(client: Any) -> None:
+def test_a_question_can_be_for_one_optimizer_or_one_model(client: Any) -> None:
     picture = png(seven())
     answer = send(client, picture, query="?optimizer=adam&optimizer=sgd").json()
     assert [said["optimizer"] for said in answer["optimizers"]] == ["adam", "sgd"]
     model = answer["optimizers"][0]["models"][0]
-    alone = send(client, picture, query=f"?model={model['id']}").json()
-    (said,) = alone["optimizers"]
-    assert said["probabilities"] == model["probabilities"] == alone["ensemble"]["probabilities"]
+    single = send(client, picture, query=f"?model={model['id']}").json()
+    (said,) = single["optimizers"]
+    assert said["probabilities"] == model["probabilities"] == single["ensemble"]["probabilities"]
 
 
 def test_saliency_comes_when_asked_for(client: Any) -> None:
@@ -214,7 +216,7 @@ def test_saliency_comes_when_asked_for(client: Any) -> None:
     assert plain["ensemble"]["top"] == answer["ensemble"]["top"]
 
 
-def test_blank_canvas_is_said_to_be_blank(client: Any) -> None:
+def test_blank_canvas_has_no_answer(client: Any) -> None:
     answer = send(client, png(np.full((280, 280), 255, np.uint8))).json()
     assert answer["blank"]
     assert answer["ensemble"] is None
@@ -358,7 +360,7 @@ def test_every_error_that_occurs_is_declared(client: Any) -> None:
             assert operation["summary"], path
 
 
-def test_no_trained_model_is_said_with_the_command(client_for: Any, tmp_path: Path) -> None:
+def test_without_a_trained_model_the_command_is_shown(client_for: Any, tmp_path: Path) -> None:
     client = client_for(tmp_path, is_training=lambda: True)
     models = client.get("/api/models").json()
     assert (models["studies"], models["default_study"], models["training"]) == ([], None, True)
@@ -367,7 +369,7 @@ def test_no_trained_model_is_said_with_the_command(client_for: Any, tmp_path: Pa
     assert "python train.py -m optimizer=sgd,adam" in answer.json()["detail"]
 
 
-def test_model_trained_meanwhile_answers_without_restart(
+def test_new_model_answers_without_a_restart(
     client_for: Any, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("optlab.web.app.RunIndex", _always_looking())

@@ -260,7 +260,7 @@ def test_keyboard_draws_examples_and_lines(page: Any) -> None:
     assert "say" in page.inner_text("#live")
 
 
-def test_choosing_an_optimizer_comes_first_and_asks_it_alone(page: Any) -> None:
+def test_chosen_optimizer_is_the_only_one_that_is_asked(page: Any) -> None:
     chips = page.locator("#optimizer-chips label")
     assert chips.first.inner_text() == "All optimizers"
     assert chips.count() == 6
@@ -368,7 +368,7 @@ def try_curves(page: Any) -> None:
     assert all(text.endswith(" %") for text in values.all_text_contents()[1:])
 
 
-def test_report_alone_in_a_folder_has_curves_and_prints_pictures(
+def test_report_without_its_folder_has_curves_and_prints_pictures(
     browser: Any, five_optimizers: Any, tmp_path: Path
 ) -> None:
     report = shutil.copy(make_report(five_optimizers.folder), tmp_path)  # as mailed: one file
@@ -796,7 +796,7 @@ def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
-def test_what_is_missing_is_said(page: Any) -> None:
+def test_page_names_what_is_missing(page: Any) -> None:
     page.select_option("#study", SEEDS)
     wait_until(page, "document.querySelectorAll('#missing li').length === 2")
     assert "adam-seed1: " in page.inner_text("#missing")
@@ -854,7 +854,7 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
         assert page.url.endswith(f"?study={OTHER}&projector=1")
 
 
-def test_unknown_study_in_the_address_is_said(browser: Any, url: str) -> None:
+def test_page_reports_an_unknown_study_in_the_address(browser: Any, url: str) -> None:
     with quiet_page(browser, f"{url}?study=nowhere") as page:
         wait_until(page, "document.getElementById('live').textContent.includes('Blank')")
         assert "nowhere" in page.inner_text("#toast:visible")

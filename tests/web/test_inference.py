@@ -56,7 +56,7 @@ def test_probabilities_are_those_of_the_network_on_normalized_pixels(
 
 def test_saliency_is_the_gradient_of_the_top_logit() -> None:
     class OnePixel(nn.Module):
-        """Looks at pixel (3, 5) alone, and at (7, 2) half as much."""
+        """Looks only at pixel (3, 5), and half as much at (7, 2)."""
 
         def __init__(self) -> None:
             super().__init__()

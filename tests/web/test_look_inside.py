@@ -126,7 +126,7 @@ def test_every_switch_is_found_even_where_probabilities_are_zero() -> None:
     assert switches(np.array([[0.5, 0.5], [0.4, 0.6]])) == [(0.0, 1)]
 
 
-def test_mixtures_lie_on_a_line() -> None:
+def test_mixtures_are_evenly_spaced() -> None:
     start, end = np.full((1, 2, 2), 10, np.uint8), np.full((1, 2, 2), 250, np.uint8)
     assert mixtures(start, end, 4)[:, 0, 0, 0].tolist() == pytest.approx([10, 90, 170, 250])
 

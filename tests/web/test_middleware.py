@@ -61,7 +61,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("limit")
-def test_client_that_waits_for_leave_is_refused_at_once() -> None:
+def test_client_that_expects_100_continue_is_refused_at_once() -> None:
     waiting = {"content-length": "11", "expect": "100-continue"}
     status, headers, body, heard, taken = talk([b"x"], waiting)
     assert (status, heard, taken) == (413, [], 0)
@@ -72,7 +72,7 @@ def test_client_that_waits_for_leave_is_refused_at_once() -> None:
 
 @pytest.mark.usefixtures("limit")
 @pytest.mark.parametrize("headers", [{}, {"content-length": "3"}, {"content-length": "100"}])
-def test_body_over_the_limit_is_read_to_its_end_so_that_its_sender_hears_why(
+def test_body_over_the_limit_is_read_to_its_end_before_the_answer(
     headers: dict[str, str],
 ) -> None:
     status, _, _, heard, taken = talk([b"12345"] * 20, headers)
@@ -86,7 +86,7 @@ def test_body_without_end_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "", "\u00b2", "0x10"])
-def test_length_that_is_no_number_is_refused(length: str) -> None:
+def test_content_length_that_is_not_a_number_is_refused(length: str) -> None:
     status, _, body, heard, _ = talk([b"x"], {"content-length": length})
     assert (status, heard) == (400, [])
     assert json.loads(body)["detail"] == "Content-Length is not a number."

@@ -72,7 +72,7 @@ def test_client_that_sends_too_much_reads_why(address: tuple[str, int]) -> None:
     refused.value.close()
 
 
-def test_port_in_use_is_said_before_anything_starts() -> None:
+def test_port_in_use_is_reported_before_anything_starts() -> None:
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(ValueError, match=rf"Port {port} of 127.0.0.1 is in use(.|\n)*hint: "):

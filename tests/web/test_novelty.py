@@ -119,7 +119,7 @@ def handwriting_run(
     return folder
 
 
-def test_api_tells_novelty_from_the_images_of_the_run(
+def test_novelty_comes_from_the_images_of_the_run(
     handwriting_run: Path, tmp_path: Path, client_for: Callable[..., Any]
 ) -> None:
     client = client_for(tmp_path)

@@ -52,7 +52,7 @@ def test_unchanged_outputs_keep_the_very_same_table(make_run: MakeRun, tmp_path:
     assert run_index.table() is run_index.table()
 
 
-def test_between_looks_the_disk_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
+def test_disk_is_not_read_again_within_the_interval(make_run: MakeRun, tmp_path: Path) -> None:
     run_index = RunIndex(tmp_path, interval_s=3600)
     assert not run_index.table().models
     make_run()
@@ -139,7 +139,7 @@ def test_data_set_that_cannot_be_prepared_for_is_not_asked(
     assert why in run.problem
 
 
-def test_best_configuration_speaks_with_all_its_seeds(make_run: MakeRun, tmp_path: Path) -> None:
+def test_all_seeds_of_the_best_configuration_answer(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in (0, 1):
         make_run(lr=0.1, seed=seed, accuracy=0.8)
         make_run(lr=0.01, seed=seed, accuracy=0.9 + 0.05 * seed)
@@ -163,7 +163,7 @@ def test_last_weights_choose_the_configuration_and_not_a_lucky_epoch(
     assert [model.run.lr for model in study.answering["adam"]] == [0.01]
 
 
-def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
+def test_diverged_seed_counts_as_guessing_when_configurations_are_compared(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     make_run(lr=0.1, seed=0, accuracy=0.97)  # two of three seeds were lost at this rate
@@ -182,7 +182,7 @@ def test_diverged_seed_counts_as_guessing_when_settings_are_compared(
     assert (sgd.num_runs, sgd.num_diverged) == (1, 2)
 
 
-def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_path: Path) -> None:
+def test_runs_that_the_report_leaves_out_do_not_answer(make_run: MakeRun, tmp_path: Path) -> None:
     change(make_run(lr=0.1, seed=7, accuracy=0.99), protocol_version=0)
     make_run(lr=0.1, accuracy=0.9)
     (study,) = RunIndex(tmp_path).table().studies.values()
@@ -195,7 +195,7 @@ def test_runs_that_the_report_leaves_out_do_not_speak(make_run: MakeRun, tmp_pat
     assert (sgd.num_runs, sgd.num_diverged) == (0, 0)
 
 
-def test_beside_a_tuning_the_winners_on_fresh_seeds_speak(
+def test_after_a_tuning_only_the_winners_on_fresh_seeds_answer(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     change(make_run(lr=0.03, accuracy=0.99), hash="a" * 16)  # at a rate that nobody chose for it
@@ -304,7 +304,9 @@ def test_study_that_mixes_datasets_is_two(make_run: MakeRun, tmp_path: Path) -> 
     assert names == {"digits-mlp (digits-mlp)", "digits-mlp (mnist-mlp)"}
 
 
-def test_image_folders_of_one_size_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+def test_image_folders_with_other_classes_are_other_studies(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     for optimizer, names in (
         ("adam", ["ant", "bee"]),
         ("sgd", ["cat", "dog"]),
@@ -325,15 +327,13 @@ def test_folder_that_cannot_be_named_hides_no_other(make_run: MakeRun, tmp_path:
     assert len(RunIndex(tmp_path).table().models) == 1
 
 
-def test_accuracy_that_is_none_is_a_reason_to_leave_a_run_out(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_run_with_an_impossible_accuracy_is_left_out(make_run: MakeRun, tmp_path: Path) -> None:
     change(make_run(), test={"best": {"accuracy": 92.7}, "last": {"accuracy": 0.9}})
     (run,) = RunIndex(tmp_path).table().unusable
     assert "test.best.accuracy" in run.problem
 
 
-def test_reason_of_a_failure_tells_no_path_of_this_computer(
+def test_reason_of_a_failure_contains_no_path_of_this_computer(
     make_run: MakeRun, make_failed_run: MakeRun, tmp_path: Path
 ) -> None:
     make_run(optimizer="sgd")
@@ -370,7 +370,7 @@ def test_rows_are_in_the_order_of_the_report(make_run: MakeRun, tmp_path: Path) 
     )
 
 
-def test_run_on_other_images_and_a_copied_folder_do_not_speak(
+def test_run_on_other_images_and_a_copied_folder_do_not_answer(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     for seed in (0, 1):

@@ -40,7 +40,7 @@ def test_table_has_a_line_for_each_optimizer_and_the_ensemble(
     assert ensemble.split("│")[2].strip() == "7"
 
 
-def test_what_cannot_be_answered_is_said(
+def test_picture_or_study_that_cannot_be_answered_is_an_error(
     trained_outputs: Path, picture: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"white\.png is blank"):
@@ -64,7 +64,7 @@ def test_class_names_are_no_markup(
     assert "[red] cat " in file.getvalue()
 
 
-def test_no_trained_model_is_said_with_the_command(picture: Path, tmp_path: Path) -> None:
+def test_without_a_trained_model_the_command_is_shown(picture: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no trained model yet. Run: python train.py -m"):
         answer_table(picture, tmp_path)
 

@@ -211,7 +211,11 @@ def _decide(
     print(
         f"{workload.name}, round {number} of {len(plan.rounds)}, {plan.rounds[number - 1]} seeds: "
         + (f"{some(stopped)} stopped by validation" if stopped else "validation decides nothing")
-        + (f"; {some(further)} go on to {plan.rounds[number]}" if going_on else "; all is decided"),
+        + (
+            f"; {some(further)} continue to {plan.rounds[number]}"
+            if going_on
+            else "; all is decided"
+        ),
         flush=True,
     )
     return going_on

@@ -90,7 +90,7 @@ def refuse_shared_seeds(jobs: Sequence[Job]) -> None:
             raise ValueError(
                 f"num_replicas={job.config.num_replicas} with seed={job.config.seed}: another run "
                 f"of this sweep trains one of the seeds from {job.config.seed} on as well.\n\n"
-                "hint: let the seeds of a sweep lie num_replicas apart"
+                "hint: space the seeds of a sweep num_replicas apart"
             )
         seen |= folders
 
