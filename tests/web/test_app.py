@@ -14,8 +14,10 @@ from made_pictures import png, seven
 from PIL import Image
 
 from optlab.plots.palette import style_of
+from optlab.web.app import STATIC
 from optlab.web.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
 
+SCRIPTS = ["curves.js", *(file.name for file in STATIC.glob("*.js"))]
 FIVE = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 
 
@@ -326,7 +328,7 @@ def test_page_and_its_files_are_served_with_security_headers(client: Any) -> Non
     page = client.get("/")
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
-    for name in ("page.js", "drawing.js", "answers.js", "charts.js", "curves.js", "api.js"):
+    for name in SCRIPTS:
         answer = client.get(f"/static/{name}")
         assert answer.headers["content-type"].startswith("text/javascript")
     assert client.get("/static/page.css").headers["content-type"].startswith("text/css")
@@ -338,9 +340,8 @@ def test_page_and_its_files_are_served_with_security_headers(client: Any) -> Non
 
 
 def test_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: Any) -> None:
-    names = ["page.js", "drawing.js", "answers.js", "charts.js", "curves.js", "api.js"]
     texts = [client.get("/").text, client.get("/static/page.css").text]
-    texts += [client.get(f"/static/{name}").text for name in names]
+    texts += [client.get(f"/static/{name}").text for name in SCRIPTS]
     for text in texts:
         assert "https://" not in text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
