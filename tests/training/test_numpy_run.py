@@ -1,122 +1,79 @@
 """model=mlp_numpy next to model=mlp: the same run, with the optimizer step by hand."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
 from optlab import numpy_net
 from optlab.models import load_network
 from optlab.optim import param_groups
 from optlab.training import numpy_run
-from optlab.training.run import run
+from optlab.training.build import build_data
 from optlab.training.validate import validate_config
 
-CONF = Path(__file__).parents[2] / "conf"
-QUICK = [
-    "data=digits",
-    "callbacks=none",
-    "logger=none",
-    "trainer=cpu",
-    "trainer.max_epochs=3",
-    "model.hidden_sizes=[32,16]",
-]
+SHORT = ("trainer.max_epochs=3", "model.hidden_sizes=[32,16]")
 RULES = ["sgd", "sgd_plain", "nesterov", "adam", "adamw", "rmsprop", "adagrad"]
 
 
-def composed(*overrides):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides=[*QUICK, *overrides])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *([f"optimizer={rule}", "scheduler=cosine"] for rule in RULES),
+        ["optimizer=adamw", "optimizer.weight_decay=1.0", "module.decay_norm_and_bias=false"],
+    ],
+    ids=lambda settings: settings[-1] if len(settings) == 3 else settings[0].partition("=")[2],
+)
+def test_first_50_losses_are_those_of_torch(settings, train):
+    by_hand, by_torch = (
+        train(f"model={model}", *SHORT, "trainer.max_steps=50", *settings).steps["train/loss"]
+        for model in ("mlp_numpy", "mlp")
+    )
+    assert len(by_hand) == len(by_torch) == 50
+    np.testing.assert_allclose(by_hand, by_torch, atol=1e-4)
 
 
-def trained(folder, *overrides):
-    """The record of a run and its folder."""
-    config = composed(f"outputs={folder}", *overrides)
-    (record,) = run(config)
-    return record, Path(config.run_dir)
-
-
-def losses(folder):
-    return pd.read_csv(folder / "steps.csv")["train/loss"].to_numpy()
-
-
-@pytest.mark.parametrize("optimizer", RULES)
-def test_first_50_losses_are_those_of_torch(tmp_path, optimizer):
-    settings = [f"optimizer={optimizer}", "data.batch_size=64", "scheduler=cosine"]
-    _, by_torch = trained(tmp_path, "model=mlp", *settings)
-    _, by_hand = trained(tmp_path, "model=mlp_numpy", *settings)
-    # 1,293 images of 1,437 are left by a tenth for validation: 21 steps an epoch, 63 in all
-    assert len(losses(by_hand)) == len(losses(by_torch)) == 63
-    np.testing.assert_allclose(losses(by_hand)[:50], losses(by_torch)[:50], atol=1e-4)
-
-
-def test_decay_on_kernels_only_is_that_of_torch(tmp_path):
-    settings = ["optimizer=adamw", "optimizer.weight_decay=1.0", "module.decay_norm_and_bias=false"]
-    _, by_torch = trained(tmp_path, "model=mlp", *settings)
-    _, by_hand = trained(tmp_path, "model=mlp_numpy", *settings)
-    np.testing.assert_allclose(losses(by_hand)[:50], losses(by_torch)[:50], atol=1e-4)
-
-
-def test_record_says_what_a_torch_run_says(tmp_path):
-    by_torch, _ = trained(tmp_path, "model=mlp")
-    by_hand, folder = trained(tmp_path, "model=mlp_numpy")
-    assert by_hand.model.name == "mlp_numpy"
-    assert by_hand.model.num_parameters == by_torch.model.num_parameters
-    assert by_hand.hash != by_torch.hash
+def test_record_says_what_a_torch_run_says(train):
+    run = train("model=mlp_numpy", *SHORT)
+    by_hand, by_torch = run.record, train("model=mlp", *SHORT).record
+    assert by_hand["model"]["name"] == "mlp_numpy"
+    assert by_hand["model"]["num_parameters"] == by_torch["model"]["num_parameters"]
+    assert by_hand["hash"] != by_torch["hash"]
     # of 360 test images a hair may tip one over
-    assert abs(by_hand.test.best.accuracy - by_torch.test.best.accuracy) < 0.01
-    assert by_hand.train_time_s > 0 and by_hand.num_steps == 63
-    assert (folder / "epochs.csv").read_text().count("\n") == 4
+    accuracies = [each["test"]["best"]["accuracy"] for each in (by_hand, by_torch)]
+    assert abs(accuracies[0] - accuracies[1]) < 0.01
+    assert by_hand["train_time_s"] > 0
+    # 1,293 images of 1,437 are left by a tenth for validation: 21 steps an epoch
+    assert by_hand["num_steps"] == 63
+    assert len(run.epochs) == 3
 
 
-def test_checkpoint_loads_into_the_torch_network(tmp_path):
-    record, folder = trained(tmp_path, "model=mlp_numpy", "trainer.max_epochs=5")
-    datamodule = instantiate(composed("model=mlp_numpy").data)
-    datamodule.prepare_data()
-    datamodule.setup()
-    net = load_network(folder, "last")
+def test_checkpoint_loads_into_the_torch_network(train, make_config):
+    run = train("model=mlp_numpy", *SHORT)
+    datamodule = build_data(make_config())
+    net = load_network(run.folder, "last")
     with torch.no_grad():
         hits = sum(
             int((net(images).argmax(1) == labels).sum())
             for images, labels in datamodule.test_dataloader()
         )
-    assert hits / datamodule.num_test == record.test.last.accuracy
+    assert hits / datamodule.num_test == run.record["test"]["last"]["accuracy"]
 
 
-def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
-    settings = ["model=mlp_numpy", "optimizer=adam", "scheduler=cosine"]
-    whole, whole_folder = trained(tmp_path / "whole", *settings)
-    start = numpy_run.NumpyClassifier.on_train_epoch_start
-
-    def cut_off(classifier):
-        if classifier.current_epoch == 2:
-            raise RuntimeError("cut off")
-        start(classifier)
-
-    monkeypatch.setattr(numpy_run.NumpyClassifier, "on_train_epoch_start", cut_off)
-    with pytest.raises(RuntimeError, match="cut off"):
-        trained(tmp_path / "resumed", *settings)
-    monkeypatch.undo()
-    resumed, resumed_folder = trained(tmp_path / "resumed", *settings)
-    assert (resumed_folder / "steps.csv").read_text() == (whole_folder / "steps.csv").read_text()
-    assert resumed.test == whole.test
-    assert resumed.num_epochs == 3
+def test_interrupted_run_ends_in_the_same_numbers(train, interrupted, tmp_path):
+    settings = ["model=mlp_numpy", *SHORT, "optimizer=adam", "scheduler=cosine"]
+    interrupted(43, *settings, f"outputs={tmp_path / 'cut'}")  # in the third epoch
+    train(*settings, f"outputs={tmp_path / 'cut'}").assert_equals(train(*settings))
 
 
-def test_divergence_is_recorded_without_a_warning(tmp_path):
-    record, _ = trained(tmp_path, "model=mlp_numpy", "optimizer=sgd", "optimizer.lr=1.0e6")
-    assert record.status == "diverged"
-    assert "training loss was" in record.reason
+def test_divergence_is_recorded_without_a_warning(train):
+    record = train("model=mlp_numpy", *SHORT, "optimizer=sgd", "optimizer.lr=1.0e6").record
+    assert record["status"] == "diverged"
+    assert "training loss was" in record["reason"]
 
 
-def test_network_by_hand_shares_the_memory_of_torch():
-    net = instantiate(composed("model=mlp_numpy").model)
+def test_network_by_hand_shares_the_memory_of_torch(make_config):
+    net = instantiate(make_config("model=mlp_numpy", *SHORT).model)
     net.keywords.pop("name")
     net = net(in_channels=1, image_size=28, num_classes=10)
     by_hand = numpy_run.numpy_mlp(net, "relu")
@@ -162,11 +119,11 @@ def test_optimizer_state_survives_weights_only_loading(tmp_path):
         (["trainer.accelerator=gpu"], r"trainer\.accelerator is gpu; .* trainer=cpu"),
     ],
 )
-def test_what_numpy_cannot_do_is_refused(overrides, message):
+def test_what_numpy_cannot_do_is_refused(overrides, message, make_config):
     with pytest.raises(ValueError, match=message):
-        validate_config(composed("model=mlp_numpy", *overrides))
+        validate_config(make_config("model=mlp_numpy", *overrides))
 
 
-def test_every_problem_is_named_at_once():
-    config = composed("model=mlp_numpy", "module.label_smoothing=0.1", "+model.dropout=0.2")
+def test_every_problem_is_named_at_once(make_config):
+    config = make_config("model=mlp_numpy", "module.label_smoothing=0.1", "+model.dropout=0.2")
     assert len(list(numpy_run.limits(config))) == 2
