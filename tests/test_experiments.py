@@ -44,10 +44,11 @@ TABLES = [name for name in EXPERIMENTS if name.startswith("cifar10_")] + [
 
 
 @cache
-def composed(*overrides, with_hydra=False):
+def hydra_of(*overrides):
+    """The node of Hydra of `python train.py ...`."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides=list(overrides), return_hydra_config=with_hydra)
+        return compose("train", overrides=list(overrides), return_hydra_config=True).hydra
 
 
 def overrides_of_runs(*typed):
@@ -56,7 +57,7 @@ def overrides_of_runs(*typed):
     single = [
         one.input_line for one in parser.parse_overrides(list(typed)) if not one.is_sweep_override()
     ]
-    sweeper = instantiate(composed(*single, with_hydra=True).hydra.sweeper)
+    sweeper = instantiate(hydra_of(*single).sweeper)
     task = [override for override in typed if not override.startswith("hydra.")]
     parsed = parser.parse_overrides([*sweeper._parse_config(), *task])
     (runs,) = sweeper.split_arguments(parsed, None)
@@ -64,15 +65,22 @@ def overrides_of_runs(*typed):
 
 
 @cache
+def study():
+    loader = StudyConfigLoader(create_config_search_path(str(CONF)))
+    return loader, loader.load_configuration("train", [], RunMode.MULTIRUN)
+
+
+def configs_of_runs(*typed):
+    """With the node of Hydra: the rows of a table refer to helper values of its file."""
+    loader, base = study()
+    return [loader.load_sweep_config(base, run) for run in overrides_of_runs(*typed)]
+
+
+@cache
 def runs_of(name):
     """The configs of one seed of a table."""
-    typed = [f"experiment={name}", "seed=0"]
-    if name == "mnist_transfer":
-        typed.append("weights=outputs/a/run")
-    loader = StudyConfigLoader(create_config_search_path(str(CONF)))
-    study = loader.load_configuration("train", [], RunMode.MULTIRUN)
-    # With the node of Hydra: the rows of a table refer to helper values of its file
-    return [loader.load_sweep_config(study, run) for run in overrides_of_runs(*typed)]
+    weights = ["weights=outputs/a/run"] if name == "mnist_transfer" else []
+    return configs_of_runs(f"experiment={name}", "seed=0", *weights)
 
 
 def flat(config):
@@ -86,15 +94,11 @@ def header(name):
     return [line.removeprefix("#").strip() for line in lines[1:] if line.startswith("#")]
 
 
-def is_sweep(name):
-    sweeper = composed(f"experiment={name}", with_hydra=True).hydra.sweeper
-    return bool(sweeper.rows or sweeper.params)
-
-
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_that_is_a_sweep_needs_no_flag(name):
-    mode = composed(f"experiment={name}", with_hydra=True).hydra.mode
-    assert (mode is not None and mode.name == "MULTIRUN") == is_sweep(name)
+    hydra = hydra_of(f"experiment={name}", "seed=0")
+    is_sweep = bool(hydra.sweeper.rows or hydra.sweeper.params)
+    assert (hydra.mode is not None and hydra.mode.name == "MULTIRUN") == is_sweep
     run_lines = [line for line in header(name) if f"train.py experiment={name}" in line]
     assert run_lines
     assert not any("train.py -m experiment" in line for line in header(name))
@@ -172,8 +176,7 @@ def test_each_published_row_matches_one_run(name):
 @pytest.mark.parametrize("name", [name for name in TABLES if name.startswith("cifar10_")])
 def test_table_matches_from_a_folder_of_images_as_well(name, tmp_path):
     typed = [f"experiment={name}", "seed=0", "data=image_folder", f"data.root={tmp_path}"]
-    folder = [composed(*run) for run in overrides_of_runs(*typed)]
-    for config, other in zip(runs_of(name), folder, strict=True):
+    for config, other in zip(runs_of(name), configs_of_runs(*typed), strict=True):
         mine, theirs = flat(config), flat(other)
         assert theirs["data.name"] == "image_folder"
         changed = {key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)}
@@ -222,16 +225,15 @@ def test_scratch_row_of_transfer_is_the_network_of_cifar10_cnn():
 
 
 def test_all_rows_of_a_table_come_before_the_second_seed():
-    runs = overrides_of_runs("experiment=cifar10_callbacks", "seed=3,4")
-    seeds = [composed(*run).seed for run in runs]
-    assert seeds == [3] * 5 + [4] * 5
+    runs = configs_of_runs("experiment=cifar10_callbacks", "seed=3,4")
+    assert [config.seed for config in runs] == [3] * 5 + [4] * 5
 
 
 def test_only_chooses_rows():
-    runs = overrides_of_runs(
+    runs = configs_of_runs(
         "experiment=cifar10_callbacks", "seed=0", "hydra.sweeper.only=[cosine,none]"
     )
-    assert {composed(*run).run_name for run in runs} == {"cosine-seed0", "none-seed0"}
+    assert {config.run_name for config in runs} == {"cosine-seed0", "none-seed0"}
 
 
 def test_a_row_that_does_not_exist_is_named_with_those_that_do():
@@ -241,8 +243,8 @@ def test_a_row_that_does_not_exist_is_named_with_those_that_do():
 
 
 def test_what_is_typed_wins_over_the_row():
-    runs = overrides_of_runs("experiment=cifar10_callbacks", "seed=0", "trainer.max_epochs=2")
-    assert {composed(*run).trainer.max_epochs for run in runs} == {2}
+    runs = configs_of_runs("experiment=cifar10_callbacks", "seed=0", "trainer.max_epochs=2")
+    assert {config.trainer.max_epochs for config in runs} == {2}
 
 
 def test_targets_are_validation_fractions_with_an_origin():
