@@ -138,21 +138,14 @@ def test_run_that_another_process_trains_is_not_recorded_as_failed(
     assert "failed" not in caplog.text  # the log is that of the other process
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"status": "fini', "[]", "null", '{"seed": 0}'])
-def test_damaged_record_is_no_result(text, make_config):
+def test_damaged_record_is_no_result(make_config):
     config = make_config("trainer.max_epochs=1")
     run_dir(config).mkdir(parents=True)
-    (run_dir(config) / "record.json").write_text(text)
+    for text in ("", "{", '{"status": "fini', "[]", "null", '{"seed": 0}'):
+        (run_dir(config) / "record.json").write_text(text)
+        assert find_record(run_dir(config)) is None
     assert cli.train(config) > 0.5
     assert read_record(run_dir(config)).status == "finished"
-
-
-def test_folder_without_a_record_is_no_result(make_config):
-    config = make_config("trainer.max_epochs=1")
-    cli.train(config)
-    (run_dir(config) / "record.json").unlink()
-    assert find_record(run_dir(config)) is None
-    assert cli.train(config) > 0.5
 
 
 def test_plan_starts_nothing(make_config, capsys):
@@ -236,11 +229,10 @@ def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):
     assert "blocked" in f"{refused.value}{capsys.readouterr().err}"
 
 
-@pytest.mark.parametrize("outputs", ["'two words'", "größe", "'a=b'", "'quote\\'s'"])
-def test_outputs_may_have_any_name(outputs, make_config, tmp_path, monkeypatch):
+def test_outputs_may_have_any_name(make_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = make_config("trainer.max_epochs=1")
-    config.outputs = outputs.strip("'").replace("\\'", "'")
+    config.outputs = "two words größe a=b quote's"
     cli.train(config)
     assert read_record(run_dir(config)).status == "finished"
 
