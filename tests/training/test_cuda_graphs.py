@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optlab.training import cuda_graphs
@@ -69,7 +70,10 @@ def test_replayed_run_equals_the_launched_one(overrides, train_there):
 
 @pytest.mark.parametrize("optimizer", [path.stem for path in sorted(OPTIMIZERS.glob("*.yaml"))])
 def test_update_is_recorded_where_torch_can_to_the_same_numbers(optimizer, make_config):
-    config = make_config(f"optimizer={optimizer}")
+    wraps = optimizer in ("asam", "lookahead", "sam")
+    config = make_config(f"optimizer={optimizer if wraps else 'adam'}")
+    if not wraps:  # composing takes longer than the rest
+        config.optimizer = OmegaConf.load(OPTIMIZERS / f"{optimizer}.yaml")
     datamodule = build_data(config)
     module = build_module(config, build_net(config, datamodule), datamodule)
     is_torchs = config.optimizer._target_.startswith("torch.")
