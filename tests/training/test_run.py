@@ -185,7 +185,12 @@ def test_test_set_is_read_once_and_only_after_training(train, monkeypatch):
 
 # --- going on ----------------------------------------------------------------------------------
 
-LONG = ("trainer.max_epochs=4", "data.augment.rotation_degrees=10", "model.dropout=0.2")
+LONG = (
+    "trainer.max_epochs=4",
+    "data.augment.rotation_degrees=10",
+    "model.dropout=0.2",
+    "model.hidden_sizes=[32,16]",
+)
 
 
 @pytest.mark.parametrize(
