@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 # 8 batches of 64 an epoch; SGD's steps are large enough to see, and it keeps no state of its own
-SHORT = ("optimizer=sgd", "+trainer.limit_train_batches=8")
+SHORT = ("optimizer=sgd", "+trainer.limit_train_batches=8", "model.hidden_sizes=[32,16]")
 LIGHTNING = "lightning.pytorch.callbacks"
 
 

@@ -168,7 +168,7 @@ def config_of(make_config):
     """Composes the config of a run of six steps with a class of this file."""
 
     def compose(kind, *others, **options):
-        config = make_config("trainer.max_steps=6", *others)
+        config = make_config("trainer.max_steps=6", "model.hidden_sizes=[32,16]", *others)
         config.optimizer = node(kind, **options)
         return config
 
