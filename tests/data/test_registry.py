@@ -8,9 +8,7 @@ def test_set_is_loaded_once_per_process():
 
 
 def test_unknown_set_names_the_nearest():
-    with pytest.raises(
-        ValueError, match=r"(?s)data\.name is 'mnits'.*did you mean data=mnist"
-    ) as error:
+    with pytest.raises(ValueError, match=r"(?s)data\.name is mnits.*did you mean mnist") as error:
         load_dataset("mnits")
     assert "fashion_mnist" in str(error.value)
 
@@ -29,10 +27,10 @@ def test_image_folder_without_root_is_refused():
 
 
 def test_unknown_preparation_names_those_that_there_are(tmp_path):
-    with pytest.raises(ValueError, match=r"data\.preparation is 'minst'.* resize, .*mnist"):
+    with pytest.raises(ValueError, match=r"data\.preparation is minst; .* resize, .*mnist"):
         load_dataset("image_folder", tmp_path, preparation="minst")
 
 
 def test_image_size_below_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"data\.image_size is 0, but a picture has at least 1"):
+    with pytest.raises(ValueError, match=r"data\.image_size is 0; .* >= 1"):
         load_dataset("image_folder", tmp_path, image_size=0)

@@ -16,12 +16,10 @@ def test_each_call_makes_a_module_of_its_own():
 
 
 def test_unknown_activation_names_the_nearest():
-    with pytest.raises(
-        ValueError, match=r"model.activation is 'rleu'.*\n\nhint: did you mean 'relu'"
-    ):
+    with pytest.raises(ValueError, match=r"(?s)model.activation is rleu;.*did you mean relu"):
         make_activation("rleu")
 
 
 def test_unknown_activation_lists_what_there_is():
-    with pytest.raises(ValueError, match=r"hint: choose one of celu, elu, gelu"):
+    with pytest.raises(ValueError, match=r"elu, celu, selu, gelu"):
         make_activation("xxxx")

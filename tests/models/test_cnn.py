@@ -43,17 +43,17 @@ def test_odd_image_sizes_are_rounded_down_by_pooling():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"filters": []}, r"model.filters is \[\]"),
+        ({"filters": []}, r"model.filters is empty"),
         ({"filters": [4, 0]}, r"model.filters is \[4, 0\]"),
-        ({"layers": [1]}, r"model.layers is \[1\], but model.filters makes 2 stages"),
+        ({"layers": [1]}, r"model.layers lists 1 stages, but model.filters makes 2"),
         ({"layers": 0}, r"model.layers is \[0, 0\]"),
-        ({"kernel_size": 4}, r"model.kernel_size is 4, but it is odd"),
-        ({"pooling": "mean"}, r"model.pooling is 'mean', but it is max or avg"),
-        ({"global_pooling": "mean"}, r"model.global_pooling is 'mean'"),
+        ({"kernel_size": 4}, r"model.kernel_size is 4; it must be odd"),
+        ({"pooling": "mean"}, r"model.pooling is mean; .* max, avg"),
+        ({"global_pooling": "mean"}, r"model.global_pooling is mean"),
         ({"hidden_sizes": [0]}, r"model.hidden_sizes is \[0\]"),
         ({"conv_dropout": 1.0}, r"model.conv_dropout is 1.0"),
         ({"dropout": [0.1, 0.1]}, r"model.dropout lists 2 rates"),
-        ({"activation": "rleu"}, r"model.activation is 'rleu'"),
+        ({"activation": "rleu"}, r"model.activation is rleu"),
         ({"filters": [2, 2, 2, 2, 2]}, r"makes 5 stages, .* 28 pixels can be halved 4 times"),
     ],
 )

@@ -288,7 +288,7 @@ def test_color_images_for_gray_weights_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fit": "crop"}, r"model.fit is 'crop', but it is resize or pad"),
+        ({"fit": "crop"}, r"model.fit is crop; .* resize, pad"),
         ({"freeze_body": False, "unfreeze_epoch": 1}, r"leaves nothing to unfreeze"),
         ({"unfreeze_epoch": 0}, r"model.unfreeze_epoch is 0"),
         ({"cache_features": True, "unfreeze_epoch": 1}, r"model.cache_features is true"),

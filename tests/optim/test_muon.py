@@ -191,11 +191,10 @@ def test_plain_parameters_are_accepted():
         ({"num_iterations": 0}, r"optimizer.num_iterations is 0"),
         ({"weight_decay": -0.1}, r"optimizer.weight_decay is -0.1"),
         ({"adamw_lr_ratio": -1}, r"optimizer.adamw_lr_ratio is -1"),
-        ({"betas": [0.9]}, r"optimizer.betas is \[0.9\]"),
         ({"betas": [0.9, 1.0]}, r"optimizer.betas is \[0.9, 1.0\]"),
         ({"eps": -1.0}, r"optimizer.eps is -1.0"),
-        ({"lr_adjustment": "moonshot"}, r"has to be match_rms_adamw or original"),
-        ({"first_layer": "sgd"}, r"optimizer.first_layer is 'sgd', .* adamw or muon"),
+        ({"lr_adjustment": "moonshot"}, r"moonshot; .* match_rms_adamw, original"),
+        ({"first_layer": "sgd"}, r"optimizer.first_layer is sgd; .* adamw, muon"),
     ],
 )
 def test_option_out_of_range_is_refused_by_name(options, message):

@@ -257,7 +257,7 @@ def test_plateau_stops_at_its_floor():
         ({"warmup_steps": 700}, r"scheduler.warmup_steps is 700, but the run has 700 optimizer"),
         ({"warmup_steps": 9000}, r"hint: lower scheduler.warmup_steps below 700, or raise trainer"),
         ({"warmup_fraction": 1.0}, r"scheduler.warmup_fraction is 1.0, but the run has 700"),
-        ({"warmup_fraction": 1.5}, r"scheduler.warmup_fraction is 1.5, .* in \[0, 1\]"),
+        ({"warmup_fraction": 1.5}, r"scheduler.warmup_fraction is 1.5; .* in \[0, 1\]"),
         ({"warmup_steps": -1}, r"scheduler.warmup_steps is -1"),
         ({}, r"warmup_fraction is None and scheduler.warmup_steps is None"),
         ({"warmup_fraction": 0.1, "warmup_steps": 5}, r"one of the two is given"),
@@ -271,8 +271,8 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (schedules.step, {"drop_every_steps": 0}, r"drop_every_steps is 0, .* above 0"),
-        (schedules.step, {"drop_every_fraction": 0.0}, r"drop_every_fraction is 0.0, .* above 0"),
+        (schedules.step, {"drop_every_steps": 0}, r"drop_every_steps is 0; .* > 0"),
+        (schedules.step, {"drop_every_fraction": 0.0}, r"drop_every_fraction is 0.0; .* > 0"),
         (schedules.step, {"drop_every_steps": 5, "gamma": 1.5}, r"scheduler.gamma is 1.5"),
         (schedules.step, {}, r"drop_every_fraction is None and scheduler.drop_every_steps is None"),
         (schedules.exponential, {"final_factor": 0.0}, r"scheduler.final_factor is 0.0"),
@@ -285,7 +285,7 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
         (
             schedules.onecycle,
             {"warmup_steps": 5, "anneal": "cos"},
-            r"scheduler.anneal is cos, .* cosine or linear",
+            r"scheduler.anneal is cos; .* cosine, linear",
         ),
         (schedules.polynomial, {"warmup_steps": 0, "power": 0.0}, r"scheduler.power is 0.0"),
         (
@@ -296,7 +296,7 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
         (
             schedules.warmup_stable_decay,
             {"warmup_steps": 0, "decay_steps": 9, "anneal": "cosine"},
-            r"scheduler.anneal is cosine, .* linear or sqrt",
+            r"scheduler.anneal is cosine; .* linear, sqrt",
         ),
         (
             schedules.warmup_stable_decay,
@@ -304,7 +304,7 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
             r"decay_fraction is None and scheduler.decay_steps is None",
         ),
         (schedules.warm_restarts, {"num_cycles": 0}, r"scheduler.num_cycles is 0"),
-        (schedules.warm_restarts, {"num_cycles": 701}, r"num_cycles is 701, .* in \[1, 700\]"),
+        (schedules.warm_restarts, {"num_cycles": 701}, r"num_cycles is 701; .* in \[1, 700\]"),
         (schedules.warm_restarts, {"cycle_growth": 0.5}, r"scheduler.cycle_growth is 0.5"),
         (schedules.plateau, {"factor": 1.0}, r"scheduler.factor is 1.0"),
         (schedules.plateau, {"patience": -1}, r"scheduler.patience is -1"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from optlab.training.option_values import RANGES, SIGNS, misfit
+from optlab.ranges import SIGNS
+from optlab.training.option_values import RANGES, misfit
 
 NAN, INF = float("nan"), float("inf")
 RATE = float | torch.Tensor  # as torch's optimizers have it

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from optlab.ranges import check, check_choice
 from optlab.seeds import derive_seed
 
 
@@ -56,34 +57,22 @@ class Augmentation:
     cutout_pixels: int = 0
 
     def __post_init__(self) -> None:
-        for option in ("crop_padding", "cutout_pixels"):
-            value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise _wrong(option, value, "a whole number of pixels, at least 0")
-        if self.crop_fill not in ("zero", "reflect"):
-            raise _wrong("crop_fill", self.crop_fill, "zero or reflect")
+        check("data.augment.crop_padding", self.crop_padding, ">= 0")
+        check("data.augment.cutout_pixels", self.cutout_pixels, ">= 0")
+        check("data.augment.rotation_degrees", self.rotation_degrees, "in [0, 180]")
+        check("data.augment.scale_range", self.scale_range, "in [0, 1)")
+        check("data.augment.translation_pixels", self.translation_pixels, ">= 0")
+        check_choice("data.augment.crop_fill", self.crop_fill, ("zero", "reflect"))
         if self.crop_fill == "reflect" and not self.crop_padding:
-            raise _wrong("crop_fill", self.crop_fill, "zero while crop_padding is 0")
-        if not isinstance(self.horizontal_flip, bool):
-            raise _wrong("horizontal_flip", self.horizontal_flip, "true or false")
-        if not 0.0 <= self.rotation_degrees <= 180.0:
-            raise _wrong("rotation_degrees", self.rotation_degrees, "in [0, 180]")
-        if not 0.0 <= self.scale_range < 1.0:
-            raise _wrong("scale_range", self.scale_range, "in [0, 1): 0.1 is 0.9 to 1.1 times")
-        if not 0.0 <= self.translation_pixels < math.inf:
-            raise _wrong("translation_pixels", self.translation_pixels, "at least 0 pixels")
+            raise ValueError(
+                "data.augment.crop_fill=reflect needs data.augment.crop_padding.\n\n"
+                "hint: data.augment.crop_padding=4"
+            )
 
     def check_fits(self, image_size: int) -> None:
         """Raise ValueError where a change is too large for images of this side in pixels."""
         for option in ("crop_padding", "translation_pixels", "cutout_pixels"):
-            if getattr(self, option) >= image_size:
-                raise _wrong(
-                    option, getattr(self, option), f"below the images' {image_size} pixels"
-                )
-
-    @property
-    def has_affine(self) -> bool:
-        return bool(self.rotation_degrees or self.scale_range or self.translation_pixels)
+            check(f"data.augment.{option}", getattr(self, option), f"< {image_size}")
 
     def draw(self, num_images: int, image_size: int, *, seed: int, epoch: int) -> Draws:
         """Parameters for the images of one epoch, in the order in which they are seen."""
@@ -99,7 +88,7 @@ class Augmentation:
             crop = (uniform("crop", 2) * (2 * self.crop_padding + 1)).long()
         if self.horizontal_flip:
             flip = uniform("flip") < 0.5
-        if self.has_affine:
+        if self.rotation_degrees or self.scale_range or self.translation_pixels:
             affine = self._affine_matrices(uniform("affine", 4) * 2 - 1)
         if self.cutout_pixels:
             cutout = (uniform("cutout", 2) * image_size).long()
@@ -203,10 +192,3 @@ def cut_out(images: Tensor, centers: Tensor, *, side: int, fill: Tensor) -> Tens
         :, None, None, :
     ]
     return torch.where(inside, fill, images)
-
-
-def _wrong(option: str, value: object, allowed: str) -> ValueError:
-    return ValueError(
-        f"data.augment.{option} is {value!r}, but must be {allowed}.\n\n"
-        "hint: conf/data/shared/common.yaml says what each option of data.augment does"
-    )

@@ -1,8 +1,6 @@
 """The one LightningDataModule: any data set, split, sharded and batched on the training device."""
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as L
@@ -18,6 +16,7 @@ from optlab.data.loader import EvalLoader, TrainLoader
 from optlab.data.normalize import Normalize, check_normalize, mean_and_std, scale_and_shift
 from optlab.data.registry import load_dataset
 from optlab.data.splits import split_train_part, stratified_subset
+from optlab.ranges import check
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -70,15 +69,8 @@ class ImageDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for option, value in (
-            ("data.batch_size", batch_size),
-            ("data.eval_batch_size", eval_batch_size),
-        ):
-            if value < 1:
-                raise ValueError(
-                    f"{option} is {value}, but must be at least 1.\n\n"
-                    f"hint: leave {option} out for its default"
-                )
+        check("data.batch_size", batch_size, ">= 1")
+        check("data.eval_batch_size", eval_batch_size, ">= 1")
         self.name = name
         self.batch_size = batch_size
         self.augmentation = _make_augmentation(augment)
@@ -230,13 +222,5 @@ class ImageDataModule(L.LightningDataModule):
 
 def _make_augmentation(options: Mapping[str, Any] | None) -> Augmentation | None:
     """None where no option asks for a change, so that the loader skips the work."""
-    known = [field.name for field in fields(Augmentation)]
-    for option in options or {}:
-        if option not in known:
-            near = difflib.get_close_matches(str(option), known, n=1)
-            raise ValueError(
-                f"data.augment.{option} is no augmentation; there are {', '.join(known)}.\n\n"
-                f"hint: {f'did you mean data.augment.{near[0]}?' if near else 'choose from these'}"
-            )
     augmentation = Augmentation(**(options or {}))
     return None if augmentation == Augmentation() else augmentation

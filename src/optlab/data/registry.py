@@ -1,12 +1,12 @@
 """The data sets by name, each loaded once per process."""
 
-import difflib
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
 from optlab.data.image_dataset import ImageDataset, Preparation
+from optlab.ranges import check, check_choice
 
 # Sets with drawn digits in their train part, and the sets that they begin with
 EUROPEAN = {"mnist_european": "mnist", "digits_european": "digits"}
@@ -35,12 +35,7 @@ def load_dataset(
         DataUnavailableError: the set is missing, damaged, or cannot be fetched.
         ValueError: unknown name, or an option that the set would ignore.
     """
-    if name not in DATASET_NAMES:
-        near = difflib.get_close_matches(str(name), DATASET_NAMES, n=1)
-        raise ValueError(
-            f"data.name is {name!r}, but must be one of {', '.join(DATASET_NAMES)}.\n\n"
-            f"hint: {f'did you mean data={near[0]}?' if near else 'choose one of these'}"
-        )
+    check_choice("data.name", name, DATASET_NAMES)
     if name != "image_folder":
         only_there = {"title": title, "image_size": image_size, "preparation": preparation}
         for option, value in only_there.items():
@@ -54,17 +49,9 @@ def load_dataset(
             "data=image_folder needs data.root.\n\n"
             "hint: data.root=PATH, a folder with train/<class>/*.png and test/<class>/*.png"
         )
-    if image_size is not None and image_size < 1:
-        raise ValueError(
-            f"data.image_size is {image_size}, but a picture has at least 1 pixel a side.\n\n"
-            "hint: 28 or 32 suit the networks here; null keeps the pictures as they are"
-        )
-    if preparation is not None and preparation not in get_args(Preparation):
-        raise ValueError(
-            f"data.preparation is {preparation!r}, but must be one of "
-            f"{', '.join(get_args(Preparation))}.\n\n"
-            "hint: resize prepares a picture as training did; docs/page.md has the others"
-        )
+    check("data.image_size", image_size, ">= 1")
+    if preparation is not None:
+        check_choice("data.preparation", preparation, get_args(Preparation))
     folder = Path(root if root is not None else os.environ.get("OPTLAB_DATA", "data"))
     return _load_once(
         name, folder.expanduser().absolute(), title, image_size, preparation or "resize"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optlab.ranges import check
 from optlab.seeds import derive_seed
 
 
@@ -99,17 +100,9 @@ def stratified_subset(labels: Tensor, num_images: int, seed: int) -> Tensor:
 def _check_options(
     val_fraction: float, split_seed: int, num_folds: int, fold: int, train_fraction: float
 ) -> None:
-    if not 0.0 < val_fraction < 1.0:
-        raise ValueError(
-            f"data.val_fraction is {val_fraction}, but must lie between 0 and 1, both excluded: "
-            "choices are made on validation, never on test.\n\n"
-            "hint: data.val_fraction=0.1 holds out a tenth"
-        )
-    if not 0 <= split_seed < 2**32:
-        raise ValueError(
-            f"data.split_seed is {split_seed}, but must lie in [0, 2**32).\n\n"
-            "hint: keep 0, unless you study the split itself"
-        )
+    check("data.val_fraction", val_fraction, "in (0, 1)")
+    check("data.split_seed", split_seed, "in [0, 4294967295]")
+    check("data.train_fraction", train_fraction, "in (0, 1]")
     if num_folds < 0 or num_folds == 1:
         raise ValueError(
             f"data.num_folds is {num_folds}, but must be 0 (off) or at least 2.\n\n"
@@ -124,11 +117,6 @@ def _check_options(
         raise ValueError(
             f"data.fold is {fold}, but data.num_folds is {num_folds}.\n\n"
             f"hint: folds are numbered from 0 to {num_folds - 1}"
-        )
-    if not 0.0 < train_fraction <= 1.0:
-        raise ValueError(
-            f"data.train_fraction is {train_fraction}, but must lie in (0, 1].\n\n"
-            "hint: 1.0 trains on all images outside validation, 0.01 on a hundredth"
         )
 
 

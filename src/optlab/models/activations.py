@@ -1,9 +1,10 @@
 """Activations by the name that a config uses."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from torch import nn
+
+from optlab.ranges import check_choice
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -27,11 +28,5 @@ def make_activation(name: str) -> nn.Module:
     Raises:
         ValueError: if the name is none of `ACTIVATIONS`.
     """
-    if name not in ACTIVATIONS:
-        near = get_close_matches(str(name), ACTIVATIONS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"model.activation is {name!r}, which is no activation.\n\n"
-            f"hint: {hint}choose one of {', '.join(sorted(ACTIVATIONS))}"
-        )
+    check_choice("model.activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()

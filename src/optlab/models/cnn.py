@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from optlab.models.activations import make_activation
 from optlab.models.dropout import dropout_per_layer
 from optlab.models.initialization import initialize
+from optlab.ranges import check, check_choice
 
 POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 GLOBAL_POOLINGS: dict[str, Callable[[], nn.Module]] = {
@@ -65,20 +66,13 @@ class CNN(nn.Module):
         """
         super().__init__()
         layers_of = [layers] * len(filters) if isinstance(layers, int) else list(layers)
-        _check(
-            filters,
-            layers_of,
-            kernel_size,
-            pooling,
-            global_pooling,
-            hidden_sizes,
-            image_size,
-        )
-        if not 0.0 <= conv_dropout < 1.0:
-            raise ValueError(
-                f"model.conv_dropout is {conv_dropout}, but a rate is in [0, 1).\n\n"
-                f"hint: 0.1 zeroes a tenth of the channels; 0.0 switches it off"
-            )
+        check("model.filters", filters, ">= 1")
+        check("model.layers", layers_of, ">= 1")
+        check("model.hidden_sizes", hidden_sizes, ">= 1")
+        check("model.conv_dropout", conv_dropout, "in [0, 1)")
+        check_choice("model.pooling", pooling, POOLINGS)
+        check_choice("model.global_pooling", global_pooling, GLOBAL_POOLINGS)
+        _check_stages(len(filters), len(layers_of), kernel_size, image_size)
         rates = dropout_per_layer(dropout, len(hidden_sizes), layers_option="model.hidden_sizes")
 
         stages: list[nn.Module] = []
@@ -124,49 +118,25 @@ class CNN(nn.Module):
         return self.head(self.hidden(pooled))  # (B, num_classes)
 
 
-def _check(
-    filters: Sequence[int],
-    layers_of: Sequence[int],
-    kernel_size: int,
-    pooling: str,
-    global_pooling: str,
-    hidden_sizes: Sequence[int],
-    image_size: int,
-) -> None:
-    if not filters or any(number < 1 for number in filters):
+def _check_stages(num_stages: int, num_layers: int, kernel_size: int, image_size: int) -> None:
+    if not num_stages:
         raise ValueError(
-            f"model.filters is {list(filters)}, but a stage needs 1 filter or more.\n\n"
-            f"hint: [16, 32] makes two stages; model=mlp has no convolutions"
+            "model.filters is empty, but there must be 1 stage or more.\n\n"
+            "hint: [16, 32] makes two stages; model=mlp has no convolutions"
         )
-    if len(layers_of) != len(filters) or any(number < 1 for number in layers_of):
+    if num_layers != num_stages:
         raise ValueError(
-            f"model.layers is {list(layers_of)}, but model.filters makes {len(filters)} stages, "
-            f"each of 1 convolution or more.\n\n"
+            f"model.layers lists {num_layers} stages, but model.filters makes {num_stages}.\n\n"
             f"hint: give one number for each stage, or one number for all"
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(
-            f"model.kernel_size is {kernel_size}, but it is odd, so that padding keeps the image "
+            f"model.kernel_size is {kernel_size}; it must be odd, so that padding keeps the image "
             f"size.\n\nhint: 3 or 5"
         )
-    if pooling not in POOLINGS:
+    if image_size // 2**num_stages < 1:
         raise ValueError(
-            f"model.pooling is {pooling!r}, but it is max or avg.\n\n"
-            f"hint: max keeps the strongest response, avg the mean one"
-        )
-    if global_pooling not in GLOBAL_POOLINGS:
-        raise ValueError(
-            f"model.global_pooling is {global_pooling!r}, but it is none, avg or max.\n\n"
-            f"hint: none keeps every position, avg and max one value per channel"
-        )
-    if any(size < 1 for size in hidden_sizes):
-        raise ValueError(
-            f"model.hidden_sizes is {list(hidden_sizes)}, but every layer needs 1 unit or more.\n\n"
-            f"hint: an empty list leaves the hidden layers out"
-        )
-    if image_size // 2 ** len(filters) < 1:
-        raise ValueError(
-            f"model.filters makes {len(filters)} stages, but each halves the image and "
+            f"model.filters makes {num_stages} stages, but each halves the image and "
             f"{image_size} pixels can be halved {image_size.bit_length() - 1} times.\n\n"
             f"hint: use fewer stages with more model.layers in each"
         )

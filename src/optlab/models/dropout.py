@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from optlab.ranges import check
+
 
 def dropout_per_layer(
     dropout: float | Sequence[float], num_layers: int, *, layers_option: str
@@ -16,17 +18,11 @@ def dropout_per_layer(
     Raises:
         ValueError: if a list has another length than there are layers, or a rate is out of range.
     """
+    check("model.dropout", dropout, "in [0, 1)")
     rates = [dropout] * num_layers if isinstance(dropout, (int, float)) else list(dropout)
     if len(rates) != num_layers:
         raise ValueError(
             f"model.dropout lists {len(rates)} rates, but {layers_option} makes {num_layers} "
             f"hidden layers.\n\nhint: give one rate for each hidden layer, or one number for all"
         )
-    checked = rates if rates else [dropout] if isinstance(dropout, (int, float)) else []
-    for rate in checked:
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(
-                f"model.dropout is {dropout}, but a rate is in [0, 1).\n\n"
-                f"hint: 0.2 zeroes a fifth of the units; 0.0 switches dropout off"
-            )
     return [float(rate) for rate in rates]

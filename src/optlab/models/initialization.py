@@ -5,10 +5,11 @@ orthogonal, Saxe et al. 2014, arXiv:1312.6120.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 
 from torch import Tensor, nn
+
+from optlab.ranges import check_choice
 
 INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "default": None,  # what torch does: weights and biases uniform in +-1/sqrt(fan_in)
@@ -20,23 +21,15 @@ INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
 }
 
 
-def check_initialization(name: str) -> None:
-    """Raises ValueError if the name is none of `INITIALIZATIONS`."""
-    if name not in INITIALIZATIONS:
-        near = get_close_matches(str(name), INITIALIZATIONS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"model.init is {name!r}, which is no initialization.\n\n"
-            f"hint: {hint}choose one of {', '.join(sorted(INITIALIZATIONS))}"
-        )
-
-
 def initialize(net: nn.Module, name: str) -> None:
-    """Draws the weights of all linear and convolution layers again and sets their biases to zero.
+    """Draw the weights of all linear and convolution layers again and set their biases to zero.
 
     The head is drawn as the rest. `default` leaves the network as torch made it, biases included.
+
+    Raises:
+        ValueError: if the name is none of `INITIALIZATIONS`.
     """
-    check_initialization(name)
+    check_choice("model.init", name, INITIALIZATIONS)
     draw = INITIALIZATIONS[name]
     if draw is None:
         return

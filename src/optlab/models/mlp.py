@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from optlab.models.activations import make_activation
 from optlab.models.dropout import dropout_per_layer
 from optlab.models.initialization import initialize
+from optlab.ranges import check
 
 
 class MLP(nn.Module):
@@ -43,11 +44,7 @@ class MLP(nn.Module):
             ValueError: if an option is out of its range; the message names it.
         """
         super().__init__()
-        if any(size < 1 for size in hidden_sizes):
-            raise ValueError(
-                f"model.hidden_sizes is {list(hidden_sizes)}, but every layer needs 1 unit or more."
-                f"\n\nhint: leave a layer out instead of giving it {min(hidden_sizes)} units"
-            )
+        check("model.hidden_sizes", hidden_sizes, ">= 1")
         rates = dropout_per_layer(dropout, len(hidden_sizes), layers_option="model.hidden_sizes")
 
         layers: list[nn.Module] = []

@@ -5,6 +5,8 @@ He et al. 2016, arXiv:1512.03385; the network is torchvision's.
 
 from torch import Tensor, nn
 
+from optlab.ranges import check_choice
+
 
 class ResNet18(nn.Module):
     """torchvision's residual network of 18 layers with a stem that suits the image size.
@@ -17,12 +19,7 @@ class ResNet18(nn.Module):
     accepts_any_size = True  # the body ends in global average pooling
 
     def __init__(
-        self,
-        in_channels: int,
-        image_size: int,
-        num_classes: int,
-        *,
-        stem: str = "small",
+        self, in_channels: int, image_size: int, num_classes: int, *, stem: str = "small"
     ) -> None:
         """
         Args:
@@ -35,14 +32,8 @@ class ResNet18(nn.Module):
             ValueError: if the stem is unknown.
         """
         super().__init__()
-        if stem not in ("small", "imagenet"):
-            raise ValueError(
-                f"model.stem is {stem!r}, but it is small or imagenet.\n\n"
-                f"hint: small for images up to about 64 pixels, imagenet for larger ones"
-            )
-        from torchvision.models import (
-            resnet18,
-        )  # here: a second that other networks need not pay
+        check_choice("model.stem", stem, ("small", "imagenet"))
+        from torchvision.models import resnet18  # a second that other networks need not pay
 
         self.body = resnet18(weights=None)
         self.head = nn.Linear(self.body.fc.in_features, num_classes)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from optlab.models.activations import make_activation
+from optlab.ranges import check
 
 
 class ResNet9(nn.Module):
@@ -42,20 +43,17 @@ class ResNet9(nn.Module):
             ValueError: if an option is out of its range; the message names it.
         """
         super().__init__()
-        if len(widths) != 4 or any(width < 1 for width in widths):
+        check("model.widths", widths, ">= 1")
+        check("model.logit_scale", logit_scale, "> 0")
+        if len(widths) != 4:
             raise ValueError(
-                f"model.widths is {list(widths)}, but there are 4 stages of 1 channel or more.\n\n"
+                f"model.widths is {list(widths)}, but there are 4 stages.\n\n"
                 f"hint: [64, 128, 256, 512] is usual; half of each is a quarter of the work"
             )
         if image_size < 8:
             raise ValueError(
                 f"model=resnet9 halves the image three times, but it has {image_size} pixels.\n\n"
                 f"hint: use images of 8 pixels or more, or model=mlp"
-            )
-        if not logit_scale > 0:
-            raise ValueError(
-                f"model.logit_scale is {logit_scale}, but it is above 0.\n\n"
-                f"hint: 0.125 is the usual value, 1.0 leaves the logits as they are"
             )
         first, second, third, fourth = widths
         self.body = nn.Sequential(

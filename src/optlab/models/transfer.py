@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from optlab.models.efficientnet_lite0 import imagenet_efficientnet_lite0
 from optlab.models.load import build_network, load_checkpoint, load_network
 from optlab.models.resnet18 import ResNet18
+from optlab.ranges import check, check_choice
 from optlab.runs.record import ModelFacts, read_record
 
 _IMAGENET = {"in_channels": 3, "image_size": 224, "num_classes": 1000}
@@ -72,21 +73,13 @@ class FineTuned(nn.Module):
             ValueError: if weights are missing or do not fit, or an option is out of its range.
         """
         super().__init__()
-        if fit not in ("resize", "pad"):
-            raise ValueError(
-                f"model.fit is {fit!r}, but it is resize or pad.\n\n"
-                f"hint: pad keeps the pixels as they are, resize interpolates"
-            )
+        check_choice("model.fit", fit, ("resize", "pad"))
+        check("model.unfreeze_epoch", unfreeze_epoch, ">= 1")
+        check("model.resize_to", resize_to, ">= 1")
         if unfreeze_epoch is not None and not freeze_body:
             raise ValueError(
                 f"model.unfreeze_epoch is {unfreeze_epoch}, but model.freeze_body=false leaves "
                 f"nothing to unfreeze.\n\nhint: set one of the two"
-            )
-        if unfreeze_epoch is not None and unfreeze_epoch < 1:
-            raise ValueError(
-                f"model.unfreeze_epoch is {unfreeze_epoch}, but it counts the epochs of the head "
-                f"only, 1 or more.\n\n"
-                f"hint: model.freeze_body=false trains the body from the first step"
             )
         if cache_features and (unfreeze_epoch is not None or not freeze_body):
             raise ValueError(
@@ -286,11 +279,6 @@ def _channel_repeats(in_channels: int, expected: int, weights: str) -> int:
 def _target_size(net: nn.Module, resize_to: int | None, trained_size: int, weights: str) -> int:
     if resize_to is None or resize_to == trained_size:
         return trained_size
-    if resize_to < 1:
-        raise ValueError(
-            f"model.resize_to is {resize_to}, but it is a size in pixels.\n\n"
-            f"hint: null is the size that the weights were trained on"
-        )
     if not getattr(net, "accepts_any_size", False):
         raise ValueError(
             f"model.resize_to is {resize_to}, but the network of model.weights={weights} takes "

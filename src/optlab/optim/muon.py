@@ -10,13 +10,15 @@ https://kellerjordan.github.io/posts/muon/ (algorithm, coefficients, which param
 2025, arXiv:2502.16982, eq. 4 (one rate for both halves).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+
+from optlab.ranges import check, check_choice
 
 # a, b, c of the quintic a*X + b*(XX')X + c*(XX')^2 X: five iterations bring singular values from
 # [1e-3, 1] to about [0.7, 1.2], fast rather than exactly (Jordan et al. 2024)
@@ -69,7 +71,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         first_layer: str = "adamw",
         adamw_lr_ratio: float = 1.0,
-        betas: Sequence[float] = (0.9, 0.999),
+        betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1.0e-8,
     ) -> None:
         """
@@ -90,18 +92,18 @@ class Muon(Optimizer):
         Raises:
             ValueError: if an option is out of its range, or no matrix is left to Muon.
         """
-        _check("lr", lr, "0 or more", lr >= 0)
-        _check("momentum", momentum, "in [0, 1)", 0 <= momentum < 1)
-        _check("num_iterations", num_iterations, "1 or more", num_iterations >= 1)
-        _check("weight_decay", weight_decay, "0 or more", weight_decay >= 0)
-        _check("adamw_lr_ratio", adamw_lr_ratio, "0 or more", adamw_lr_ratio >= 0)
-        _check("betas", betas, "two in [0, 1)", len(betas) == 2 and all(0 <= b < 1 for b in betas))
-        _check("eps", eps, "0 or more", eps >= 0)
-        adjustments = ("match_rms_adamw", "original")
-        _check(
-            "lr_adjustment", lr_adjustment, " or ".join(adjustments), lr_adjustment in adjustments
-        )
-        _check("first_layer", first_layer, "adamw or muon", first_layer in ("adamw", "muon"))
+        for option, value in {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "adamw_lr_ratio": adamw_lr_ratio,
+            "eps": eps,
+        }.items():
+            check(f"optimizer.{option}", value, ">= 0")
+        check("optimizer.momentum", momentum, "in [0, 1)")
+        check("optimizer.num_iterations", num_iterations, ">= 1")
+        check("optimizer.betas", betas, "in [0, 1)")
+        check_choice("optimizer.lr_adjustment", lr_adjustment, ("match_rms_adamw", "original"))
+        check_choice("optimizer.first_layer", first_layer, ("adamw", "muon"))
         defaults = {
             "lr": lr,
             "uses": "adamw",
@@ -215,11 +217,3 @@ def _tensors(group: dict[str, Any]) -> list[Tensor]:
 def _is_hidden_matrix(entry: Any, outer_ids: set[int]) -> bool:
     parameter = entry[1] if isinstance(entry, tuple) else entry
     return parameter.ndim >= 2 and id(parameter) not in outer_ids
-
-
-def _check(option: str, value: Any, allowed: str, is_allowed: bool) -> None:
-    if not is_allowed:
-        raise ValueError(
-            f"optimizer.{option} is {value!r}, but it has to be {allowed}.\n\n"
-            f"hint: conf/optimizer/muon.yaml says what optimizer.{option} does"
-        )

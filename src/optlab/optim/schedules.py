@@ -18,6 +18,8 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from optlab.ranges import check, check_choice
+
 
 def build_scheduler(
     make_scheduler: Callable[..., LRScheduler], optimizer: Optimizer, total_steps: int
@@ -40,10 +42,10 @@ def step(
 ) -> LambdaLR:
     """A drop by `gamma` at regular distances: gamma^floor(step / distance)."""
     every = _length("drop_every", drop_every_fraction, drop_every_steps, total_steps)
-    _check("gamma", gamma, "in (0, 1]", 0 < gamma <= 1)
+    check("scheduler.gamma", gamma, "in (0, 1]")
     typed = "fraction" if drop_every_steps is None else "steps"
     value = drop_every_fraction if drop_every_steps is None else drop_every_steps
-    _check(f"drop_every_{typed}", value, "above 0; scheduler=constant never drops", every > 0)
+    check(f"scheduler.drop_every_{typed}", value, "> 0")
 
     def factor(step: int) -> float:
         return gamma ** math.floor(step / every + 1e-9)  # 0.34 * 700 is a little above 238
@@ -53,7 +55,7 @@ def step(
 
 def exponential(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.01) -> LambdaLR:
     """The same ratio at every step: final_factor^(step / total_steps)."""
-    _check("final_factor", final_factor, "in (0, 1]", 0 < final_factor <= 1)
+    check("scheduler.final_factor", final_factor, "in (0, 1]")
     return LambdaLR(optimizer, lambda step: final_factor ** (step / total_steps))
 
 
@@ -62,7 +64,7 @@ def cosine(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.0)
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
     """
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
     return LambdaLR(optimizer, lambda step: _cosine(step, total_steps, final_factor))
 
 
@@ -76,7 +78,7 @@ def warmup_cosine(
 ) -> LambdaLR:
     """A warm-up, then half a cosine to `final_factor`; a warm-up of 0 starts at the peak."""
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -104,8 +106,8 @@ def polynomial(
     zero after a warm-up, Bergsma et al. 2025, arXiv:2502.15938.
     """
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
-    _check("power", power, "above 0", power > 0)
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    check("scheduler.power", power, "> 0")
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -158,8 +160,8 @@ def warmup_stable_decay(
             f"the warm-up has {warmup:g} optimizer steps and the decay {decay:g}, but the run has "
             f"{total_steps}.\n\nhint: lower scheduler.decay_fraction or scheduler.decay_steps"
         )
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    _check("anneal", anneal, "linear or sqrt", anneal in ("linear", "sqrt"))
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
+    check_choice("scheduler.anneal", anneal, ("linear", "sqrt"))
     start = total_steps - decay
 
     def factor(step: int) -> float:
@@ -193,9 +195,9 @@ def onecycle(
     Source: Smith and Topin 2018, arXiv:1708.07120.
     """
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
-    _check("initial_factor", initial_factor, "in [0, 1]", 0 <= initial_factor <= 1)
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
-    _check("anneal", anneal, "cosine or linear", anneal in ("cosine", "linear"))
+    check("scheduler.initial_factor", initial_factor, "in [0, 1]")
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
+    check_choice("scheduler.anneal", anneal, ("cosine", "linear"))
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -223,11 +225,14 @@ def warm_restarts(
     Source: SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5; T_mult is `cycle_growth`.
     Where a cycle ends the next begins: the factor is 1 there.
     """
-    fits = 1 <= num_cycles <= total_steps
-    _check("num_cycles", num_cycles, f"in [1, {total_steps}], the run's steps", fits)
-    can_grow = cycle_growth >= 1 and num_cycles * math.log10(cycle_growth) < 300
-    _check("cycle_growth", cycle_growth, "1 or more, and cycle_growth^num_cycles < 1e300", can_grow)
-    _check("final_factor", final_factor, "in [0, 1]", 0 <= final_factor <= 1)
+    check("scheduler.num_cycles", num_cycles, f"in [1, {total_steps}]")  # a step each
+    check("scheduler.cycle_growth", cycle_growth, ">= 1")
+    if num_cycles * math.log10(cycle_growth) >= 300:
+        raise ValueError(
+            f"scheduler.cycle_growth is {cycle_growth}, which is too much for {num_cycles} cycles."
+            "\n\nhint: 2.0 doubles the length of each cycle"
+        )
+    check("scheduler.final_factor", final_factor, "in [0, 1]")
     # T_0 (1 + g + g^2 + ...) = total_steps, so the last cycle ends with the run
     first_cycle = total_steps / sum(cycle_growth**cycle for cycle in range(num_cycles))
 
@@ -251,11 +256,11 @@ def plateau(
     min_lr: float = 1.0e-6,
 ) -> ReduceLROnPlateau:
     """The learning rate falls by `factor` when the validation loss stops falling."""
-    _check("factor", factor, "in (0, 1)", 0 < factor < 1)
-    _check("patience", patience, "0 or more epochs", patience >= 0)
-    _check("threshold", threshold, "in [0, 1)", 0 <= threshold < 1)
-    _check("cooldown", cooldown, "0 or more epochs", cooldown >= 0)
-    _check("min_lr", min_lr, "0 or more", min_lr >= 0)
+    check("scheduler.factor", factor, "in (0, 1)")
+    check("scheduler.patience", patience, ">= 0")
+    check("scheduler.threshold", threshold, "in [0, 1)")
+    check("scheduler.cooldown", cooldown, ">= 0")
+    check("scheduler.min_lr", min_lr, ">= 0")
     return ReduceLROnPlateau(
         optimizer,
         factor=factor,
@@ -271,14 +276,6 @@ def _cosine(step: float, total_steps: float, final_factor: float) -> float:
     return final_factor + (1 - final_factor) / 2 * (1 + math.cos(math.pi * step / total_steps))
 
 
-def _check(option: str, value: object, allowed: str, is_allowed: bool) -> None:
-    if not is_allowed:
-        raise ValueError(
-            f"scheduler.{option} is {value}, but it has to be {allowed}.\n\n"
-            f"hint: conf/scheduler says what scheduler.{option} does and which values are usual"
-        )
-
-
 def _length(option: str, fraction: float | None, steps: int | None, total_steps: int) -> float:
     """A length in steps from the one of two options that is given."""
     if (fraction is None) == (steps is None):
@@ -288,10 +285,10 @@ def _length(option: str, fraction: float | None, steps: int | None, total_steps:
             f"hint: scheduler.{option}_fraction=null scheduler.{option}_steps={total_steps // 10}"
         )
     if fraction is not None:
-        _check(f"{option}_fraction", fraction, "in [0, 1], a part of the run", 0 <= fraction <= 1)
+        check(f"scheduler.{option}_fraction", fraction, "in [0, 1]")
         return fraction * total_steps
     assert steps is not None
-    _check(f"{option}_steps", steps, "0 or more optimizer steps", steps >= 0)
+    check(f"scheduler.{option}_steps", steps, ">= 0")
     return steps
 
 

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
+from optlab.ranges import check
+
 
 class Wrapper(Optimizer):
     """An optimizer whose parameter groups and state are those of its base.
@@ -98,8 +100,7 @@ class SAM(Wrapper):
         Raises:
             ValueError: if rho is not above 0, or for the base, see `Wrapper`.
         """
-        if not rho > 0:
-            raise ValueError(f"optimizer.rho is {rho}, but it has to be above 0")
+        check("optimizer.rho", rho, "> 0")
         super().__init__(params, base, lr)
         self.rho = rho
         self._net: nn.Module | None = None
@@ -171,8 +172,7 @@ class ASAM(SAM):
         Raises:
             ValueError: if rho or eta is out of its range, or for the base.
         """
-        if not eta >= 0:
-            raise ValueError(f"optimizer.eta is {eta}, but it has to be 0 or more")
+        check("optimizer.eta", eta, ">= 0")
         super().__init__(params, base, lr, rho=rho)
         self.eta = eta
 
@@ -210,10 +210,8 @@ class Lookahead(Wrapper):
         Raises:
             ValueError: if an option is out of its range, or for the base.
         """
-        if not k >= 1:
-            raise ValueError(f"optimizer.k is {k}, but it has to be 1 or more")
-        if not 0 < alpha <= 1:
-            raise ValueError(f"optimizer.alpha is {alpha}, but it has to be in (0, 1]")
+        check("optimizer.k", k, ">= 1")
+        check("optimizer.alpha", alpha, "in (0, 1]")
         super().__init__(params, base, lr)
         self.k, self.alpha = k, alpha
 

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from optlab.ranges import check
 from optlab.runs.folder import DIAGNOSTIC_COLUMNS, RunFolder
 from optlab.training.clock import TrainingClock
 from optlab.training.csv_metrics import append_rows, keep_rows
@@ -57,11 +58,7 @@ class Diagnostics(Callback):
             hessian_images: training images that curvature is computed on; 0 leaves it out.
             power_iterations: at most, to find the largest eigenvalue.
         """
-        if every_n_steps < 2:
-            raise ValueError(
-                f"callbacks.diagnostics.every_n_steps is {every_n_steps}; allowed: 2 or more, "
-                "since an angle takes two steps.\n\nhint: 100 costs little"
-            )
+        check("callbacks.diagnostics.every_n_steps", every_n_steps, ">= 2")
         self.path = RunFolder(Path(dirpath)).diagnostics
         self.every_n_steps = every_n_steps
         self.hessian_images = hessian_images

@@ -5,8 +5,6 @@ Must not import torch: a wrong value is refused before anything heavy is importe
 
 import inspect
 import math
-import operator
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from optlab.ranges import is_within
 from optlab.training.identity import OPTLAB_DATAMODULE
 from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level
 
@@ -70,13 +69,8 @@ RANGES = {
     }.items()
     for option in options.split()
 }
-LABELED = (
-    "data",
-    "model",
-    "optimizer",
-    "optimizer.base",
-    "scheduler",
-)  # groups whose `name` is a label
+# Groups whose `name` is a label
+LABELED = ("data", "model", "optimizer", "optimizer.base", "scheduler")
 EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 # Packages whose types and ranges hold; of another's classes, only what OptLab computes with
@@ -89,7 +83,6 @@ CHOICE_WITH = {
     **dict.fromkeys(("callbacks.best", "callbacks.figures", "callbacks.progress"), "default"),
 }
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
-SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "": operator.eq}
 
 
 class ConfigError(ValueError):
@@ -226,7 +219,7 @@ def misfit(option: str, value: Any, hint: Any = Any, within: str | None = None) 
         value = OmegaConf.to_container(value, resolve=True)
     if within and hint is Any:
         hint = float | None
-    if _fits(value, hint) and (within is None or _is_within(value, within)):
+    if _fits(value, hint) and (within is None or is_within(value, within)):
         return None
     words, null = _words(hint), ", or null" if NoneType in get_args(hint) else ""
     if within:
@@ -275,24 +268,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(element, of) for element in value)
     # Some other class, which may make something of a text or a dict; a tensor cannot be typed
     return isinstance(value, str | list | dict) and kind.__name__ != "Tensor"
-
-
-def _is_within(value: Any, within: str) -> bool:
-    if isinstance(value, list):
-        return all(_is_within(element, within) for element in value)
-    if type(value) not in (int, float):  # what else is allowed, the type says
-        return True
-    return any(_is_in(value, part) for part in within.split(", or "))
-
-
-def _is_in(value: float, part: str) -> bool:
-    """Whether a number is in one range: `in [0, 1)`, `>= 1`, or just `-1`."""
-    if interval := re.fullmatch(r"in ([\[(])(.+), (.+)([\])])", part):
-        start, low, high, end = interval.groups()
-        above = _is_in(value, f"{'>=' if start == '[' else '>'} {low}")
-        return above and _is_in(value, f"{'<=' if end == ']' else '<'} {high}")
-    sign, _, bound = part.rpartition(" ")
-    return SIGNS[sign](value, float(bound))
 
 
 def _words(hint: Any) -> str:

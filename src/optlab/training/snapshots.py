@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from optlab.files import atomic_write
+from optlab.ranges import check
 from optlab.runs.folder import snapshot_name
 
 
@@ -25,11 +26,7 @@ class Snapshots(Callback):
             dirpath: folder of the files.
             steps: optimizer steps after which to save, next to 0 and the end of each epoch.
         """
-        if any(step < 1 for step in steps):
-            raise ValueError(
-                f"callbacks.snapshots.steps is {list(steps)}; allowed: optimizer steps of 1 or "
-                "more.\n\nhint: the weights before the first step are always saved"
-            )
+        check("callbacks.snapshots.steps", steps, ">= 1")
         self.folder = Path(dirpath)
         self.steps = frozenset(steps)
 

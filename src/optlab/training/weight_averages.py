@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from optlab.ranges import check
 from optlab.training.clock import synchronize
 from optlab.training.evaluate import pair
 
@@ -30,11 +31,7 @@ class _StepAverage(WeightAveraging):
 
     def __init__(self, every_n_steps: int | None) -> None:
         super().__init__(use_buffers=False)
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(
-                f"callbacks.average.every_n_steps is {every_n_steps}; allowed: 1 or more optimizer "
-                "steps, or null for those of an epoch.\n\nhint: leave it out"
-            )
+        check("callbacks.average.every_n_steps", every_n_steps, ">= 1")
         self.every_n_steps = every_n_steps
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -78,11 +75,7 @@ class SWA(_StepAverage):
                 an epoch.
         """
         super().__init__(every_n_steps)
-        if not 0 <= start < 1:
-            raise ValueError(
-                f"callbacks.average.start is {start}; allowed: a share in [0, 1).\n\n"
-                "hint: 0.75 averages the last quarter of the run"
-            )
+        check("callbacks.average.start", start, "in [0, 1)")
         self.start = start
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -109,11 +102,7 @@ class LAWA(_StepAverage):
             every_n_steps: optimizer steps between two of them; None for those of an epoch.
         """
         super().__init__(every_n_steps)
-        if k < 2:
-            raise ValueError(
-                f"callbacks.average.k is {k}; allowed: 2 or more.\n\nhint: callbacks=default "
-                "averages nothing"
-            )
+        check("callbacks.average.k", k, ">= 2")
         self._latest: deque[list[Tensor]] = deque(maxlen=k)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

@@ -1,0 +1,63 @@
+"""Checks of values that a user chose, in one wording."""
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "": operator.eq}
+
+
+def check(option: str, value: Any, within: str) -> None:
+    """Raise ValueError unless a number, or each number of a list, is in a range.
+
+    Args:
+        option: the option as it is typed, for the message.
+        value: a finite number or a list of such numbers.
+        within: such as `> 0`, `in [0, 1)`, or `>= 1, or -1`.
+    """
+    subject = "it"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value, subject = list(value), "each"
+    if not is_within(value, within):
+        raise ValueError(f"{option} is {value}; {subject} must be {within}")
+
+
+def check_choice(option: str, value: Any, allowed: Iterable[str]) -> None:
+    """Raise ValueError unless a value is one of those allowed.
+
+    Args:
+        option: the option as it is typed, for the message.
+        value: what was chosen.
+        allowed: the names to choose from.
+    """
+    names = list(allowed)
+    if value not in names:
+        near = get_close_matches(str(value), names, n=1)
+        hint = f"\n\nhint: did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{option} is {value}; it must be one of {', '.join(names)}{hint}")
+
+
+def is_within(value: Any, within: str) -> bool:
+    """Whether a number, or each number of a list, is in a range; what is no number is.
+
+    Args:
+        value: as in a config; types are checked elsewhere.
+        within: see `check`.
+    """
+    if isinstance(value, list):
+        return all(is_within(element, within) for element in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return math.isfinite(value) and any(_is_in(value, part) for part in within.split(", or "))
+
+
+def _is_in(value: float, part: str) -> bool:
+    if interval := re.fullmatch(r"in ([\[(])(.+), (.+)([\])])", part):
+        start, low, high, end = interval.groups()
+        above = _is_in(value, f"{'>=' if start == '[' else '>'} {low}")
+        return above and _is_in(value, f"{'<=' if end == ']' else '<'} {high}")
+    sign, _, bound = part.rpartition(" ")
+    return SIGNS[sign](value, float(bound))

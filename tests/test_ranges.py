@@ -1,0 +1,48 @@
+import math
+
+import pytest
+
+from optlab.ranges import check, check_choice, is_within
+
+
+@pytest.mark.parametrize(
+    ("value", "within"),
+    [
+        (0.5, "> 0"), (0, ">= 0"), (-1, ">= 1, or -1"), (0, "in [0, 1)"), (1, "in (0, 1]"),
+        (-2.5, "<= 0"), (27, "< 28"), ([0.9, 0.0], "in [0, 1)"), ((), "> 0"), (None, "> 0"),
+        (True, "> 5"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_number_within_its_range_passes(value, within):
+    check("group.option", value, within)
+
+
+@pytest.mark.parametrize(
+    ("value", "within", "shown"),
+    [
+        (0, "> 0", "must be > 0"), (1, "in [0, 1)", r"must be in \[0, 1\)"),
+        (0.0, "in (0, 1]", r"must be in \(0, 1\]"), (-2, ">= 1, or -1", "must be >= 1, or -1"),
+        ([0.9, 1.0], "in [0, 1)", r"is \[0.9, 1.0\]; each must be in"),
+        ((0.9, 1.0), "in [0, 1)", r"is \[0.9, 1.0\]; each must be in"),
+        (math.inf, "> 0", "is inf"), (math.nan, ">= 0", "is nan"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_number_out_of_its_range_is_refused_by_name(value, within, shown):
+    with pytest.raises(ValueError, match=rf"group\.option .*{shown}"):
+        check("group.option", value, within)
+
+
+def test_unknown_choice_lists_all_and_names_the_nearest():
+    check_choice("model.init", "zeros", ("zeros", "ones"))
+    with pytest.raises(ValueError, match=r"model\.init is zero; .* zeros, ones\n\n.* zeros\?"):
+        check_choice("model.init", "zero", ("zeros", "ones"))
+    with pytest.raises(ValueError, match=r"zeros, ones$"):
+        check_choice("model.init", 7, ("zeros", "ones"))
+
+
+def test_value_that_is_no_number_is_within_every_range():
+    assert is_within("auto", "> 0")
+    assert is_within([None, 1], "> 0")
+    assert not is_within([None, -1], "> 0")
