@@ -89,22 +89,19 @@ def test_unflatten_inverts_flatten():
     network = MLP((4, 3, 2), rng=np.random.default_rng(0), dtype=np.float64)
     vector = network.flatten()
     # 4 * 3 + 3 + 3 * 2 + 2
-    assert vector.shape == (23,) and network.num_parameters == 23
+    assert vector.shape == (23,)
     for array, parameter in zip(network.unflatten(vector), network.parameters, strict=True):
         np.testing.assert_array_equal(array, parameter)
 
 
 def test_parameter_count_of_the_published_mnist_network():
     # 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10, the figure of the network shown in E1
-    assert MLP((784, 128, 64, 10), rng=np.random.default_rng(0)).num_parameters == 109_386
+    assert MLP((784, 128, 64, 10), rng=np.random.default_rng(0)).flatten().shape == (109_386,)
 
 
-def test_predictions_probabilities_and_accuracy_agree():
+def test_predictions_and_accuracy_agree():
     network = MLP((12, 9, 5), rng=np.random.default_rng(0))
     images, labels = batch((12, 9, 5), num_images=40)
-    probabilities = network.probabilities(images)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(probabilities.argmax(axis=1), network.predict(images))
     hits = sum(int(p == label) for p, label in zip(network.predict(images), labels, strict=True))
     assert network.accuracy(images, labels) == hits / 40
 
@@ -121,8 +118,8 @@ def test_forward_leaves_images_alone():
     [
         ({"sizes": (5,)}, r"sizes is \[5\], but must list"),
         ({"sizes": (5, 0, 2)}, r"sizes is \[5, 0, 2\], but must list"),
-        ({"activation": "swish"}, "activation is 'swish', but NumPy has relu, tanh, gelu, sigmoid"),
-        ({"dtype": np.int64}, "dtype is int64, but must be float32 or float64"),
+        ({"activation": "swish"}, "activation is swish; .* relu, tanh, gelu, sigmoid"),
+        ({"dtype": np.int64}, "dtype is int64; .* float32, float64"),
         ({"rng": None}, "exactly one of rng and weights"),
         ({"weights": [np.zeros((2, 5))]}, "exactly one of rng and weights"),
         (

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from optlab.numpy_net.network import MLP
+from optlab.ranges import check_choice
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,7 @@ def minimize_full_batch(
     Raises:
         ValueError: for another method.
     """
-    if method not in ("L-BFGS-B", "CG"):
-        raise ValueError(
-            f"method is {method!r}, but must be L-BFGS-B or CG.\n\n"
-            "hint: both use gradients and the memory of a few parameter vectors"
-        )
-
+    check_choice("method", method, ("L-BFGS-B", "CG"))
     num_evaluations = 0
 
     def cost_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from optlab.numpy_net.activations import ACTIVATIONS
-from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient, softmax
+from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
 from optlab.numpy_net.layers import linear_backward, linear_forward, uniform_fan_in
+from optlab.ranges import check_choice
 
 
 class ForwardPass(NamedTuple):
@@ -62,16 +63,8 @@ class MLP:
                 f"sizes is {list(sizes)}, but must list inputs, hidden widths and classes.\n\n"
                 "hint: sizes=[784, 128, 10] has one hidden layer"
             )
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation is {activation!r}, but NumPy has {', '.join(ACTIVATIONS)}.\n\n"
-                "hint: choose one of these, or add yours to ACTIVATIONS with its derivative"
-            )
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(
-                f"dtype is {np.dtype(dtype)}, but must be float32 or float64.\n\n"
-                "hint: float32 to compare with a training run, float64 to check gradients"
-            )
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("dtype", np.dtype(dtype).name, ("float32", "float64"))
         if (rng is None) == (weights is None):
             raise ValueError(
                 "exactly one of rng and weights must be given.\n\n"
@@ -158,10 +151,6 @@ class MLP:
         """Softmax cross-entropy without decay; images (B, D), labels (B,)."""
         return cross_entropy(self.forward(images).logits, labels)
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """(B, D) -> (B, K), rows summing to 1."""
-        return softmax(self.forward(images).logits)
-
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Most probable class of each image; (B, D) -> (B,)."""
         return self.forward(images).logits.argmax(axis=1)
@@ -170,17 +159,13 @@ class MLP:
         """Fraction of images whose most probable class is their label."""
         return float((self.predict(images) == labels).mean())
 
-    @property
-    def num_parameters(self) -> int:
-        return sum(parameter.size for parameter in self.parameters)
-
     def flatten(self, arrays: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """Parameters, or arrays laid out like them, end to end in one float64 vector for SciPy."""
         arrays = self.parameters if arrays is None else arrays
         return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
 
     def unflatten(self, vector: np.ndarray) -> list[np.ndarray]:
-        """The inverse of `flatten`: a vector of `num_parameters` cut into views, shaped again."""
+        """The inverse of `flatten`: a vector cut into views, shaped again."""
         ends = np.cumsum([parameter.size for parameter in self.parameters])
         parts = np.split(vector, ends[:-1])
         return [

@@ -13,6 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from optlab.ranges import check
+
 
 class Optimizer:
     """Base class: the arrays to update, the learning rate, the weight decay, the count of steps.
@@ -37,14 +39,13 @@ class Optimizer:
             else [float(decay) for decay in weight_decay]
         )
         self.num_steps = 0
-        _require(lr >= 0, "lr", lr, "at least 0")
-        _require(
-            len(self.weight_decays) == len(self.parameters)
-            and all(decay >= 0 for decay in self.weight_decays),
-            "weight_decay",
-            weight_decay,
-            f"at least 0: one number, or one for each of {len(self.parameters)} parameters",
-        )
+        check("lr", lr, ">= 0")
+        check("weight_decay", self.weight_decays, ">= 0")
+        if len(self.weight_decays) != len(self.parameters):
+            raise ValueError(
+                f"weight_decay lists {len(self.weight_decays)} numbers for {len(self.parameters)} "
+                "parameters.\n\nhint: give one for each, or one number for all"
+            )
 
     def step(self, gradients: Sequence[np.ndarray]) -> None:
         """Update every parameter once; `gradients` are laid out as the parameters."""
@@ -98,13 +99,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        _require(momentum >= 0, "momentum", momentum, "at least 0")
-        _require(
-            not nesterov or (momentum > 0 and dampening == 0),
-            "nesterov",
-            nesterov,
-            "false unless momentum is above 0 and dampening is 0",
-        )
+        check("momentum", momentum, ">= 0")
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError("nesterov needs momentum above 0 and a dampening of 0")
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
         self.velocity = self._zeros()
 
@@ -146,10 +143,10 @@ class Adam(Optimizer):
         amsgrad: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        _require(in_range, "betas", list(betas), "two numbers, each in [0, 1)")
-        _require(eps >= 0, "eps", eps, "at least 0")
-        self.betas, self.eps, self.amsgrad = (betas[0], betas[1]), eps, amsgrad
+        check("betas", betas, "in [0, 1)")
+        check("eps", eps, ">= 0")
+        beta1, beta2 = betas
+        self.betas, self.eps, self.amsgrad = (beta1, beta2), eps, amsgrad
         self.m = self._zeros()  # mean gradient
         self.v = self._zeros()  # mean squared gradient
         self.v_max = self._zeros() if amsgrad else []  # largest v so far
@@ -218,9 +215,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        _require(0 <= alpha < 1, "alpha", alpha, "in [0, 1)")
-        _require(eps >= 0, "eps", eps, "at least 0")
-        _require(momentum >= 0, "momentum", momentum, "at least 0")
+        check("alpha", alpha, "in [0, 1)")
+        check("eps", eps, ">= 0")
+        check("momentum", momentum, ">= 0")
         # Departure: the slide's averaging factor is 0.9, torch's default 0.99.
         self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
         self.mean_square = self._zeros()
@@ -262,12 +259,13 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        start = initial_accumulator_value
-        _require(lr_decay >= 0, "lr_decay", lr_decay, "at least 0")
-        _require(start >= 0, "initial_accumulator_value", start, "at least 0")
-        _require(eps >= 0, "eps", eps, "at least 0")
+        check("lr_decay", lr_decay, ">= 0")
+        check("initial_accumulator_value", initial_accumulator_value, ">= 0")
+        check("eps", eps, ">= 0")
         self.lr_decay, self.eps = lr_decay, eps
-        self.sum_of_squares = [np.full_like(theta, start) for theta in self.parameters]
+        self.sum_of_squares = [
+            np.full_like(theta, initial_accumulator_value) for theta in self.parameters
+        ]
 
     def _update(self, index: int, theta: np.ndarray, g: np.ndarray) -> None:
         g = self._decayed(index, theta, g)
@@ -285,10 +283,3 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "RMSprop": RMSprop,
     "Adagrad": Adagrad,
 }
-
-
-def _require(allowed: bool, option: str, value: object, meaning: str) -> None:
-    if not allowed:
-        raise ValueError(
-            f"{option} is {value}, but must be {meaning}.\n\nhint: change optimizer.{option}"
-        )

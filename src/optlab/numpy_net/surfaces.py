@@ -181,5 +181,3 @@ SADDLE = Surface(
     minimum=None,
     window=(-2.6, 2.2, -1.2, 2.4),
 )
-
-SURFACES = (ROSENBROCK, BEALE, QUADRATIC, ROTATED_QUADRATIC, SADDLE)
