@@ -9,38 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optlab.data.image_dataset import DataUnavailableError, ImageDataset
-    from optlab.data.loader import Batch, EvalLoader, TrainLoader
     from optlab.data.module import ImageDataModule
     from optlab.data.registry import DATASET_NAMES, load_dataset
 
-_MODULE_OF = {
-    "Batch": "loader",
-    "DataUnavailableError": "image_dataset",
-    "EvalLoader": "loader",
-    "ImageDataModule": "module",
-    "DATASET_NAMES": "registry",
-    "ImageDataset": "image_dataset",
-    "TrainLoader": "loader",
-    "load_dataset": "registry",
-}
-
 __all__ = [
     "DATASET_NAMES",
-    "Batch",
     "DataUnavailableError",
-    "EvalLoader",
     "ImageDataModule",
     "ImageDataset",
-    "TrainLoader",
     "load_dataset",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    for module in ("image_dataset", "module", "registry") if name in __all__ else ():
+        found = vars(import_module(f"{__name__}.{module}"))
+        if name in found:
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

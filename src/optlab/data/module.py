@@ -23,7 +23,7 @@ class ImageDataModule(L.LightningDataModule):
     """Train, validation and test images of one data set.
 
     After `setup()` it has: name, title, checksum, class_names, in_channels, image_size,
-    num_classes, preparation, mean, std, num_train, num_val, num_test, batches_per_epoch,
+    num_classes, preparation, mean, std, num_train, num_val, num_test,
     train_indices and val_indices (int64, into the official train part). `mean` and `std` are those
     of `normalize`. The test part is reached by `test_dataloader` only.
 
@@ -115,7 +115,6 @@ class ImageDataModule(L.LightningDataModule):
         self.train_indices, self.val_indices = split.train, split.val
         self.num_train, self.num_val = len(split.train), len(split.val)
         self.num_test = len(source.test_labels)
-        self.batches_per_epoch = -(-self.num_train // self.batch_size)
         self._source = source
 
     def use_features(self, body: FrozenBody) -> None:

@@ -40,9 +40,8 @@ UCI_MIN_STROKE = 4.0  # bitmap pixels; the data set's strokes are 4.8 wide on av
 # Where drawings are known: pen on a canvas of 280 pixels, for strokes as wide as the data set's own
 PEN_WIDTHS = {"mnist": 22, "digits": 36}
 MIN_CONTRAST = 0.1  # of the full range; weaker than this is paper, not ink
-EDGE_LEVEL = (
-    0.15  # of the strongest ink; the crop follows this level, so faint noise cannot move it
-)
+# Of the strongest ink; the crop follows this level, so faint noise cannot move it
+EDGE_LEVEL = 0.15
 MIN_INK_PIXELS = 6.0  # fewer fully inked pixels than this are a speck, not a drawing
 FASHION_EDGE = 0.05  # of the full range; what is closer to the ground is trimmed, as published
 

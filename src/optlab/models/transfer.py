@@ -230,9 +230,7 @@ def _trained(weights: str) -> nn.Module:
 
 
 def _download_imagenet() -> dict[str, Tensor]:
-    from torchvision.models import (
-        ResNet18_Weights,
-    )  # here: a second that other networks need not pay
+    from torchvision.models import ResNet18_Weights  # a second that other networks need not pay
 
     entry = ResNet18_Weights.IMAGENET1K_V1
     try:

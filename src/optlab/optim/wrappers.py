@@ -126,14 +126,12 @@ class SAM(Wrapper):
                 "hint: with trainer.precision=16-mixed there is none; use bf16-mixed or 32-true"
             )
         weights = self._weights()
-        draws = _random_states(weights)
-        with torch.enable_grad():
+        with _same_draws_after(weights), torch.enable_grad():
             loss = closure()
         weights = [weight for weight in weights if weight.grad is not None]
         start = [weight.clone() for weight in weights]
         for weight, move in zip(weights, self._perturbation(weights), strict=True):
             weight.add_(move)
-        _restore_random_states(draws)
         with _same_buffers(self._net), torch.enable_grad():
             closure()
         for weight, value in zip(weights, start, strict=True):
@@ -261,23 +259,15 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     return torch.nn.utils.get_total_norm(tensors)
 
 
-def _random_states(weights: list[Tensor]) -> dict[str, Any]:
-    """The generators that a training step may draw from."""
+@contextmanager
+def _same_draws_after(weights: list[Tensor]) -> Iterator[None]:
+    """Set the generators that a training step may draw from back at the end."""
     devices = {weight.device for weight in weights if weight.is_cuda}
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": {device: torch.cuda.get_rng_state(device) for device in devices},
-        "numpy": np.random.get_state(),
-        "python": random.getstate(),
-    }
-
-
-def _restore_random_states(states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    for device, state in states["cuda"].items():
-        torch.cuda.set_rng_state(state, device)
-    np.random.set_state(states["numpy"])
-    random.setstate(states["python"])
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices, device_type="cuda"):
+        yield
+    np.random.set_state(of_numpy)
+    random.setstate(of_python)
 
 
 @contextmanager

@@ -85,9 +85,8 @@ class ImageClassifier(L.LightningModule):
         return self(images).softmax(dim=-1)  # (B, num_classes) probabilities
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(
-            self.param_groups(), **({} if self.lr is None else {"lr": self.lr})
-        )
+        lr = {} if self.lr is None else {"lr": self.lr}
+        optimizer = self.make_optimizer(self.param_groups(), **lr)
         if self.make_scheduler is None:
             return optimizer
         total_steps = int(self.trainer.estimated_stepping_batches)

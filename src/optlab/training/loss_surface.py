@@ -51,7 +51,7 @@ class LossSurface:
     num_images: int
 
 
-def read_snapshots(run: Path, net: nn.Module, prefix: str = "net.") -> tuple[np.ndarray, Tensor]:
+def read_snapshots(run: Path, net: nn.Module) -> tuple[np.ndarray, Tensor]:
     """Return the steps (T,) of a run's snapshots and the parameters (T, num_parameters) there.
 
     Raises:
@@ -66,7 +66,7 @@ def read_snapshots(run: Path, net: nn.Module, prefix: str = "net.") -> tuple[np.
         )
     names = [name for name, _ in net.named_parameters()]
     states = [load_checkpoint(files.snapshot(step)) for step in steps]
-    vectors = [torch.cat([state[prefix + name].flatten() for name in names]) for state in states]
+    vectors = [torch.cat([state[f"net.{name}"].flatten() for name in names]) for state in states]
     return np.array(steps), torch.stack(vectors).float()
 
 

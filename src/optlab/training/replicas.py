@@ -381,9 +381,8 @@ class ReplicaCheckpoints(Callback):
         self.net = net
         self.metric = monitor.removeprefix("val/")
         self.mode = mode
-        self.best = [(-math.inf, -math.inf)] * len(
-            folders
-        )  # the ranking_key of each one's best epoch
+        # The ranking_key of each one's best epoch
+        self.best = [(-math.inf, -math.inf)] * len(folders)
         self.validated_at = -1  # optimizer steps at the latest validation
 
     def state_dict(self) -> dict[str, Any]:
