@@ -183,7 +183,7 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("data.batch_size=0", "data.batch_size is 0, but must be at least 1"),
+        ("data.batch_size=0", "data.batch_size is 0; it must be >= 1"),
         ("data.augment.crop_fill=mirror", "crop_fill"),
     ],
 )
