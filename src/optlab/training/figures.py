@@ -52,11 +52,7 @@ class RunFigures(Callback):
             loggers: of the run.
         """
         shown = list(loggers) if self.to_loggers else []
-        test_images = getattr(datamodule, "test_pictures", None)
-        if test_images is None:
-            predictions = None
-        figures = pictures_of(folder, record, predictions, test_images, net.state_dict())
-        for name, picture in figures:
+        for name, picture in self._pictures(folder, record, predictions, net, datamodule):
             picture.plot().save(RunFolder(folder).figures / f"{name}.png")
             for logger in shown:
                 log_figure(logger, name, picture.figure, record.num_steps or 0)
@@ -65,38 +61,29 @@ class RunFigures(Callback):
         for logger in shown:
             log_graph(logger, net, next(iter(datamodule.val_dataloader()))[0][:1])
 
-
-def pictures_of(
-    folder: Path,
-    record: RunRecord,
-    predictions: TestPredictions | None,
-    test_images: Callable[[np.ndarray], np.ndarray] | None,
-    weights: dict[str, Tensor],
-) -> Iterator[tuple[str, Display]]:
-    """The pictures of a run by name, made one at a time.
-
-    Args:
-        folder: of the run; epochs.csv is read from it.
-        record: of the run, with its confusion matrix.
-        predictions: on the test set, of the best weights; None draws no sample of them.
-        test_images: from indices (N,) to uint8 images (N, H, W) or (N, H, W, 3).
-        weights: the best weights by name.
-    """
-    names = record.dataset.class_names
-    title = f"{record.run_name} on {record.dataset.title}"
-    epochs = pd.read_csv(RunFolder(folder).epochs)
-    best_epoch = record.validation.best.epoch if record.validation else None
-    yield "curves", LossAndAccuracyDisplay(epochs=epochs, title=title, best_epoch=best_epoch)
-    confusion = np.asarray(record.confusion_matrix)
-    yield (
-        "confusion_matrix",
-        ConfusionMatrixDisplay(matrix=confusion, class_names=names, title=title),
-    )
-    if predictions is not None and test_images is not None:
-        yield "sample_predictions", _sample(predictions, test_images, names)
-    filters = first_layer_filters(weights, record.dataset)
-    if filters is not None:
-        yield "filters", FirstLayerFiltersDisplay(filters=filters)
+    def _pictures(
+        self,
+        folder: Path,
+        record: RunRecord,
+        predictions: TestPredictions | None,
+        net: nn.Module,
+        datamodule: Any,
+    ) -> Iterator[tuple[str, Display]]:
+        """Yield each picture with its name, made one at a time."""
+        names = record.dataset.class_names
+        title = f"{record.run_name} on {record.dataset.title}"
+        epochs = pd.read_csv(RunFolder(folder).epochs)
+        best_epoch = record.validation.best.epoch if record.validation else None
+        yield "curves", LossAndAccuracyDisplay(epochs=epochs, title=title, best_epoch=best_epoch)
+        confusion = ConfusionMatrixDisplay(
+            matrix=np.asarray(record.confusion_matrix), class_names=names, title=title
+        )
+        yield "confusion_matrix", confusion
+        if predictions is not None and hasattr(datamodule, "test_pictures"):
+            yield "sample_predictions", _sample(predictions, datamodule.test_pictures, names)
+        filters = first_layer_filters(net.state_dict(), record.dataset)
+        if filters is not None:
+            yield "filters", FirstLayerFiltersDisplay(filters=filters)
 
 
 def _sample(
