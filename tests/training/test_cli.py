@@ -1,8 +1,10 @@
 """The boundary of one run: what is recorded, printed and returned when all goes well or wrong."""
 
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -288,3 +290,18 @@ def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monk
     config = make_config("optimizer=sgd", "trainer.max_epochs=1")
     config.optimizer._target_ = "mine_silent.Silent"
     assert cli.train(config) > 0.2  # guessing is 0.1
+
+
+def test_command_optlab_is_train_py_with_the_current_folder_to_import_from(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("runpy.run_path", lambda path, run_name: ran.append((path, run_name)))
+    monkeypatch.setattr(sys, "argv", ["/bin/optlab", "optimizer=sgd"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    cli.main()
+    program = str(Path(__file__).parents[2] / "train.py")
+    assert ran == [(program, "__main__")]
+    assert sys.argv == [program, "optimizer=sgd"]
+    assert sys.path[0] == str(tmp_path)
+    assert os.environ["PYTHONPATH"] == f"{tmp_path}{os.pathsep}elsewhere"  # of further processes

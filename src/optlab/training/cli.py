@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import runpy
 import shlex
 import sys
 import traceback
@@ -24,6 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+import optlab
 from optlab.runs.folder import RunFolder, RunLocked, is_main_process
 from optlab.runs.record import (
     DatasetFacts,
@@ -50,6 +52,23 @@ from optlab.training.process import frozen_imports
 from optlab.training.suggestions import explain_overrides
 
 log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command `optlab`: train.py, which a wheel has in its package, a clone at its root.
+
+    Modules in the current folder can be imported, as with `python -m`, also by the processes that
+    a launcher or DDP starts.
+    """
+    package = Path(optlab.__file__).parent
+    program = package / "train.py"
+    if not program.is_file():
+        program = package.parents[1] / "train.py"
+    here, path = os.getcwd(), os.environ.get("PYTHONPATH")
+    sys.path.insert(0, here)
+    os.environ["PYTHONPATH"] = f"{here}{os.pathsep}{path}" if path else here
+    sys.argv[0] = str(program)
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run_cli(main: Callable[[], Any]) -> None:

@@ -16,6 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
+import optlab
+
 COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
 NO_COMMAND = "# started from Python: no command repeats it"  # where a command would be
 PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
@@ -109,5 +111,7 @@ def _command(hydra: Any, arguments: list[str]) -> str | None:
         flags += ["--config-name", hydra.job.config_name]
     if program.parent == cwd.resolve():
         return shlex.join(["python", PROGRAM, *flags, *arguments])
-    command = shlex.join(["python", str(program), *flags, *arguments])
+    is_installed = program.parent == Path(optlab.__file__).parent
+    words = ["optlab"] if is_installed else ["python", str(program)]
+    command = shlex.join([*words, *flags, *arguments])
     return f"cd {shlex.quote(str(cwd))} && {command}"  # where relative paths start
