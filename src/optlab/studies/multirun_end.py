@@ -98,12 +98,13 @@ def _report(study: Path) -> None:
     print_summary(found)
     page = make_report(study)
     write_mean_curves(found)
-    print(
-        f"\nreport       {page}\n"
-        f"again        python scripts/report.py {quote(str(study))}\n"
-        f"tensorboard  tensorboard --logdir {quote(str(study.parent))}\n",
-        flush=True,
-    )
+    print(f"\nreport       {page}")
+    script = Path(sys.argv[0]).resolve().parent / "scripts" / "report.py"
+    if script.is_file():  # a wheel has none; there the study's command makes the report again
+        if script.is_relative_to(Path.cwd()):
+            script = script.relative_to(Path.cwd())
+        print(f"again        python {quote(str(script))} {quote(str(study))}")
+    print(f"tensorboard  tensorboard --logdir {quote(str(study.parent))}\n", flush=True)
 
 
 def _print_failures(unfinished: list[Path]) -> None:
