@@ -2,9 +2,10 @@
 
 import base64
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from optlab.plots.style import Display
 
 PIXELS_PER_IN = 115  # of the page, for a picture's inch
 SUFFIXES = (".png", ".svg", ".pdf", ".csv", ".tex", ".md")
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Table:
     left: Sequence[int] = (0,)
     file: str | None = None
     styles: Mapping[str, LineStyle] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, items: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]], **options: Any
+    ) -> "Table":
+        """Build a row for each item; `columns` maps a heading to the text of an item."""
+        rows = [tuple(text(item) for text in columns.values()) for item in items]
+        return cls(tuple(columns), rows, **options)
 
 
 @dataclass(eq=False)

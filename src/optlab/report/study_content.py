@@ -92,30 +92,18 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
         content["figure"] = folder.figure("lr_sensitivity", display, alt)
     if tuning.winners:
         winners = tuning.winners_rows()
-        content["winners"] = Table(
-            columns=(
-                "optimizer",
-                "for seed",
-                "winner",
-                "validation %",
-                "tuning seeds",
-                "trials",
-                "diverged",
-                "at the edge",
-            ),
-            rows=[
-                (
-                    display_name(row["label"]),
-                    "all" if row["for_seed"] is None else str(row["for_seed"]),
-                    row["settings"],
-                    percent(row["val_accuracy_of_trials"]),
-                    str(row["num_tuning_seeds"]),
-                    str(row["num_trials"]),
-                    str(row["num_diverged"]),
-                    row["at_edge_of_space"] or NOTHING,
-                )
-                for row in winners
-            ],
+        content["winners"] = Table.of(
+            winners,
+            {
+                "optimizer": lambda row: display_name(row["label"]),
+                "for seed": lambda row: "all" if row["for_seed"] is None else str(row["for_seed"]),
+                "winner": lambda row: row["settings"],
+                "validation %": lambda row: percent(row["val_accuracy_of_trials"]),
+                "tuning seeds": lambda row: str(row["num_tuning_seeds"]),
+                "trials": lambda row: str(row["num_trials"]),
+                "diverged": lambda row: str(row["num_diverged"]),
+                "at the edge": lambda row: row["at_edge_of_space"] or NOTHING,
+            },
             left=(0, 2, 7),
             file=folder.csv("tuning_winners", pd.DataFrame(winners)),
             styles={display_name(row["label"]): style_of(row["optimizer"]) for row in winners},
@@ -128,28 +116,17 @@ def _published(study: Study, folder: ReportFolder) -> dict[str, Any] | None:
     rows = published_rows(published, study.workloads)
     if not rows:
         return None
-    table = Table(
-        columns=(
-            "configuration",
-            "published %",
-            "ours %",
-            "ours %, last weights",
-            "runs",
-            "difference",
-            "note",
-        ),
-        rows=[
-            (
-                row.label,
-                percent(row.published),
-                percent_estimate(row.best),
-                percent_estimate(row.last),
-                str(row.best.n) if row.best else "not run",
-                points(row.difference),
-                row.note,
-            )
-            for row in rows
-        ],
+    table = Table.of(
+        rows,
+        {
+            "configuration": lambda row: row.label,
+            "published %": lambda row: percent(row.published),
+            "ours %": lambda row: percent_estimate(row.best),
+            "ours %, last weights": lambda row: percent_estimate(row.last),
+            "runs": lambda row: str(row.best.n) if row.best else "not run",
+            "difference": lambda row: points(row.difference),
+            "note": lambda row: row.note,
+        },
         left=(0, 6),
         file=folder.csv("published", published_table(rows)),
     )

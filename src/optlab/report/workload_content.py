@@ -176,16 +176,15 @@ def _draw_calibration(
     display = ReliabilityDisplay(calibrations=found, styles=shown, title=title)
     draw("reliability", display, "Accuracy over confidence, one line for each configuration")
     content["calibration_remark"] = remark
-    content["calibration_table"] = Table(
-        columns=("configuration", "calibration error, points", "test loss"),
-        rows=[
-            (
-                each.row.name,
-                percent_estimate(each.error),
-                NOTHING if (loss := mean_test_loss(each.row)) is None else f"{loss.mean:.4f}",
-            )
-            for each in found
-        ],
+    content["calibration_table"] = Table.of(
+        found,
+        {
+            "configuration": lambda each: each.row.name,
+            "calibration error, points": lambda each: percent_estimate(each.error),
+            "test loss": lambda each: (
+                f"{loss.mean:.4f}" if (loss := mean_test_loss(each.row)) else NOTHING
+            ),
+        },
         file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
         styles=_by_name(styles),
     )
@@ -208,21 +207,15 @@ def _draw_disagreement(
     folder.csv(f"disagreement_images{suffix}", disagreement_images_table(found))
     own = found[0].reference.own_share
     content["disagreement_own"] = None if own is None else share(own)
-    content["disagreement_table"] = Table(
-        columns=(
-            *("configuration", f"differs from {best}", f"only {best} right", "only this right"),
-            "two of its runs differ",
-        ),
-        rows=[
-            (
-                each.ours.row.name,
-                share(each.share),
-                count(len(each.only_reference)),
-                count(len(each.only_ours)),
-                share(each.ours.own_share),
-            )
-            for each in found
-        ],
+    content["disagreement_table"] = Table.of(
+        found,
+        {
+            "configuration": lambda each: each.ours.row.name,
+            f"differs from {best}": lambda each: share(each.share),
+            f"only {best} right": lambda each: count(len(each.only_reference)),
+            "only this right": lambda each: count(len(each.only_ours)),
+            "two of its runs differ": lambda each: share(each.ours.own_share),
+        },
         file=folder.csv(f"disagreement{suffix}", disagreement_table(found)),
         styles=_by_name(styles),
     )
@@ -284,20 +277,15 @@ def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table
     }
     if all(mean(row, "evaluations_per_step") in (None, 1.0) for row in summary.finished):
         del columns["evaluations a step"]
-    return Table(
-        columns=tuple(columns),
-        rows=[tuple(text(row) for text in columns.values()) for row in summary.finished],
-        file="summary.csv",
-        styles=_by_name(styles),
-    )
+    return Table.of(summary.finished, columns, file="summary.csv", styles=_by_name(styles))
 
 
 def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
-    columns = [column for column in tables.SUMMARY if column.heading is not None]
-    names = [column.name for column in columns]
-    return Table(
-        columns=[str(column.heading) for column in columns],
-        rows=[[column.text(row) for column in columns] for row in summary.rows],
+    columns = {column.heading: column for column in tables.SUMMARY if column.heading is not None}
+    names = [column.name for column in columns.values()]
+    return Table.of(
+        summary.rows,
+        {heading: column.text for heading, column in columns.items()},
         left=(names.index("label"), names.index("verdict")),
         file="summary.csv",
         styles=_by_name(styles),
@@ -369,21 +357,15 @@ def rows_for_curves(
 def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
     by_label = {row.label: row for row in summary.rows}
     order = TimeToTargetDisplay.from_summary(summary).labels
-    return Table(
-        columns=(
-            *("configuration", "runs that reached it"),
-            *("median step", "median epoch", "median training time"),
-        ),
-        rows=[
-            (
-                display_name(label),
-                f"{by_label[label].num_reached} of {len(by_label[label].reached)}",
-                count(by_label[label].steps_to_target),
-                count(by_label[label].epochs_to_target),
-                seconds(by_label[label].time_to_target_s),
-            )
-            for label in order
-        ],
+    return Table.of(
+        [by_label[label] for label in order],
+        {
+            "configuration": lambda row: row.name,
+            "runs that reached it": lambda row: f"{row.num_reached} of {len(row.reached)}",
+            "median step": lambda row: count(row.steps_to_target),
+            "median epoch": lambda row: count(row.epochs_to_target),
+            "median training time": lambda row: seconds(row.time_to_target_s),
+        },
         file=file,
         styles=_by_name(styles),
     )
