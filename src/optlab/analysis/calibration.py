@@ -82,15 +82,14 @@ def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:
                 "calibration_error": each.error.mean,
                 "low": each.error.low,
                 "high": each.error.high,
-                "test_loss": loss.mean if loss else None,
+                "test_loss": mean_test_loss(each.row),
                 "num_runs": each.error.n,
             }
             for each in found
-            for loss in (mean_test_loss(each.row),)
         ]
     )
 
 
-def mean_test_loss(row: ConfigurationSummary) -> Estimate | None:
+def mean_test_loss(row: ConfigurationSummary) -> float | None:
     """Mean cross-entropy on test at the judged weights, nats an image."""
     return row.mean(lambda run: run.metric("test", quantity="loss"))

@@ -103,8 +103,8 @@ def _step(
         missing = max(0, num_seeds - len(seeds)) * num_folds
         missing *= 1 + row.configuration.trials_per_seed
         if missing:
-            cost = row.mean(lambda run: run.record.train_time_s)
-            train_time_s += missing * (cost.mean if cost else math.nan)
+            cost = row.mean_of_record("train_time_s")
+            train_time_s += missing * (math.nan if cost is None else cost)
             num_missing += missing
     known = None if math.isnan(train_time_s) else train_time_s
     labels = tuple(row.label for row in rows)

@@ -26,10 +26,9 @@ def tradeoffs(rows: Iterable[ConfigurationSummary]) -> list[Tradeoff]:
     found = []
     for row in rows:
         accuracy = row.accuracy("test")
-        time = row.mean(lambda run: run.record.train_time_s)
-        memory = row.mean(lambda run: run.record.peak_memory_gib)
-        if accuracy and time and memory:
-            found.append(Tradeoff(row, accuracy, time.mean, memory.mean))
+        time, memory = map(row.mean_of_record, ("train_time_s", "peak_memory_gib"))
+        if accuracy and time is not None and memory is not None:
+            found.append(Tradeoff(row, accuracy, time, memory))
     return found
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
+import numpy as np
+
 from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
 from optlab.analysis.labels import display_name, key_of
@@ -111,10 +113,15 @@ class ConfigurationSummary:
         values = [number(run) for run in self.configuration.finished]
         return median_with_misses([value for value in values if value is not None])
 
-    def mean(self, number: Callable[[Run], float | None]) -> Estimate | None:
-        """Mean of a figure over the finished runs, with its interval."""
+    def mean(self, number: Callable[[Run], float | None]) -> float | None:
+        """Mean of a figure over the finished runs that have it."""
         values = [number(run) for run in self.configuration.finished]
-        return mean_interval([value for value in values if value is not None])
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    def mean_of_record(self, name: str) -> float | None:
+        """Mean of a field of the record over the finished runs that have it."""
+        return self.mean(lambda run: getattr(run.record, name))
 
     @property
     def verdict(self) -> str:

@@ -19,6 +19,12 @@ from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.target import target_of, time_to_target
 from optlab.analysis.verdict import interval, outlook
 
+# Fields of the record
+COSTS = (
+    *("train_time_s", "images_per_s", "peak_memory_gib"),
+    *("optimizer_share", "evaluations_per_step", "optimizer_state_bytes"),
+)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -61,10 +67,8 @@ def _difference(row: ConfigurationSummary, end: str) -> float | None:
     return getattr(row.difference, end) if row.difference else None
 
 
-def mean_of_record(row: ConfigurationSummary, key: str) -> float | None:
-    """Mean of a field of the record over the finished runs that have it."""
-    estimate = row.mean(lambda run: getattr(run.record, key))
-    return estimate.mean if estimate else None
+def _cost(name: str) -> Column:
+    return Column(name, lambda row: row.mean_of_record(name))
 
 
 def _best_epoch(row: ConfigurationSummary) -> float | None:
@@ -143,16 +147,12 @@ SUMMARY = (
     Column("time_to_target_s", lambda row: row.time_to_target_s),
     Column(
         "train_time_s",
-        lambda row: mean_of_record(row, "train_time_s"),
+        lambda row: row.mean_of_record("train_time_s"),
         "training",
-        lambda row: seconds(mean_of_record(row, "train_time_s")),
+        lambda row: seconds(row.mean_of_record("train_time_s")),
         "time",
     ),
-    Column("images_per_s", lambda row: mean_of_record(row, "images_per_s")),
-    Column("peak_memory_gib", lambda row: mean_of_record(row, "peak_memory_gib")),
-    Column("optimizer_share", lambda row: mean_of_record(row, "optimizer_share")),
-    Column("evaluations_per_step", lambda row: mean_of_record(row, "evaluations_per_step")),
-    Column("optimizer_state_bytes", lambda row: mean_of_record(row, "optimizer_state_bytes")),
+    *map(_cost, COSTS[1:]),
     Column("test_difference_to_best", lambda row: _difference(row, "mean")),
     Column("test_difference_low", lambda row: _difference(row, "low")),
     Column("test_difference_high", lambda row: _difference(row, "high")),
@@ -266,12 +266,7 @@ def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object
         "epochs_to_target": reached.epoch if reached else None,
         "steps_to_target": reached.step if reached else None,
         "time_to_target_s": reached.train_time_s if reached else None,
-        "train_time_s": run.record.train_time_s,
-        "images_per_s": run.record.images_per_s,
-        "peak_memory_gib": run.record.peak_memory_gib,
-        "optimizer_share": run.record.optimizer_share,
-        "evaluations_per_step": run.record.evaluations_per_step,
-        "optimizer_state_bytes": run.record.optimizer_state_bytes,
+        **{name: getattr(run.record, name) for name in COSTS},
         "reason": run.record.reason,
         "command": run.record.command,
         "hash": run.hash,

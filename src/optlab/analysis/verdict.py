@@ -389,9 +389,9 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
 def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
     """Return why steps of the configurations are not equal work; empty if they are."""
     evaluations = {
-        row.name: estimate.mean
+        row.name: number
         for row in rows
-        if (estimate := row.mean(lambda run: run.record.evaluations_per_step))
+        if (number := row.mean_of_record("evaluations_per_step")) is not None
     }
     more = [
         f"{name} {count(round(number, 1))}" for name, number in evaluations.items() if number > 1

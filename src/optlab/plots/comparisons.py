@@ -150,11 +150,10 @@ class TrainingCostDisplay(RowsDisplay):
             for row in summary.finished
         }
         rows = [row for row in summary.finished if len(times[row.label])]
-        speeds = [row.mean(lambda run: run.record.images_per_s) for row in rows]
         return cls(
             labels=[row.label for row in rows],
             train_time_s=[times[row.label] for row in rows],
-            images_per_s=[speed.mean if speed else None for speed in speeds],
+            images_per_s=[row.mean_of_record("images_per_s") for row in rows],
             styles=[styles[row.label] for row in rows],
             title=f"Seconds of training: {summary.workload.title}",
         )

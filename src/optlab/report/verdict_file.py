@@ -12,14 +12,9 @@ from optlab.analysis.next_step import next_step
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
-from optlab.analysis.tables import mean_of_record
+from optlab.analysis.tables import COSTS
 from optlab.analysis.verdict import verdict_of
 
-# Fields of the record
-COSTS = (
-    *("train_time_s", "images_per_s", "peak_memory_gib"),
-    *("optimizer_share", "evaluations_per_step", "optimizer_state_bytes"),
-)
 FORMAT = 1  # raise it when a field changes its meaning or goes
 
 
@@ -84,7 +79,7 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
         "validation_accuracy": _estimate(row.accuracy("validation")),
         "test_accuracy": _estimate(row.accuracy("test")),
         "costs": {
-            **{name: mean_of_record(row, name) for name in COSTS},
+            **{name: row.mean_of_record(name) for name in COSTS},
             "num_reached_target": row.num_reached if row.reached else None,
             "epochs_to_target": _finite(row.epochs_to_target),
             "steps_to_target": _finite(row.steps_to_target),

@@ -182,7 +182,7 @@ def _draw_calibration(
             "configuration": lambda each: each.row.name,
             "calibration error, points": lambda each: percent_estimate(each.error),
             "test loss": lambda each: (
-                f"{loss.mean:.4f}" if (loss := mean_test_loss(each.row)) else NOTHING
+                NOTHING if (loss := mean_test_loss(each.row)) is None else f"{loss:.4f}"
             ),
         },
         file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
@@ -259,23 +259,22 @@ def _draw_hardest(summary: WorkloadSummary, content: dict[str, Any], draw: Draw)
 
 
 def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
-    def mean(row: ConfigurationSummary, key: str) -> float | None:
-        return tables.mean_of_record(row, key)
-
     columns: dict[str, Callable[[ConfigurationSummary], str]] = {
         "configuration": lambda row: row.name,
-        "training": lambda row: seconds(mean(row, "train_time_s")),
+        "training": lambda row: seconds(row.mean_of_record("train_time_s")),
         "images/s": lambda row: (
-            count(float(f"{speed:.3g}")) if (speed := mean(row, "images_per_s")) else NOTHING
+            count(float(f"{speed:.3g}"))
+            if (speed := row.mean_of_record("images_per_s"))
+            else NOTHING
         ),
-        "optimizer's share of a step": lambda row: share(mean(row, "optimizer_share")),
-        "evaluations a step": lambda row: count(mean(row, "evaluations_per_step")),
-        "optimizer's state": lambda row: size(mean(row, "optimizer_state_bytes")),
+        "optimizer's share of a step": lambda row: share(row.mean_of_record("optimizer_share")),
+        "evaluations a step": lambda row: count(row.mean_of_record("evaluations_per_step")),
+        "optimizer's state": lambda row: size(row.mean_of_record("optimizer_state_bytes")),
         "peak memory": lambda row: (
-            NOTHING if (gib := mean(row, "peak_memory_gib")) is None else f"{gib:.2f} GiB"
+            NOTHING if (gib := row.mean_of_record("peak_memory_gib")) is None else f"{gib:.2f} GiB"
         ),
     }
-    if all(mean(row, "evaluations_per_step") in (None, 1.0) for row in summary.finished):
+    if all(row.mean_of_record("evaluations_per_step") in (None, 1.0) for row in summary.finished):
         del columns["evaluations a step"]
     return Table.of(summary.finished, columns, file="summary.csv", styles=_by_name(styles))
 

@@ -170,8 +170,7 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
     rates = {run.lr for run in finished}
 
     def mean(number: Callable[[Run], float | None]) -> float | None:
-        estimate = best.mean(number) if best else None
-        return estimate.mean if estimate else None
+        return best.mean(number) if best else None
 
     return schemas.StudyRow(
         optimizer=optimizer,
