@@ -34,7 +34,7 @@ def test_half_width_at_many_points_is_that_of_each():
 def test_one_value_has_no_interval_and_none_has_no_mean():
     one = mean_interval([0.97])
     assert one is not None
-    assert (one.mean, one.low, one.high, one.n) == (0.97, None, None, 1)
+    assert (one.mean, one.low, one.high, one.num_runs) == (0.97, None, None, 1)
     assert mean_interval([]) is None
 
 

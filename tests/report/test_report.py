@@ -307,7 +307,7 @@ def test_published_numbers_are_next_to_ours(new_study):
     study = read_study(writer.folder)
     adam, lion = published_rows(study.file.published, study.workloads)
     assert adam.best is not None
-    assert (adam.best.mean, adam.best.n) == (pytest.approx(0.5506), 3)
+    assert (adam.best.mean, adam.best.num_runs) == (pytest.approx(0.5506), 3)
     assert adam.last.mean == pytest.approx(0.55)
     assert adam.difference == pytest.approx(0.0056)
     assert lion.best is None

@@ -83,7 +83,7 @@ def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:
                 "low": each.error.low,
                 "high": each.error.high,
                 "test_loss": mean_test_loss(each.row),
-                "num_runs": each.error.n,
+                "num_runs": each.error.num_runs,
             }
             for each in found
         ]

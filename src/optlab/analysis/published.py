@@ -119,7 +119,7 @@ def published_table(rows: Iterable[PublishedRow]) -> pd.DataFrame:
                 "ours_low": row.best.low if row.best else None,
                 "ours_high": row.best.high if row.best else None,
                 "ours_last_weights": row.last.mean if row.last else None,
-                "num_runs": row.best.n if row.best else 0,
+                "num_runs": row.best.num_runs if row.best else 0,
                 "difference": row.difference,
                 "our_label": row.matched,
                 "note": row.note,

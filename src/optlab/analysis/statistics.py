@@ -17,12 +17,10 @@ class Estimate:
     mean: float
     low: float | None
     high: float | None
-    n: int
+    num_runs: int
 
 
-def mean_interval(
-    values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE
-) -> Estimate | None:
+def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate | None:
     """Return the mean with Student's t interval; without interval for one value, None for none."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
@@ -31,7 +29,7 @@ def mean_interval(
     mean = float(sample.mean())
     if n == 1:
         return Estimate(mean, None, None, 1)
-    half = float(half_width_of_mean(sample, confidence))
+    half = float(half_width_of_mean(sample))
     return Estimate(mean, mean - half, mean + half, n)
 
 
@@ -42,14 +40,12 @@ def bounded(estimate: Estimate | None) -> Estimate | None:
     return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
 
 
-def half_width_of_mean(
-    sample: np.ndarray, confidence: float = CONFIDENCE
-) -> np.ndarray | np.floating:
+def half_width_of_mean(sample: np.ndarray) -> np.ndarray | np.floating:
     """Half of Student's t interval of the mean over the first axis, which has two values or more.
 
     Args:
         sample: (n,) for one mean, (n, m) for the means at m points.
     """
     n = len(sample)
-    t = float(stdtrit(n - 1, (1 + confidence) / 2))
+    t = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     return t * sample.std(axis=0, ddof=1) / math.sqrt(n)

@@ -123,7 +123,7 @@ def _published(study: Study, folder: ReportFolder) -> dict[str, Any] | None:
             "published %": lambda row: percent(row.published),
             "ours %": lambda row: percent_estimate(row.best),
             "ours %, last weights": lambda row: percent_estimate(row.last),
-            "runs": lambda row: str(row.best.n) if row.best else "not run",
+            "runs": lambda row: str(row.best.num_runs) if row.best else "not run",
             "difference": lambda row: points(row.difference),
             "note": lambda row: row.note,
         },

@@ -9,7 +9,6 @@ from typing import Any
 from optlab import __version__
 from optlab.analysis.comparisons import Difference
 from optlab.analysis.next_step import next_step
-from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.tables import COSTS
@@ -65,6 +64,7 @@ def _rounds(summary: WorkloadSummary) -> list[dict[str, Any]]:
 
 
 def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
+    validation, test = row.accuracy("validation"), row.accuracy("test")
     return {
         "label": row.label,
         "optimizer": row.configuration.optimizer,
@@ -76,8 +76,8 @@ def _configuration(row: ConfigurationSummary) -> dict[str, Any]:
         "round": _round(row),
         "judged_weights": row.configuration.judged_weights,
         "score": row.score,
-        "validation_accuracy": _estimate(row.accuracy("validation")),
-        "test_accuracy": _estimate(row.accuracy("test")),
+        "validation_accuracy": asdict(validation) if validation else None,
+        "test_accuracy": asdict(test) if test else None,
         "costs": {
             **{name: row.mean_of_record(name) for name in COSTS},
             "num_reached_target": row.num_reached if row.reached else None,
@@ -119,17 +119,6 @@ def _round(row: ConfigurationSummary) -> dict[str, Any] | None:
         "num_seeds": progress.num_seeds,
         "level": progress.level,
         "status": progress.status,
-    }
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {
-        "mean": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "num_runs": estimate.n,
     }
 
 
