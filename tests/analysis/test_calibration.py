@@ -6,8 +6,8 @@ import torch
 from made_studies import summary_of
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from optlab.analysis.calibration import calibration_table, calibrations, reliability_of
-from optlab.analysis.images import Answers
+from optlab.analysis.calibration import calibration_of, calibration_table, reliability_of
+from optlab.analysis.images import Answers, answers_of
 from optlab.runs.folder import RunFolder
 
 
@@ -58,10 +58,13 @@ def test_configurations_whose_runs_kept_all_answers_are_shown(new_study):
                 np.savez(
                     RunFolder(folder).answers, labels=answers.labels, last=answers.probabilities
                 )
-    (found,) = calibrations(summary_of(writer).rows)
+    adam, sgd = (
+        calibration_of(row, answers_of(row.configuration.finished))
+        for row in sorted(summary_of(writer).rows, key=lambda row: row.label)
+    )
+    assert sgd is None
     errors = [reliability_of([random_answers(seed)]).error for seed in (0, 1)]
-    assert found.row.label == "adam"
-    assert found.error.mean == pytest.approx(np.mean(errors))
-    (row,) = calibration_table([found]).to_dict("records")
+    assert adam.error.mean == pytest.approx(np.mean(errors))
+    (row,) = calibration_table([adam]).to_dict("records")
     assert (row["label"], row["num_runs"]) == ("adam", 2)
     assert row["test_loss"] > 0

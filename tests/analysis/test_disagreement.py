@@ -5,43 +5,47 @@ import pytest
 from made_studies import summary_of
 
 from optlab.analysis.disagreement import (
+    disagreement,
     disagreement_images_table,
     disagreement_table,
-    disagreements,
     mistaken_pictures,
     single_images,
     votes_of,
 )
+from optlab.analysis.images import answers_of
 from optlab.runs.folder import RunFolder
 
 LABELS = (0, 0, 0, 1, 1)
 
 
-def keep(folder, answers, labels=LABELS, sure=0.75):
+def keep(folder, answers, sure=0.75):
     """Let a run answer these classes."""
     probabilities = np.full((len(answers), 2), 1 - sure, np.float16)
     probabilities[range(len(answers)), list(answers)] = sure
-    np.savez(RunFolder(folder).answers, labels=labels, last=probabilities, best=probabilities)
+    np.savez(RunFolder(folder).answers, labels=LABELS, last=probabilities, best=probabilities)
     return folder
 
 
-@pytest.fixture
-def found_in(new_study):
-    def make(sgd, labels=LABELS):
-        writer = new_study()
-        for seed, answers in enumerate([(0, 0, 0, 1, 0), (0, 0, 1, 1, 0), (0, 0, 0, 0, 0)]):
-            keep(writer.run("adam", seed, accuracy=0.98), answers)
-        for seed, answers in enumerate(sgd):
-            keep(writer.run("sgd", seed, accuracy=0.97), answers, labels)
-        summary = summary_of(writer)
-        return disagreements(summary.best, [row for row in summary.rows if not row.is_best])
-
-    return make
+def votes_in(writer):
+    """The votes of each configuration, the best first."""
+    return [
+        votes_of(row, answers_of(row.configuration.finished)) for row in summary_of(writer).rows
+    ]
 
 
-def test_majorities_are_compared_image_by_image(found_in):
+def disagreement_in(writer):
+    best, other = votes_in(writer)
+    return disagreement(other, best)
+
+
+def test_majorities_are_compared_image_by_image(new_study):
+    writer = new_study()
+    for seed, answers in enumerate([(0, 0, 0, 1, 0), (0, 0, 1, 1, 0), (0, 0, 0, 0, 0)]):
+        keep(writer.run("adam", seed, accuracy=0.98), answers)
+    for seed, answers in enumerate([(1, 1, 0, 1, 1), (1, 0, 0, 1, 1), (1, 1, 0, 1, 0)]):
+        keep(writer.run("sgd", seed, accuracy=0.97), answers)
     # Adam's majority is 0 0 0 1 0, that of SGD 1 1 0 1 1
-    (one,) = found_in([(1, 1, 0, 1, 1), (1, 0, 0, 1, 1), (1, 1, 0, 1, 0)])
+    one = disagreement_in(writer)
     assert one.share == 3 / 5
     assert list(one.only_reference) == [0, 1]  # no run of SGD recognizes image 0
     assert list(one.only_ours) == [4]
@@ -60,15 +64,10 @@ def test_equally_many_votes_are_decided_by_the_probabilities(new_study):
     keep(writer.run("adam", accuracy=0.98), (0, 0, 0, 1, 1))
     keep(writer.run("sgd", 0, accuracy=0.97), (0, 0, 0, 1, 1), sure=0.9)
     keep(writer.run("sgd", 1, accuracy=0.97), (1, 1, 1, 0, 0), sure=0.6)
-    best, other = summary_of(writer).rows
-    (one,) = disagreements(best, [other])
+    one = disagreement_in(writer)
     assert one.share == 0
     assert one.ours.own_share == 1
     assert one.reference.own_share is None
-
-
-def test_answers_for_other_images_are_not_compared(found_in):
-    assert found_in([(1, 1, 0, 1, 1)], labels=(0, 0, 1, 1, 1)) == []
 
 
 def test_pictures_come_from_whichever_run_has_kept_them(new_study):
@@ -96,8 +95,8 @@ def test_images_on_which_one_of_three_is_alone(new_study):
     for optimizer, seeds in answers.items():
         for seed, each in enumerate(seeds):
             keep(writer.run(optimizer, seed), each)
-    rows = {row.label: row for row in summary_of(writer).rows}
-    adam, rmsprop, sgd = single_images([votes_of(rows[name]) for name in sorted(rows)])
+    votes = {each.row.label: each for each in votes_in(writer)}
+    adam, rmsprop, sgd = single_images([votes[name] for name in sorted(votes)])
     assert [one.tolist() for one in rmsprop] == [[3], []]
     assert [one.tolist() for one in sgd] == [[], []]
     only_wrong, only_right = (one.tolist() for one in adam)
@@ -109,6 +108,5 @@ def test_equally_clear_images_show_every_class_in_turn(new_study):
     writer = new_study()
     keep(writer.run("adam", accuracy=0.98), LABELS)
     keep(writer.run("sgd", accuracy=0.97), (1, 1, 1, 0, 0))
-    best, other = summary_of(writer).rows
-    (one,) = disagreements(best, [other])
+    one = disagreement_in(writer)
     assert list(one.only_reference) == [0, 3, 1, 4, 2]

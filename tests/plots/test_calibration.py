@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_studies import summary_of
 
-from optlab.analysis.calibration import calibrations
+from optlab.analysis.calibration import calibration_of
+from optlab.analysis.images import answers_of
 from optlab.plots.calibration import ReliabilityDisplay
 from optlab.plots.palette import styles_by_label
 from optlab.runs.folder import RunFolder
@@ -17,8 +18,10 @@ def test_line_has_the_bins_that_hold_answers(new_study):
     labels = np.where(np.arange(100) % 50 < 25, 0, 1)  # half of the answers are right
     np.savez(RunFolder(folder).answers, labels=labels, last=np.stack([sure, 1 - sure], axis=1))
     summary = summary_of(writer)
+    (row,) = summary.rows
+    found = calibration_of(row, answers_of(row.configuration.finished))
     styles = styles_by_label(summary.workload.configurations)
-    display = ReliabilityDisplay(calibrations=calibrations(summary.rows), styles=styles).plot()
+    display = ReliabilityDisplay(calibrations=[found], styles=styles).plot()
     x, y = display.artists["lines"]["adam"].get_data()
     assert list(x) == pytest.approx([55, 95], abs=0.1)
     assert list(y) == pytest.approx([50, 50])

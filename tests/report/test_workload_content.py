@@ -18,7 +18,7 @@ def content_of(tmp_path):
 
     def make(writer):
         folder = ReportFolder(tmp_path / "report")
-        return workload_content(summary_of(writer), folder, "", is_tuned=False)
+        return workload_content(summary_of(writer), folder, is_tuned=False)
 
     return make
 
@@ -113,6 +113,18 @@ def test_calibration_and_mistakes_are_shown_where_runs_kept_their_answers(new_st
     assert "reliability" in content["figures"]
     assert "hardest_images" in content["figures"]
     assert content["num_hardest"] == 1
+
+
+def test_answers_for_other_images_are_not_compared(new_study, content_of):
+    writer = new_study()
+    right = np.eye(2, dtype=np.float16)[[0, 0, 1]]
+    for optimizer, labels in (("adam", [0, 0, 1]), ("sgd", [0, 1, 1])):
+        folder = writer.run(optimizer)
+        assert "disagreement_table" not in content_of(writer)
+        np.savez(RunFolder(folder).answers, labels=labels, last=right)
+    assert "disagreement_table" not in content_of(writer)
+    np.savez(RunFolder(folder).answers, labels=[0, 0, 1], last=right)
+    assert "disagreement_table" in content_of(writer)
 
 
 def test_costs_have_evaluations_a_step_where_optimizers_differ_in_them(new_study, content_of):

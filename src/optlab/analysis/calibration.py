@@ -1,12 +1,12 @@
 """Calibration: whether a network that is 90 % sure is right in 90 % of cases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from optlab.analysis.images import Answers, read_answers
+from optlab.analysis.images import Answers
 from optlab.analysis.statistics import Estimate, bounded, mean_interval
 from optlab.analysis.summary import ConfigurationSummary
 
@@ -56,21 +56,12 @@ class Calibration:
     reliability: Reliability  # of all runs together
 
 
-def calibrations(rows: Iterable[ConfigurationSummary]) -> list[Calibration]:
-    """Return the calibration of each configuration whose runs have kept their probabilities.
-
-    Raises:
-        ValueError: a run's file of answers is damaged.
-    """
-    found = []
-    for row in rows:
-        read = [read_answers(run) for run in row.configuration.finished]
-        answers = [each for each in read if each and each.probabilities is not None]
-        if answers and len(answers) == len(read):
-            error = bounded(mean_interval([reliability_of([each]).error for each in answers]))
-            assert error is not None
-            found.append(Calibration(row, error, reliability_of(answers)))
-    return found
+def calibration_of(row: ConfigurationSummary, answers: Sequence[Answers]) -> Calibration | None:
+    """Return the calibration of a configuration; None unless its runs kept their probabilities."""
+    if any(each.probabilities is None for each in answers):
+        return None
+    error = bounded(mean_interval([reliability_of([each]).error for each in answers]))
+    return Calibration(row, error, reliability_of(answers)) if error else None
 
 
 def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:

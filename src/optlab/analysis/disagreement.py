@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optlab.analysis.images import read_answers
+from optlab.analysis.images import Answers
 from optlab.analysis.records import Run
 from optlab.analysis.summary import ConfigurationSummary
 from optlab.runs.folder import RunFolder
@@ -55,15 +55,9 @@ class Disagreement:
     only_ours: np.ndarray
 
 
-def votes_of(row: ConfigurationSummary) -> Votes | None:
-    """Return the votes of a configuration; None where a run kept no answers, or of other images.
-
-    Raises:
-        ValueError: a run's file of answers is damaged.
-    """
-    read = [read_answers(run) for run in row.configuration.finished]
-    answers = [each for each in read if each is not None]
-    if not answers or len(answers) < len(read):
+def votes_of(row: ConfigurationSummary, answers: Sequence[Answers]) -> Votes | None:
+    """Return the votes of a configuration; None without answers, or where images differ."""
+    if not answers:
         return None
     labels = answers[0].labels
     if any(not np.array_equal(each.labels, labels) for each in answers):
@@ -91,33 +85,16 @@ def votes_of(row: ConfigurationSummary) -> Votes | None:
     )
 
 
-def disagreements(
-    reference: ConfigurationSummary, others: Iterable[ConfigurationSummary]
-) -> list[Disagreement]:
-    """Compare configurations with the reference; those without answers for its images are left out.
-
-    Raises:
-        ValueError: a run's file of answers is damaged.
-    """
-    theirs = votes_of(reference)
-    if theirs is None:
-        return []
-    found = []
-    for row in others:
-        ours = votes_of(row)
-        if ours is None or not np.array_equal(ours.labels, theirs.labels):
-            continue
-        lead, labels = theirs.share_right - ours.share_right, theirs.labels
-        found.append(
-            Disagreement(
-                ours=ours,
-                reference=theirs,
-                share=float((ours.majority != theirs.majority).mean()),
-                only_reference=_clearest(theirs.is_right & ~ours.is_right, lead, labels),
-                only_ours=_clearest(ours.is_right & ~theirs.is_right, -lead, labels),
-            )
-        )
-    return found
+def disagreement(ours: Votes, reference: Votes) -> Disagreement:
+    """Compare a configuration with the reference, both of the same images."""
+    lead, labels = reference.share_right - ours.share_right, reference.labels
+    return Disagreement(
+        ours=ours,
+        reference=reference,
+        share=float((ours.majority != reference.majority).mean()),
+        only_reference=_clearest(reference.is_right & ~ours.is_right, lead, labels),
+        only_ours=_clearest(ours.is_right & ~reference.is_right, -lead, labels),
+    )
 
 
 def hardest_images(votes: Sequence[Votes]) -> np.ndarray:

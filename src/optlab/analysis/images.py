@@ -68,6 +68,17 @@ def read_answers(run: Run, weights: str | None = None) -> Answers | None:
         ) from error
 
 
+def answers_of(runs: Iterable[Run]) -> list[Answers]:
+    """Return the answers of all runs at the judged weights; empty if one kept none."""
+    found = []
+    for run in runs:
+        answers = read_answers(run)
+        if answers is None:
+            return []
+        found.append(answers)
+    return found
+
+
 def accuracy_by_image(runs: Iterable[Run]) -> dict[int, np.ndarray] | None:
     """Return for each seed the share of its folds that recognize each test image, (N,).
 

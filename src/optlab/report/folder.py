@@ -3,7 +3,7 @@
 import base64
 import mimetypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,16 +54,29 @@ class Table:
 
 @dataclass(eq=False)
 class ReportFolder:
-    """Writes pictures and tables into the report's folder and keeps them for the page."""
+    """Writes pictures and tables into the report's folder and keeps them for the page.
+
+    Attributes:
+        suffix: ends the names of pictures and tables.
+        figures: the pictures, by name without the suffix.
+        written: the content of all files.
+    """
 
     folder: Path
+    suffix: str = ""
+    figures: dict[str, Figure] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
 
-    def figure(self, name: str, display: Display, alt: str) -> Figure:
-        """Draw and save a picture as PNG, SVG and PDF, and return it for the page."""
-        for suffix, data in display.plot().in_all_formats().items():
-            self.write(f"{name}.{suffix}", data)
-        return Figure(name, alt, round(display.figure_size[0] * PIXELS_PER_IN))
+    def with_suffix(self, suffix: str) -> "ReportFolder":
+        """The same folder for one workload, which has figures of its own."""
+        return replace(self, suffix=suffix, figures={})
+
+    def figure(self, name: str, display: Display, alt: str) -> None:
+        """Draw and save a picture as PNG, SVG and PDF, and keep it for the page."""
+        file = f"{name}{self.suffix}"
+        for kind, data in display.plot().in_all_formats().items():
+            self.write(f"{file}.{kind}", data)
+        self.figures[name] = Figure(file, alt, round(display.figure_size[0] * PIXELS_PER_IN))
 
     def uri(self, name: str) -> str:
         """A written file as a data: URI, so that the page has it inside."""
@@ -71,8 +84,9 @@ class ReportFolder:
         return f"data:{kind};base64,{base64.b64encode(self.written[name]).decode()}"
 
     def csv(self, name: str, table: pd.DataFrame) -> str:
-        self.write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        return f"{name}.csv"
+        file = f"{name}{self.suffix}.csv"
+        self.write(file, table.to_csv(index=False, lineterminator="\n").encode())
+        return file
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all: someone may be reading the report."""

@@ -76,8 +76,7 @@ def make_report(study_dir: str | Path) -> Path:
         "workloads": [
             workload_content(
                 summary,
-                folder,
-                suffix=f"-{summary.workload.name}" if several else "",
+                folder.with_suffix(f"-{summary.workload.name}" if several else ""),
                 is_tuned=study.is_tuned(summary.workload),
             )
             for summary in summaries

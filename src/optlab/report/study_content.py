@@ -26,6 +26,7 @@ def study_content(
 ) -> dict[str, Any]:
     """Write the pictures and tables of the whole study, and return what the template needs."""
     return {
+        "figures": folder.figures,
         "profile": _profile(summaries, folder),
         "tuning": _tuning(study, study.tuning, folder) if study.tuning else None,
         "published": _published(study, folder),
@@ -40,7 +41,7 @@ def study_content(
 
 
 def _profile(summaries: list[WorkloadSummary], folder: ReportFolder) -> dict[str, Any] | None:
-    """Picture and absent optimizers; None unless two workloads of one protocol have a target."""
+    """Draw the profile; None unless two workloads of one protocol have a target."""
     versions = {
         summary: {run.record.protocol_version for run in summary.workload.runs}
         for summary in summaries
@@ -67,10 +68,8 @@ def _profile(summaries: list[WorkloadSummary], folder: ReportFolder) -> dict[str
     display = PerformanceProfileDisplay(tau=tau, shares=ordered, num_workloads=len(timed))
     alt = "Share of workloads within a multiple of the best time"
     absent = [display_name(name) for name in times if name not in everywhere]
-    return {
-        "figure": folder.figure("performance_profile", display, alt),
-        "absent": joined(absent) if absent else "",
-    }
+    folder.figure("performance_profile", display, alt)
+    return {"absent": joined(absent) if absent else ""}
 
 
 def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any
         folder.csv("lr_sensitivity", lr_table(lr_points, option))
         display = LRSensitivityDisplay(points=lr_points, option=option, joined=is_joined)
         alt = "Validation accuracy of the trials by learning rate"
-        content["figure"] = folder.figure("lr_sensitivity", display, alt)
+        folder.figure("lr_sensitivity", display, alt)
     if tuning.winners:
         winners = tuning.winners_rows()
         content["winners"] = Table.of(

@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 
 from optlab.analysis import tables
-from optlab.analysis.calibration import calibration_table, calibrations, mean_test_loss
+from optlab.analysis.calibration import (
+    Calibration,
+    calibration_of,
+    calibration_table,
+    mean_test_loss,
+)
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
 from optlab.analysis.diagnostics import AT_THE_END, read_diagnostics
 from optlab.analysis.disagreement import (
+    Votes,
+    disagreement,
     disagreement_images_table,
     disagreement_table,
-    disagreements,
     hardest_images,
     mistaken_pictures,
     votes_of,
@@ -28,6 +34,7 @@ from optlab.analysis.formatting import (
     share,
     size,
 )
+from optlab.analysis.images import answers_of
 from optlab.analysis.labels import display_name, key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.pareto import tradeoffs
@@ -48,33 +55,32 @@ from optlab.plots.interactive import curves_data
 from optlab.plots.palette import LineStyle, styles_by_label
 from optlab.plots.pareto import ParetoDisplay
 from optlab.plots.sensitivity import LRSensitivityDisplay
-from optlab.plots.style import Display
 from optlab.plots.targets import TimeToTargetDisplay
 from optlab.report.folder import ReportFolder, Table
 
-Draw = Callable[[str, Display, str], None]  # name of the file, picture, text for who cannot see it
+Content = dict[str, Any]  # by the names that the template uses
+Styles = Mapping[str, LineStyle]  # by label
 MOST_IMAGES = 24  # that most runs misclassify
 MOST_STRIPS = 6  # of images, one for each configuration
 MOST_ROWS = 24  # of a chart with a row for each configuration; more do not fit on a screen
 
 
-def workload_content(
-    summary: WorkloadSummary, folder: ReportFolder, suffix: str, is_tuned: bool
-) -> dict[str, Any]:
+def workload_content(summary: WorkloadSummary, folder: ReportFolder, *, is_tuned: bool) -> Content:
     """Write the pictures and tables of one workload, and return what the template needs.
 
     A section is left out where its picture or table is missing.
 
     Args:
-        suffix: ends the names of files where a report covers several workloads.
+        folder: of the report; its suffix names the workload where there are several.
         is_tuned: whether a tuning chose the learning rates, which has a section of its own.
     """
     workload = summary.workload
     styles = styles_by_label(workload.configurations)
-    content: dict[str, Any] = {
+    content: Content = {
         "summary": summary,
         "title": workload.title,
-        "suffix": suffix,
+        "suffix": folder.suffix,
+        "figures": folder.figures,
         "verdict": verdict_of(summary, is_tuned=is_tuned),
         "table": _summary_table(summary, styles),
         "judged_weights": _judged_weights(summary),
@@ -82,102 +88,116 @@ def workload_content(
         "num_looks": max((len(summary.looks(row)) for row, _ in summary.compared()), default=1),
         "shares_batches": _shares_batches(summary),
         "most_rows": MOST_ROWS,
-        "figures": {},
+        **_curves(summary, styles, folder),
+        **_classes(summary, folder),
+        **_answers(summary, styles, folder),
+        **_diagnostics(summary, styles, folder),
     }
-
-    def draw(name: str, display: Display, alt: str) -> None:
-        content["figures"][name] = folder.figure(f"{name}{suffix}", display, alt)
-
-    folder.write(f"summary{suffix}.tex", tables.latex_table(summary).encode())
-    _draw_curves(summary, styles, content, draw)
+    folder.write(f"summary{folder.suffix}.tex", tables.latex_table(summary).encode())
     if any(row.reached for row in summary.rows) and summary.target is not None:
         times = TimeToTargetDisplay.from_summary(summary, MOST_ROWS)
-        draw("time_to_target", times, "Optimizer steps to the target")
-        file = folder.csv(f"time_to_target{suffix}", tables.time_to_target_table(summary))
+        folder.figure("time_to_target", times, "Optimizer steps to the target")
+        file = folder.csv("time_to_target", tables.time_to_target_table(summary))
         content["target_table"] = _target_table(summary, styles, file)
         content["target_origin"] = target_origin(summary)
     lr_points, option = ([], "lr") if is_tuned else lr_points_of_workload(workload)
     if lr_points:
         title = f"Validation accuracy by learning rate: {workload.title}"
         sensitivity = LRSensitivityDisplay(points=lr_points, option=option, title=title)
-        draw("lr_sensitivity", sensitivity, "Best validation accuracy over the learning rate")
-        folder.csv(f"lr_sensitivity{suffix}", lr_table(lr_points, option))
+        folder.figure(
+            "lr_sensitivity", sensitivity, "Best validation accuracy over the learning rate"
+        )
+        folder.csv("lr_sensitivity", lr_table(lr_points, option))
         content["any_rate_diverged"] = any(point.status == "diverged" for point in lr_points)
     best_rows = replace(summary, rows=summary.rows[:MOST_ROWS])  # what one picture has room for
     if summary.compared() and summary.best:
-        file = folder.csv(f"paired_differences{suffix}", tables.differences_table(summary))
+        file = folder.csv("paired_differences", tables.differences_table(summary))
         content["differences_table"] = _differences_table(summary, styles, file)
         if best_rows.compared():
             alt = f"Differences in test accuracy to {summary.best.name} with intervals"
-            draw("paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt)
-    _draw_classes(summary, folder, content, draw)
-    _draw_calibration(summary, styles, folder, content, draw)
-    _draw_disagreement(summary, styles, folder, content, draw)
-    _draw_hardest(summary, content, draw)
-    _draw_diagnostics(summary, styles, folder, content, draw)
+            folder.figure(
+                "paired_differences", PairedDifferencesDisplay.from_summary(best_rows), alt
+            )
     gaps = GeneralizationGapDisplay.from_summary(best_rows)
     if gaps.labels:
-        draw("generalization_gap", gaps, "Train and test accuracy of each configuration")
+        folder.figure("generalization_gap", gaps, "Train and test accuracy of each configuration")
     costs = TrainingCostDisplay.from_summary(best_rows)
     if costs.labels:
-        draw("training_cost", costs, "Seconds of training")
+        folder.figure("training_cost", costs, "Seconds of training")
         content["cost_table"] = _cost_table(summary, styles)
     rows, content["pareto_remark"] = rows_for_curves(summary.finished)
     compared = tradeoffs(rows)
     if len(compared) > 1:
         display = ParetoDisplay.from_summary(summary, compared)
-        draw("pareto", display, "Test accuracy over seconds of training and over peak memory")
+        folder.figure(
+            "pareto", display, "Test accuracy over seconds of training and over peak memory"
+        )
     return content
 
 
-def _draw_diagnostics(
-    summary: WorkloadSummary,
-    styles: dict[str, LineStyle],
-    folder: ReportFolder,
-    content: dict[str, Any],
-    draw: Draw,
-) -> None:
+def _diagnostics(summary: WorkloadSummary, styles: Styles, folder: ReportFolder) -> Content:
     table = read_diagnostics(summary.workload.configurations)
     if table.empty:
-        return
-    file = folder.csv(f"diagnostics{content['suffix']}", table)
+        return {}
+    file = folder.csv("diagnostics", table)
     title = f"What each optimizer does to the layers: {summary.workload.title}"
     display = DiagnosticsDisplay(table=table, styles=styles, title=title)
-    draw("diagnostics", display, "Update ratio, gradient norm, angle and dead units over epochs")
+    folder.figure(
+        "diagnostics", display, "Update ratio, gradient norm, angle and dead units over epochs"
+    )
     at_end = table[table["quantity"].isin(AT_THE_END)].pivot_table(
         index="configuration", columns="quantity", values="value", sort=False
     )
     columns = [quantity for quantity in AT_THE_END if quantity in at_end]
-    if columns:
-        content["curvature_table"] = Table(
-            columns=("configuration", *(each.replace("_", " ") for each in columns)),
-            rows=[
-                (display_name(label), *(f"{value:.3g}" for value in at_end.loc[label, columns]))
-                for label in at_end.index
-            ],
-            file=file,
-            styles=_by_name(styles),
-        )
+    if not columns:
+        return {}
+    curvature = Table(
+        columns=("configuration", *(each.replace("_", " ") for each in columns)),
+        rows=[
+            (display_name(label), *(f"{value:.3g}" for value in at_end.loc[label, columns]))
+            for label in at_end.index
+        ],
+        file=file,
+        styles=_by_name(styles),
+    )
+    return {"curvature_table": curvature}
 
 
-def _draw_calibration(
-    summary: WorkloadSummary,
-    styles: dict[str, LineStyle],
-    folder: ReportFolder,
-    content: dict[str, Any],
-    draw: Draw,
-) -> None:
+def _answers(summary: WorkloadSummary, styles: Styles, folder: ReportFolder) -> Content:
+    """Sections on the answers that runs have kept.
+
+    Compared are rows that kept answers for the same images as the first of them.
+    """
     rows, remark = rows_for_curves(summary.finished, most=9)
-    found = calibrations(rows)
-    if not found:
-        return
+    calibrations, votes = [], []
+    for row in rows:
+        answers = answers_of(row.configuration.finished)
+        if (calibration := calibration_of(row, answers)) is not None:
+            calibrations.append(calibration)
+        if (found := votes_of(row, answers)) is not None:
+            votes.append(found)
+    content: Content = {"answers_remark": remark}
+    if calibrations:
+        content["calibration_table"] = _calibration(summary, calibrations, styles, folder)
+    votes = [each for each in votes if np.array_equal(each.labels, votes[0].labels)]
+    if votes:
+        content |= _disagreement(summary, votes, styles, folder)
+    return content
+
+
+def _calibration(
+    summary: WorkloadSummary,
+    calibrations: Sequence[Calibration],
+    styles: Styles,
+    folder: ReportFolder,
+) -> Table:
     title = f"Reliability on test: {summary.workload.title}"
-    shown = styles_by_label([each.row.configuration for each in found])
-    display = ReliabilityDisplay(calibrations=found, styles=shown, title=title)
-    draw("reliability", display, "Accuracy over confidence, one line for each configuration")
-    content["calibration_remark"] = remark
-    content["calibration_table"] = Table.of(
-        found,
+    shown = styles_by_label([each.row.configuration for each in calibrations])
+    display = ReliabilityDisplay(calibrations=calibrations, styles=shown, title=title)
+    alt = "Accuracy over confidence, one line for each configuration"
+    folder.figure("reliability", display, alt)
+    return Table.of(
+        calibrations,
         {
             "configuration": lambda each: each.row.name,
             "calibration error, points": lambda each: percent_estimate(each.error),
@@ -185,29 +205,48 @@ def _draw_calibration(
                 NOTHING if (loss := mean_test_loss(each.row)) is None else f"{loss:.4f}"
             ),
         },
-        file=folder.csv(f"calibration{content['suffix']}", calibration_table(found)),
+        file=folder.csv("calibration", calibration_table(calibrations)),
         styles=_by_name(styles),
     )
 
 
-def _draw_disagreement(
-    summary: WorkloadSummary,
-    styles: dict[str, LineStyle],
-    folder: ReportFolder,
-    content: dict[str, Any],
-    draw: Draw,
-) -> None:
-    rows, content["disagreement_remark"] = rows_for_curves(summary.finished, most=9)
-    if summary.best is None:
-        return
-    found = disagreements(summary.best, [row for row in rows if not row.is_best])
+def _disagreement(
+    summary: WorkloadSummary, votes: Sequence[Votes], styles: Styles, folder: ReportFolder
+) -> Content:
+    """Images that only the best or another recognizes, and those that most runs misclassify."""
+    first, *others = votes
+    found = [disagreement(each, first) for each in others] if first.row.is_best else []
+    hardest = hardest_images(votes).tolist()
+    runs = [run for each in votes for run in each.row.configuration.finished]
+    sides = [side for each in found for side in (each.only_reference, each.only_ours)]
+    wanted = [*hardest[:MOST_IMAGES], *(image for side in sides for image in side)]
+    pictures = mistaken_pictures(runs, wanted)
+    hardest_display = HardestImagesDisplay(
+        votes=votes,
+        images=hardest[:MOST_IMAGES],
+        pictures=pictures,
+        class_names=summary.workload.class_names,
+        title=f"Misclassified by most: {summary.workload.title}",
+    )
+    if hardest_display.shown:
+        alt = "Test images that most runs misclassify"
+        folder.figure("hardest_images", hardest_display, alt)
+    content: Content = {"num_hardest": len(hardest)}
     if not found:
-        return
-    suffix, best = content["suffix"], summary.best.name
-    folder.csv(f"disagreement_images{suffix}", disagreement_images_table(found))
-    own = found[0].reference.own_share
-    content["disagreement_own"] = None if own is None else share(own)
-    content["disagreement_table"] = Table.of(
+        return content
+    best, own = first.row.name, first.own_share
+    display = DisagreementDisplay(
+        disagreements=found[:MOST_STRIPS],
+        pictures=pictures,
+        class_names=summary.workload.class_names,
+        styles=styles,
+        title=f"Recognized by one only: {summary.workload.title}",
+    )
+    if display.rows:
+        alt = f"Test images that only {best} or only another recognizes"
+        folder.figure("disagreement", display, alt)
+    folder.csv("disagreement_images", disagreement_images_table(found))
+    table = Table.of(
         found,
         {
             "configuration": lambda each: each.ours.row.name,
@@ -216,49 +255,16 @@ def _draw_disagreement(
             "only this right": lambda each: count(len(each.only_ours)),
             "two of its runs differ": lambda each: share(each.ours.own_share),
         },
-        file=folder.csv(f"disagreement{suffix}", disagreement_table(found)),
+        file=folder.csv("disagreement", disagreement_table(found)),
         styles=_by_name(styles),
     )
-    runs = [run for row in rows for run in row.configuration.finished]
-    wanted = [
-        int(image)
-        for each in found
-        for side in (each.only_reference, each.only_ours)
-        for image in side
-    ]
-    display = DisagreementDisplay(
-        disagreements=found[:MOST_STRIPS],
-        pictures=mistaken_pictures(runs, wanted),
-        class_names=summary.workload.class_names,
-        styles=styles,
-        title=f"Recognized by one only: {summary.workload.title}",
-    )
-    if display.rows:
-        draw("disagreement", display, f"Test images that only {best} or only another recognizes")
+    return content | {
+        "disagreement_own": None if own is None else share(own),
+        "disagreement_table": table,
+    }
 
 
-def _draw_hardest(summary: WorkloadSummary, content: dict[str, Any], draw: Draw) -> None:
-    """The images that most runs misclassify, of the rows that kept answers for the same images."""
-    rows, content["hardest_remark"] = rows_for_curves(summary.finished, most=9)
-    found = [each for row in rows if (each := votes_of(row)) is not None]
-    votes = [each for each in found if np.array_equal(each.labels, found[0].labels)]
-    if not votes:
-        return
-    hardest = hardest_images(votes).tolist()
-    runs = [run for each in votes for run in each.row.configuration.finished]
-    display = HardestImagesDisplay(
-        votes=votes,
-        images=hardest[:MOST_IMAGES],
-        pictures=mistaken_pictures(runs, hardest[:MOST_IMAGES]),
-        class_names=summary.workload.class_names,
-        title=f"Misclassified by most: {summary.workload.title}",
-    )
-    content["num_hardest"] = len(hardest)
-    if display.shown:
-        draw("hardest_images", display, "Test images that most runs misclassify")
-
-
-def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
+def _cost_table(summary: WorkloadSummary, styles: Styles) -> Table:
     columns: dict[str, Callable[[ConfigurationSummary], str]] = {
         "configuration": lambda row: row.name,
         "training": lambda row: seconds(row.mean_of_record("train_time_s")),
@@ -279,7 +285,7 @@ def _cost_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table
     return Table.of(summary.finished, columns, file="summary.csv", styles=_by_name(styles))
 
 
-def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Table:
+def _summary_table(summary: WorkloadSummary, styles: Styles) -> Table:
     columns = {column.heading: column for column in tables.SUMMARY if column.heading is not None}
     names = [column.name for column in columns.values()]
     return Table.of(
@@ -291,7 +297,7 @@ def _summary_table(summary: WorkloadSummary, styles: dict[str, LineStyle]) -> Ta
     )
 
 
-def _by_name(styles: Mapping[str, LineStyle]) -> dict[str, LineStyle]:
+def _by_name(styles: Styles) -> dict[str, LineStyle]:
     """Styles by the names that tables show."""
     return {display_name(label): style for label, style in styles.items()}
 
@@ -303,31 +309,27 @@ def _judged_weights(summary: WorkloadSummary) -> str:
     return "the last weights" if kinds == {"last"} else "the best epoch"
 
 
-def _draw_curves(
-    summary: WorkloadSummary, styles: dict[str, LineStyle], content: dict[str, Any], draw: Draw
-) -> None:
-    rows, content["curves_remark"] = rows_for_curves(summary.rows)
+def _curves(summary: WorkloadSummary, styles: Styles, folder: ReportFolder) -> Content:
+    rows, remark = rows_for_curves(summary.rows)
     shown = [row.configuration for row in rows]
-    if content["curves_remark"]:  # fewer lines are easier to distinguish
+    if remark:  # fewer lines are easier to distinguish
         styles = styles_by_label(shown)
     title = summary.workload.title
     loss = LossCurvesDisplay.from_configurations(shown, styles, f"Training loss: {title}")
     if not loss.drawn:
-        return
-    content["curves"] = {
-        "quantities": curves_data(shown, styles),
-        "clock_note": f"training times are not comparable: the runs had {summary.unlike_clocks}"
-        if summary.unlike_clocks
-        else "",
-    }
+        return {}
     names = ", ".join(display_name(curve.label) for curve in loss.curves)
     alt = f"Training loss over optimizer steps, one line for each of {names}"
-    draw("loss_comparison", loss, alt)
+    folder.figure("loss_comparison", loss, alt)
     accuracy = AccuracyCurvesDisplay.from_configurations(
         shown, styles, summary.target, f"Validation accuracy: {title}"
     )
     if accuracy.drawn:
-        draw("val_accuracy", accuracy, "Validation accuracy over epochs, the same lines")
+        folder.figure("val_accuracy", accuracy, "Validation accuracy over epochs, the same lines")
+    unlike = summary.unlike_clocks
+    note = f"training times are not comparable: the runs had {unlike}" if unlike else ""
+    curves = {"quantities": curves_data(shown, styles), "clock_note": note}
+    return {"curves": curves, "curves_remark": remark}
 
 
 def rows_for_curves(
@@ -353,7 +355,7 @@ def rows_for_curves(
     return list(rows), ""
 
 
-def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
+def _target_table(summary: WorkloadSummary, styles: Styles, file: str) -> Table:
     by_label = {row.label: row for row in summary.rows}
     order = TimeToTargetDisplay.from_summary(summary).labels
     return Table.of(
@@ -370,7 +372,7 @@ def _target_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: 
     )
 
 
-def _differences_table(summary: WorkloadSummary, styles: dict[str, LineStyle], file: str) -> Table:
+def _differences_table(summary: WorkloadSummary, styles: Styles, file: str) -> Table:
     confidences = {difference.confidence for _, difference in summary.compared()}
     of = f"{next(iter(confidences))} " if len(confidences) == 1 else ""
     columns: dict[str, Callable[[ConfigurationSummary, Difference], str]] = {
@@ -414,41 +416,44 @@ def _shares_batches(summary: WorkloadSummary) -> bool:
     return len(set(kept)) <= 1
 
 
-def _draw_classes(
-    summary: WorkloadSummary, folder: ReportFolder, content: dict[str, Any], draw: Draw
-) -> None:
+def _classes(summary: WorkloadSummary, folder: ReportFolder) -> Content:
     """F1 of each class and the confusion matrices, where records hold confusion matrices."""
     matrices = {row.label: confusion_matrices(row.configuration) for row in summary.finished}
     rows = [row for row in summary.finished if matrices[row.label]]
     if not rows:
-        return
-    names, title, suffix = summary.workload.class_names, summary.workload.title, content["suffix"]
+        return {}
+    names, title = summary.workload.class_names, summary.workload.title
     scores = [[precision_recall_f1(each)[2] for each in matrices[row.label]] for row in rows]
     f1 = np.array([np.mean(each, axis=0) for each in scores])
-    folder.csv(f"per_class{suffix}", tables.per_class_table(summary))
+    folder.csv("per_class", tables.per_class_table(summary))
     f1_of_classes = PerClassF1Display(
         f1=f1[:MOST_ROWS],
         labels=[row.label for row in rows[:MOST_ROWS]],
         class_names=names,
         title=f"F1 of each class on test: {title}",
     )
-    draw("per_class_f1", f1_of_classes, "F1 of each class, one row a configuration")
+    folder.figure("per_class_f1", f1_of_classes, "F1 of each class, one row a configuration")
     hardest = int(np.nanargmin(f1.mean(axis=0)))
     every = [matrix for row in rows for matrix in matrices[row.label]]
     pairs = [
         f"{names[true]} as {names[predicted]} ({count(number)})"
         for true, predicted, number in most_confused(np.sum(every, axis=0))
     ]
-    content["hardest_class"], content["hardest_f1"] = names[hardest], f1[:, hardest].mean()
-    content["confused"] = joined(pairs) if pairs else ""
-    content["num_matrices"], content["num_with_classes"] = len(every), len(rows)
-    shown, content["confusion_remark"] = rows_for_curves(rows, most=9)
+    shown, remark = rows_for_curves(rows, most=9)
     if summary.workload.num_classes <= 40:
-        folder.csv(f"confusion_matrices{suffix}", tables.confusion_table(summary))
+        folder.csv("confusion_matrices", tables.confusion_table(summary))
         confusion = ConfusionMatricesDisplay(
             matrices=[np.sum(matrices[row.label], axis=0) for row in shown],
             labels=[row.label for row in shown],
             class_names=names,
             title=f"Confusion on test: {title}",
         )
-        draw("confusion_matrices", confusion, "Confusion matrices on test")
+        folder.figure("confusion_matrices", confusion, "Confusion matrices on test")
+    return {
+        "hardest_class": names[hardest],
+        "hardest_f1": f1[:, hardest].mean(),
+        "confused": joined(pairs) if pairs else "",
+        "num_matrices": len(every),
+        "num_with_classes": len(rows),
+        "confusion_remark": remark,
+    }
