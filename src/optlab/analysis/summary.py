@@ -89,7 +89,7 @@ class ConfigurationSummary:
         """
         if not self.targets_agree:
             return ()
-        times = (time_to_target(run) for run in self.configuration.runs if run.status != "failed")
+        times = map(time_to_target, self.configuration.runs)
         return tuple(time for time in times if time is not None)
 
     @property
@@ -171,6 +171,14 @@ class WorkloadSummary:
     @property
     def target(self) -> float | None:
         return self.targets[0] if len(self.targets) == 1 else None
+
+    @property
+    def by_steps_to_target(self) -> list[ConfigurationSummary]:
+        """Rows with times to the target, the fewest median steps first."""
+        return sorted(
+            (row for row in self.rows if row.reached),
+            key=lambda row: (row.steps_to_target, -row.num_reached, row.rank),
+        )
 
     @property
     def tied(self) -> tuple[ConfigurationSummary, ...]:

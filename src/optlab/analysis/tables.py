@@ -5,7 +5,7 @@ terminal all take theirs from it.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -243,7 +243,7 @@ def runs_table(study: Study, summaries: Iterable[WorkloadSummary]) -> pd.DataFra
 
 
 def _run_row(run: Run, workload: str, label: str, role: str) -> dict[str, object]:
-    reached = time_to_target(run) if role == "counted" and run.status != "failed" else None
+    reached = time_to_target(run) if role == "counted" else None
     return {
         "workload": workload,
         "label": label,
@@ -341,20 +341,12 @@ def confusion_table(summary: WorkloadSummary) -> pd.DataFrame:
 
 def time_to_target_table(summary: WorkloadSummary) -> pd.DataFrame:
     """A row for each run: epoch, step and second at the target; `inf` for a miss."""
-    rows = []
-    for row in summary.rows:
-        for run in row.configuration.runs:
-            reached = time_to_target(run) if run.status != "failed" else None
-            if reached is not None:
-                rows.append(
-                    {
-                        "label": row.label,
-                        "seed": run.seed,
-                        "fold": run.fold,
-                        "target": target_of(run),
-                        "epoch": reached.epoch,
-                        "step": reached.step,
-                        "train_time_s": reached.train_time_s,
-                    }
-                )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            {"label": row.label, "seed": run.seed, "fold": run.fold, "target": target_of(run)}
+            | asdict(reached)
+            for row in summary.rows
+            for run in row.configuration.runs
+            if (reached := time_to_target(run)) is not None
+        ]
+    )

@@ -43,7 +43,9 @@ def target_of(run: Run) -> float | None:
 
 
 def time_to_target(run: Run) -> Reached | None:
-    """When the run reached its target; None without a target or without curves."""
+    """When the run reached its target; None without a target or curves, and if it failed."""
+    if run.status == "failed":
+        return None
     target, validations = target_of(run), run.validations
     if target is None or (validations.empty and run.is_finished):
         return None  # a lost curve can claim neither

@@ -118,7 +118,7 @@ def _attempts(configuration: Configuration) -> dict[int, Attempt]:
     """By seed, the mean over its folds; a seed that missed the target in one fold missed it."""
     by_seed: dict[int, list[Attempt]] = {}
     for run in configuration.runs:
-        reached = time_to_target(run) if run.status != "failed" else None
+        reached = time_to_target(run)
         if reached is None:
             continue
         # What has diverged would never have reached it; another run may have ended too early

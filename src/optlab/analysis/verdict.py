@@ -330,10 +330,7 @@ def _target(summary: WorkloadSummary) -> list[str]:
     if len(summary.targets) > 1:
         listed = ", ".join(f"{100 * value:g} %" for value in summary.targets)
         return [f"The runs have different targets ({listed}), so no time to target is compared."]
-    rows = sorted(
-        (row for row in summary.rows if row.reached),
-        key=lambda row: (row.steps_to_target, -row.num_reached, row.rank),
-    )
+    rows = summary.by_steps_to_target
     if summary.target is None or not rows:
         return []
     target = f"{100 * summary.target:g} % validation accuracy"

@@ -45,10 +45,7 @@ class TimeToTargetDisplay(RowsDisplay):
                 f"{summary.workload.title} has no single validation target.\n\n"
                 "hint: runs of one workload share the target of their data and model"
             )
-        rows = sorted(
-            (row for row in summary.rows if row.reached),
-            key=lambda row: (row.steps_to_target, -row.num_reached, row.rank),
-        )[:most]
+        rows = summary.by_steps_to_target[:most]
         styles = styles_by_label(summary.workload.configurations)
         title = f"Steps to {100 * summary.target:g} % validation"
         return cls(

@@ -356,10 +356,8 @@ def rows_for_curves(
 
 
 def _target_table(summary: WorkloadSummary, styles: Styles, file: str) -> Table:
-    by_label = {row.label: row for row in summary.rows}
-    order = TimeToTargetDisplay.from_summary(summary).labels
     return Table.of(
-        [by_label[label] for label in order],
+        summary.by_steps_to_target,
         {
             "configuration": lambda row: row.name,
             "runs that reached it": lambda row: f"{row.num_reached} of {len(row.reached)}",
