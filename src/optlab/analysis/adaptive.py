@@ -9,9 +9,8 @@ error; it decides by permutation tests on the scores that it reports.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optlab.analysis.comparisons import MIN_SEEDS, compare, num_common_seeds
-from optlab.analysis.looks import level_of
-from optlab.analysis.summary import rank
+from optlab.analysis.comparisons import MIN_SEEDS
+from optlab.analysis.summary import compare_with_best, rank
 from optlab.analysis.workloads import Configuration, Workload
 from optlab.runs.study_file import CandidateStatus
 
@@ -48,13 +47,7 @@ def decide(workload: Workload) -> Decision:
     best, *others = ranking.finished or (None,)
     if best is None:
         return Decision(stopped, ())
-    reference = best.accuracies("validation")
-    tables = [one.accuracies("validation") for one in others]
-    levels = [
-        level_of(best, one, num_common_seeds(reference, table))
-        for one, table in zip(others, tables, strict=True)
-    ]
-    for one, difference in zip(others, compare(reference, tables, levels), strict=True):
+    for one, difference in compare_with_best(best, others, "validation").items():
         if one in open_ones and difference.num_seeds >= MIN_SEEDS:
             needed, mean = difference.detectable_with(CHANCE_OF_CLAIM), difference.mean
             assert needed is not None and mean is not None  # there are two seeds or more

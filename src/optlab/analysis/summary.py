@@ -391,10 +391,8 @@ def summarize(workload: Workload) -> WorkloadSummary:
     """Rank by validation accuracy, and compare test accuracy with that of the best."""
     ranking = rank(workload)
     targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
-    differences: dict[Configuration, Difference] = {}
     best, *others = ranking.finished or (None,)
-    if best is not None:
-        differences = dict(zip(others, _compared(best, others), strict=True))
+    differences = compare_with_best(best, others, "test") if best else {}
     rows = [
         ConfigurationSummary(
             one,
@@ -410,13 +408,16 @@ def summarize(workload: Workload) -> WorkloadSummary:
     return WorkloadSummary(workload, tuple(rows))
 
 
-def _compared(best: Configuration, others: Sequence[Configuration]) -> list[Difference]:
-    """Compare test accuracy with that of the best; each look at growing seeds has its level."""
-    reference, tables = best.accuracies("test"), [one.accuracies("test") for one in others]
-    numbers = [num_common_seeds(reference, table) for table in tables]
-    levels = [level_of(best, *pair) for pair in zip(others, numbers, strict=True)]
-    found = compare(reference, tables, levels)
-    return [
-        replace(difference, next_level=level_of_next_look(best, one, number))
-        for one, number, difference in zip(others, numbers, found, strict=True)
+def compare_with_best(
+    best: Configuration, others: Sequence[Configuration], split: str
+) -> dict[Configuration, Difference]:
+    """Compare accuracies with those of the best; each look at growing seeds has its level."""
+    reference, tables = best.accuracies(split), [one.accuracies(split) for one in others]
+    levels = [
+        level_of(best, one, num_common_seeds(reference, table))
+        for one, table in zip(others, tables, strict=True)
     ]
+    return {
+        one: replace(difference, next_level=level_of_next_look(best, one, difference.num_seeds))
+        for one, difference in zip(others, compare(reference, tables, levels), strict=True)
+    }
