@@ -85,9 +85,7 @@ class ConfusionMatrixDisplay(Display):
     title: str = "Confusion matrix"
     compact: bool = False  # for a place among several: small type, no worst pairs
 
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 6.0, 6.2
+    figure_size = (6.0, 6.2)
 
     def draw(self, ax: Axes) -> str:
         matrix = np.asarray(self.matrix)

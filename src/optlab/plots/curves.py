@@ -308,9 +308,7 @@ class LossAndAccuracyDisplay(Display):
     best_epoch: int | None = None
     title: str = "Loss and accuracy"
 
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 1.17 * WIDTH_IN, 3.5
+    figure_size = (1.17 * WIDTH_IN, 3.5)
 
     def draw(self, ax: Axes) -> str:
         self.artists["panels"], self.artists["lines"] = divide(ax, 1, 2)[0], []

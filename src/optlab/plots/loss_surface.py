@@ -36,9 +36,7 @@ class LossSurfaceDisplay(Display):
     explained: float
     title: str = "Paths over the training loss"
 
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 8.0, 6.0
+    figure_size = (8.0, 6.0)
 
     def draw(self, ax: Axes) -> str:
         shown = np.where(np.isfinite(self.losses), self.losses, np.nan)

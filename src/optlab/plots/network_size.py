@@ -27,6 +27,8 @@ class NetworkSizeDisplay(Display):
     accuracies: Sequence[Sequence[float]]  # on test at the best-validation weights, of each seed
     title: str = "Filters and depth"
 
+    figure_size = (7.2, 4.6)
+
     @classmethod
     def from_workload(cls, workload: Workload) -> "NetworkSizeDisplay":
         """Build from a study over `model.filters` and `model.layers`.
@@ -47,10 +49,6 @@ class NetworkSizeDisplay(Display):
             accuracies=[list(one.accuracies("test").values()) for one in cnns],
             title=f"Filters and depth: {workload.title}",
         )
-
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 7.2, 4.6
 
     def draw(self, ax: Axes) -> str:
         ax.set_xscale("log")

@@ -27,6 +27,8 @@ class ParetoDisplay(Display):
     caution: str = ""  # why times are not comparable
     title: str = "Accuracy, time and memory"
 
+    figure_size = (1.2 * WIDTH_IN, 4.0)
+
     @classmethod
     def from_summary(
         cls, summary: WorkloadSummary, tradeoffs: Sequence[Tradeoff]
@@ -37,10 +39,6 @@ class ParetoDisplay(Display):
             caution=summary.unlike_clocks,
             title=f"Accuracy, time and memory: {summary.workload.title}",
         )
-
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 1.2 * WIDTH_IN, 4.0
 
     def draw(self, ax: Axes) -> str:
         accuracy = np.array([each.accuracy.mean for each in self.tradeoffs])

@@ -27,9 +27,7 @@ class TrajectoriesDisplay(Display):
     styles: Mapping[str, LineStyle] = field(default_factory=dict)  # of labels; others by position
     legend: bool = True  # off where a neighboring picture names the same lines
 
-    @property
-    def figure_size(self) -> tuple[float, float]:
-        return 6.0, 5.4
+    figure_size = (6.0, 5.4)
 
     def draw(self, ax: Axes) -> str:
         """Draw; a path that leaves the surface's window is cut at its edge."""
