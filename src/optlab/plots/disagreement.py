@@ -8,28 +8,52 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from optlab.analysis.disagreement import Disagreement, Votes
-from optlab.plots.images import draw_tiles
+from optlab.plots.images import GRAY, draw_tiles, write_caption
 from optlab.plots.palette import LineStyle
-from optlab.plots.style import SIZE_SMALL, WIDTH_IN, Display, divide, shortened
+from optlab.plots.style import INK, SIZE_SMALL, WIDTH_IN, Display, divide, shortened
 
 _CAPTION = 0.5  # height of the two lines above a tile, in tiles
 _LONGEST_NAME = 10  # of a class above a tile
 
 
 @dataclass(eq=False, kw_only=True)
-class DisagreementDisplay(Display):
-    """A row of images for each configuration: half of them only the reference recognizes."""
+class _MistakesDisplay(Display):
+    """Base of pictures of test images, above each its class and what it was taken for."""
 
-    disagreements: Sequence[Disagreement]
     pictures: Mapping[int, np.ndarray]  # place in the test set -> uint8 (H, W) or (H, W, 3)
     class_names: Sequence[str]
-    styles: Mapping[str, LineStyle]
-    title: str = "Recognized by one only"
 
     @property
     def columns(self) -> int:
         """Images of a row; long names need room."""
         return 12 if max(map(len, self.class_names), default=1) <= 3 else 8
+
+    def draw_images(
+        self, ax: Axes, images: Sequence[int], mistakes: Sequence[tuple[int, int | None, str]]
+    ) -> None:
+        """Draw images by their place in the test set.
+
+        Args:
+            mistakes: of each image its class, what it was read as (None: several classes), and
+                the color of the caption.
+        """
+        names = shortened(self.class_names, _LONGEST_NAME)
+        shown = [self.pictures[image] for image in images]
+        self.artists["images"] += draw_tiles(ax, shown, self.columns, _CAPTION, **GRAY)
+        for place, (truth, said, color) in enumerate(mistakes):
+            words = f"{names[truth]}\nread as {'several' if said is None else names[said]}"
+            style = {"fontsize": SIZE_SMALL - 1.5, "color": color}
+            caption = write_caption(ax, place, words, self.columns, _CAPTION, **style)
+            self.artists["captions"].append(caption)
+
+
+@dataclass(eq=False, kw_only=True)
+class DisagreementDisplay(_MistakesDisplay):
+    """A row of images for each configuration: half of them only the reference recognizes."""
+
+    disagreements: Sequence[Disagreement]
+    styles: Mapping[str, LineStyle]
+    title: str = "Recognized by one only"
 
     def shown(self, each: Disagreement) -> list[int]:
         """The images of a row: half and half, or more of one where the other has fewer."""
@@ -53,20 +77,16 @@ class DisagreementDisplay(Display):
 
     def draw(self, ax: Axes) -> str:
         self.artists["images"], self.artists["captions"] = [], []
-        names = shortened(self.class_names, _LONGEST_NAME)
         panels = divide(ax, len(self.rows), 1)[:, 0]
         for panel, each in zip(panels, self.rows, strict=True):
             name, reference = each.ours.row.name, each.reference.row.name
             shown = self.shown(each)
-            self.artists["images"] += draw_tiles(
-                panel,
-                [self.pictures[image] for image in shown],
-                self.columns,
-                _CAPTION,
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-            )
+            mistakes = []
+            for image in shown:
+                wrong = each.reference if each.ours.is_right[image] else each.ours
+                color = self.styles[wrong.row.label].color
+                mistakes.append((int(wrong.labels[image]), int(wrong.majority[image]), color))
+            self.draw_images(panel, shown, mistakes)
             panel.set_title(
                 f"{name}: {len(each.only_reference)} images only {reference} recognizes, "
                 f"{len(each.only_ours)} only {name}",
@@ -74,20 +94,6 @@ class DisagreementDisplay(Display):
                 fontsize=SIZE_SMALL,
                 color=self.styles[each.ours.row.label].color,
             )
-            for place, image in enumerate(shown):
-                truth = names[int(each.ours.labels[image])]
-                wrong = each.reference if each.ours.is_right[image] else each.ours
-                said = names[int(wrong.majority[image])]
-                caption = panel.text(
-                    place + 0.5,
-                    _CAPTION,
-                    f"{truth}\nread as {said}",
-                    ha="center",
-                    va="bottom",
-                    fontsize=SIZE_SMALL - 1.5,
-                    color=self.styles[wrong.row.label].color,
-                )
-                self.artists["captions"].append(caption)
         return (
             "above each image: its class, and what most runs of the other read, "
             "in the other's color"
@@ -95,13 +101,11 @@ class DisagreementDisplay(Display):
 
 
 @dataclass(eq=False, kw_only=True)
-class HardestImagesDisplay(Display):
+class HardestImagesDisplay(_MistakesDisplay):
     """Test images that most runs misclassify, with what they read instead."""
 
     votes: Sequence[Votes]
     images: Sequence[int]  # places in the test set, in the order to show
-    pictures: Mapping[int, np.ndarray]  # place in the test set -> uint8 (H, W) or (H, W, 3)
-    class_names: Sequence[str]
     title: str = "Misclassified by most"
 
     @property
@@ -109,36 +113,19 @@ class HardestImagesDisplay(Display):
         return [int(image) for image in self.images if int(image) in self.pictures]
 
     @property
-    def _columns(self) -> int:
-        return 12 if max(map(len, self.class_names), default=1) <= 3 else 8
-
-    @property
     def figure_size(self) -> tuple[float, float]:
         width = 1.2 * WIDTH_IN
-        rows = -(-len(self.shown) // self._columns) or 1
-        return width, rows * (1 + _CAPTION) * width / self._columns + 0.7
+        rows = -(-len(self.shown) // self.columns) or 1
+        return width, rows * (1 + _CAPTION) * width / self.columns + 0.7
 
     def draw(self, ax: Axes) -> str:
-        shown = [self.pictures[image] for image in self.shown]
-        names = shortened(self.class_names, _LONGEST_NAME)
-        self.artists["images"] = draw_tiles(
-            ax, shown, self._columns, _CAPTION, cmap="gray", vmin=0, vmax=255
-        )
-        self.artists["captions"] = []
-        for place, image in enumerate(self.shown):
-            row, column = divmod(place, self._columns)
+        self.artists["images"], self.artists["captions"] = [], []
+        mistakes = []
+        for image in self.shown:
             wrong = Counter(
                 int(each.majority[image]) for each in self.votes if not each.is_right[image]
             )
-            said = names[wrong.most_common(1)[0][0]] if wrong else "several"
-            truth = names[int(self.votes[0].labels[image])]
-            text = ax.text(
-                column + 0.5,
-                row * (1 + _CAPTION) + _CAPTION,
-                f"{truth}\nread as {said}",
-                ha="center",
-                va="bottom",
-                fontsize=SIZE_SMALL - 1.5,
-            )
-            self.artists["captions"].append(text)
+            said = wrong.most_common(1)[0][0] if wrong else None
+            mistakes.append((int(self.votes[0].labels[image]), said, INK))
+        self.draw_images(ax, self.shown, mistakes)
         return "above each image: its class, and what most configurations read; hardest first"

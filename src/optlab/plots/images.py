@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 
 from optlab.plots.style import SIZE_SMALL, WIDTH_IN, Display, divide
 
 WRONG, RIGHT = "#B3261E", "#1B7F4B"
+GRAY: Any = {"cmap": "gray", "vmin": 0, "vmax": 255}  # for uint8 images of one channel
 _GAP = 0.06  # around a tile, as a share of it
 
 
@@ -33,6 +35,15 @@ def draw_tiles(
     ax.set(xlim=(0, columns), ylim=(rows * (1 + caption), 0))
     ax.set_aspect("equal", anchor="NW")
     return tiles
+
+
+def write_caption(
+    ax: Axes, place: int, text: str, columns: int, caption: float, **style: Any
+) -> Text:
+    """Write above a tile of `draw_tiles`."""
+    row, left = divmod(place, columns)
+    top = row * (1 + caption) + caption
+    return ax.text(left + 0.5, top, text, ha="center", va="bottom", **style)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -69,19 +80,12 @@ class SamplePredictionsDisplay(Display):
     def draw(self, ax: Axes) -> str:
         order, caption = self.order(), self._caption
         shown = [self.images[index] for index in order]
-        self.artists["images"] = draw_tiles(
-            ax, shown, self.columns, caption, cmap="gray", vmin=0, vmax=255
-        )
+        self.artists["images"] = draw_tiles(ax, shown, self.columns, caption, **GRAY)
         self.artists["captions"] = []
         for place, index in enumerate(order):
-            row, column = divmod(place, self.columns)
             is_right = self.predicted[index] == self.true[index]
-            text = ax.text(
-                column + 0.5,
-                row * (1 + caption) + caption,
-                self._words(int(index)),
-                ha="center",
-                va="bottom",
+            text = write_caption(
+                *(ax, place, self._words(int(index)), self.columns, caption),
                 fontsize=SIZE_SMALL - 0.8,
                 color=RIGHT if is_right else WRONG,
                 fontweight="normal" if is_right else "bold",
