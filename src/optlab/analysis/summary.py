@@ -255,7 +255,7 @@ class WorkloadSummary:
             return []
         return steps_claims([row.configuration for row in self.rows if row.reached])
 
-    @property
+    @cached_property
     def unlike_clocks(self) -> str:
         """In what the runs' machines differ, so that times are not comparable; empty if in nothing.
 
