@@ -60,7 +60,7 @@ class Study:
 
     def is_tuned(self, workload: Workload) -> bool:
         """Whether a fair sweep has chosen the configurations of a workload."""
-        if self.tuning is None or not self.tuning.knows_fresh_runs:
+        if self.tuning is None or not self.tuning.winners:
             return self.tuning is not None
         tuned = {workload_key(run) for run in (*self.tuning_runs, *self.fresh_runs)}
         return any(workload_key(run) in tuned for run in workload.runs)
@@ -73,12 +73,12 @@ class Study:
     @cached_property
     def tuning_runs(self) -> tuple[Run, ...]:
         """Trials on a tuning seed: they choose hyperparameters and are in no final figure."""
-        return tuple(run for run in self.runs if self.tuning and self.tuning.is_trial(run.hash))
+        return tuple(run for run in self.runs if self.tuning and run.hash in self.tuning.trials)
 
     @cached_property
     def fresh_runs(self) -> tuple[Run, ...]:
         """Runs of tuned winners on their fresh seeds."""
-        return tuple(run for run in self.runs if self.tuning and self.tuning.is_fresh(run.hash))
+        return tuple(run for run in self.runs if self.tuning and run.hash in self.tuning.fresh)
 
     @cached_property
     def outside_tuning(self) -> tuple[Run, ...]:
@@ -88,7 +88,7 @@ class Study:
         get a second chance. Where no winner has a fresh run (yet), none of a workload's runs is
         outside.
         """
-        if self.tuning is None or not self.tuning.knows_fresh_runs:
+        if self.tuning is None or not self.tuning.winners:
             return ()
         tuned = {workload_key(run) for run in self.fresh_runs}
         asked_for = {run.folder for run in (*self.tuning_runs, *self.fresh_runs)}

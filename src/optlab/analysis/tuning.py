@@ -55,12 +55,9 @@ class Tuning:
         """The fresh seeds that winners were re-run on."""
         return tuple(sorted({seed for row in self.winners for seed in row.seeds}))
 
-    def is_trial(self, run_hash: str) -> bool:
-        """Whether a run only chose hyperparameters. Its hash holds the seed, so this is final."""
-        return run_hash in self._trials
-
     @cached_property
-    def _trials(self) -> set[str]:
+    def trials(self) -> set[str]:
+        """Hashes of runs that only chose hyperparameters; they hold the seed, so this is final."""
         return {row.hash for row in (*self.rows, *self.unfinished)}
 
     @cached_property
@@ -68,14 +65,10 @@ class Tuning:
         """The winners by the hashes of their runs on fresh seeds."""
         return {run: winner for winner in self.winners for run in winner.runs}
 
-    @property
-    def knows_fresh_runs(self) -> bool:
-        """Whether there are winners, so that `is_fresh` can tell."""
-        return bool(self.winners)
-
-    def is_fresh(self, run_hash: str) -> bool:
-        """Whether a run is a winner's on one of its fresh seeds, and never was a trial."""
-        return run_hash in self.winner_of_run and not self.is_trial(run_hash)
+    @cached_property
+    def fresh(self) -> set[str]:
+        """Hashes of winners' runs on their fresh seeds that never were a trial."""
+        return self.winner_of_run.keys() - self.trials
 
     def label(self, row: TrialRow) -> str:
         """The tuned configuration: the optimizer, and the words that no other of it shares."""
