@@ -1,13 +1,12 @@
 """Find the test images on which the majorities of two configurations' runs differ."""
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from optlab.analysis.images import Answers
+from optlab.analysis.images import Answers, open_arrays
 from optlab.analysis.records import Run
 from optlab.analysis.summary import ConfigurationSummary
 from optlab.runs.folder import RunFolder
@@ -182,17 +181,7 @@ def mistaken_pictures(runs: Iterable[Run], wanted: Sequence[int]) -> dict[int, n
         path = RunFolder(run.folder).mistakes
         if not missing or not path.is_file():
             continue
-        try:
-            with path.open("rb") as file, np.load(file) as arrays:
-                indices, images = arrays["indices"], arrays["images"]
-            found |= {
-                int(index): image
-                for index, image in zip(indices, images, strict=True)
-                if int(index) in missing
-            }
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}).\n\nhint: delete it to do without its images, or "
-                "repeat the run with rerun=true"
-            ) from error
+        with open_arrays(path, "its images") as arrays:
+            pairs = zip(arrays["indices"], arrays["images"], strict=True)
+            found |= {int(index): image for index, image in pairs if int(index) in missing}
     return found

@@ -13,8 +13,10 @@ The first and the last term are the variance of an interval over seeds; this mod
 
 import math
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -43,6 +45,23 @@ class Answers:
         return np.asarray(self.predicted == self.labels)
 
 
+@contextmanager
+def open_arrays(path: Path, what: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """Open a file of arrays that a run has kept.
+
+    Raises:
+        ValueError: the file is damaged, or has not what is asked for in the context.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            yield arrays
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}).\n\nhint: delete it to do without {what}, or repeat "
+            "the run with rerun=true"
+        ) from error
+
+
 def read_answers(run: Run, weights: str | None = None) -> Answers | None:
     """Return what a run answered at the `best` or `last` weights, by default the judged ones.
 
@@ -55,17 +74,11 @@ def read_answers(run: Run, weights: str | None = None) -> Answers | None:
     path = files.answers if files.answers.is_file() else files.predictions
     if not path.is_file():
         return None
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            labels, found = (arrays[name] for name in ("labels", weights or run.judged_weights))
-            if path == files.predictions:
-                return Answers(labels.astype(np.int64), found.astype(np.int64))
-            return Answers(labels.astype(np.int64), found.argmax(axis=1), found.astype(np.float32))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}).\n\nhint: delete it to do without the answers, or repeat "
-            "the run with rerun=true"
-        ) from error
+    with open_arrays(path, "the answers") as arrays:
+        labels, found = (arrays[name] for name in ("labels", weights or run.judged_weights))
+        if path == files.predictions:
+            return Answers(labels.astype(np.int64), found.astype(np.int64))
+        return Answers(labels.astype(np.int64), found.argmax(axis=1), found.astype(np.float32))
 
 
 def answers_of(runs: Iterable[Run]) -> list[Answers]:
