@@ -58,19 +58,6 @@ def test_failed_run_is_counted_but_not_held_against_the_optimizer(new_study):
     assert summary.rows[0].verdict == "1 of 2 failed; best by validation"
 
 
-@pytest.mark.parametrize("outcome", ["finished", "diverged", "failed"])
-def test_third_configuration_never_reorders_two_others(outcome, new_study):
-    writer = new_study()
-    for seed in range(5):
-        writer.run("adam", seed, accuracy=0.980)
-        if seed < 4:
-            writer.run("rmsprop", seed, accuracy=0.985)
-            writer.run("sgd", seed, accuracy=0.970)
-    writer.run("sgd", 4, status=outcome, accuracy=0.990)
-    rows = [row.label for row in summary_of(writer).rows]
-    assert rows.index("rmsprop") < rows.index("adam")
-
-
 def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_study):
     writer = new_study()
     for seed in range(5):
