@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from made_records import tuned_file
 
@@ -161,6 +162,24 @@ def test_report_lists_what_a_tuning_left_out(tuned):
     assert "The figures above are of these fresh runs only. Left out and listed" in text
     failures = (page.parent / "failures.csv").read_text()
     assert all(f"{folder.name},left out,next to a tuning only" in failures for folder in ordinary)
+
+
+def test_report_of_a_tuning_is_of_fresh_seeds_and_warns_at_the_edge(tuned):
+    writer, *_ = tuned
+    tuning = json.loads((writer.folder / "study.json").read_text())["tuning"]
+    tuning["rows"].append(row("adam", 30.0, None, configuration="adam"))
+    tuning["winners"][0]["edge"] = ["lr"]
+    writer.meta(tuning=tuning)
+    page = make_report(writer.folder)
+    table = pd.read_csv(page.parent / "summary.csv")
+    assert table.label.tolist() == ["adam", "sgd"]
+    assert table.num_finished.tolist() == [2, 2]
+    assert table.val_accuracy.max() < 0.985  # not the lucky 0.99 of the trials
+    assert "at the edge of its search space" in page.read_text()
+    winners = pd.read_csv(page.parent / "tuning_winners.csv").set_index("optimizer")
+    assert winners.settings["adam"] == "lr=0.003"
+    assert winners.num_diverged["adam"] == 1
+    assert (page.parent / "lr_sensitivity.png").exists()
 
 
 def test_problem_that_was_not_tuned_counts_as_ever(tuned):

@@ -1,6 +1,7 @@
 """Pictures of classes: numbers in cells, the worst pairs, and panels that do not collide."""
 
 import numpy as np
+from displays import note
 
 from optlab.plots.classes import (
     ConfusionMatricesDisplay,
@@ -12,10 +13,6 @@ LONG_LABELS = [
     f"adamw · scheduler=warmup_cosine · batch_size={size} · weight_decay_on=weights"
     for size in (64, 128, 256)
 ]
-
-
-def note(display):
-    return display.figure.texts[1].get_text()
 
 
 def test_confusion_matrix_writes_its_numbers_and_names_the_worst_pair():

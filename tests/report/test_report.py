@@ -2,12 +2,9 @@
 
 import csv
 import html.parser
-import importlib.util
-import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +13,6 @@ from optlab.analysis.published import published_rows
 from optlab.report import make_report, workload_content
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def report_script():
-    spec = importlib.util.spec_from_file_location("report_script", ROOT / "scripts" / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Page(html.parser.HTMLParser):
@@ -238,59 +223,6 @@ def test_mixed_protocols_are_kept_apart_and_named(new_study):
     assert "protocol version 1, the others have 2" in text
 
 
-def tuned_study(writer):
-    rows, winners = [], []
-    for optimizer, best in (("adam", 0.001), ("sgd", 0.1)):
-        for lr in (0.001, 0.01, 0.1):
-            diverged = optimizer == "adam" and lr == 0.1
-            folder = writer.run(
-                optimizer,
-                0,
-                config={"optimizer.lr": lr},
-                accuracy=0.99 if lr == best else 0.95,
-                status="diverged" if diverged else "finished",
-            )
-            record = json.loads((folder / "record.json").read_text())
-            rows.append(
-                {
-                    "optimizer": optimizer,
-                    "hash": record["hash"],
-                    "overrides": [],
-                    "params": {"lr": lr},
-                    "val_accuracy": None if diverged else record["validation"]["last"]["accuracy"],
-                    "status": record["status"],
-                    "configuration": optimizer,
-                    "tuning_seed": 0,
-                }
-            )
-        winner = next(r for r in rows if r["optimizer"] == optimizer and r["params"]["lr"] == best)
-        fresh = [
-            writer.run(optimizer, seed, config={"optimizer.lr": best}, accuracy=0.97)
-            for seed in (1, 2)
-        ]
-        hashes = [json.loads((run / "record.json").read_text())["hash"] for run in fresh]
-        winners.append({**winner, "edge": ["lr"], "seeds": [1, 2], "runs": hashes})
-    writer.meta(tuning={"rows": rows, "winners": winners})
-
-
-def test_tuned_study_reports_fresh_seeds_and_warns_at_the_edge(new_study):
-    writer = new_study()
-    tuned_study(writer)
-    index = make_report(writer.folder)
-    with (index.parent / "summary.csv").open() as file:
-        table = list(csv.DictReader(file))
-    assert [row["label"] for row in table] == ["adam", "sgd"]
-    assert {row["num_finished"] for row in table} == {"2"}
-    assert {float(row["val_accuracy"]) for row in table} == {0.97}  # not the lucky 0.99
-    text = index.read_text()
-    assert "at the edge of its search space" in text
-    with (index.parent / "tuning_winners.csv").open() as file:
-        winners = {row["optimizer"]: row for row in csv.DictReader(file)}
-    assert winners["adam"]["settings"] == "lr=0.001"
-    assert winners["adam"]["num_diverged"] == "1"
-    assert (index.parent / "lr_sensitivity.png").exists()
-
-
 def publish(writer, **values):
     rows = [
         {"label": "Adam", "match": {"optimizer.name": "adam"}, "value": 0.545, "note": None},
@@ -315,41 +247,6 @@ def test_published_numbers_are_next_to_ours(new_study):
     markdown = (index.parent / "published.md").read_text().splitlines()
     assert markdown[2].startswith("| Adam | 54.50 | 55.06 ± 0.00 | 55.00 ± 0.00 | 3 | +0.56 |")
     assert markdown[3] == "| Lion | 55.00 | - | - | not run | - | soon |"
-
-
-def test_script_prints_the_table_and_where_the_report_is(five_optimizers, capsys, report_script):
-    assert report_script.main([str(five_optimizers.folder)]) == 0
-    out = capsys.readouterr().out
-    assert "leads on validation" in out
-    assert out.rstrip().endswith("report/index.html")
-
-
-def test_script_names_a_missing_folder(tmp_path, capsys, report_script):
-    assert report_script.main([str(tmp_path / "nothing")]) == 2
-    assert "there is no study folder" in capsys.readouterr().err
-
-
-def test_script_says_what_to_do_when_nothing_finished(new_study, capsys, report_script):
-    writer = new_study()
-    (writer.run("adam") / "record.json").unlink()
-    assert report_script.main([str(writer.folder)]) == 2
-    error = capsys.readouterr().err
-    assert "holds no finished run (1 unfinished)" in error
-    assert "hint: repeat the command that started the study" in error
-
-
-def test_script_says_that_no_trial_had_a_result(new_study, capsys, report_script):
-    writer = new_study()
-    folder = writer.run("sgd", status="diverged", reason="the loss was not finite")
-    row = {
-        **{"optimizer": "sgd", "configuration": "sgd", "status": "diverged", "tuning_seed": 0},
-        "hash": json.loads((folder / "record.json").read_text())["hash"],
-    }
-    writer.meta(tuning={"rows": [row], "winners": []})
-    assert report_script.main([str(writer.folder)]) == 2
-    error = capsys.readouterr().err
-    assert "no trial of the fair sweep" in error
-    assert "conf/search_space" in error
 
 
 def test_importing_analysis_brings_neither_torch_nor_matplotlib():

@@ -1,5 +1,6 @@
-"""scripts/report.py: what it prints for assertions, and with which exit code it ends."""
+"""scripts/report.py: what it prints, and with which exit code it ends."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -8,6 +9,41 @@ import pytest
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "report.py"))["main"]
+
+
+def test_script_prints_the_table_and_where_the_report_is(five_optimizers, capsys):
+    assert MAIN([str(five_optimizers.folder)]) == 0
+    out = capsys.readouterr().out
+    assert "leads on validation" in out
+    assert out.rstrip().endswith("report/index.html")
+
+
+def test_script_names_a_missing_folder(tmp_path, capsys):
+    assert MAIN([str(tmp_path / "nothing")]) == 2
+    assert "there is no study folder" in capsys.readouterr().err
+
+
+def test_script_says_what_to_do_when_nothing_finished(new_study, capsys):
+    writer = new_study()
+    (writer.run("adam") / "record.json").unlink()
+    assert MAIN([str(writer.folder)]) == 2
+    error = capsys.readouterr().err
+    assert "holds no finished run (1 unfinished)" in error
+    assert "hint: repeat the command that started the study" in error
+
+
+def test_script_says_that_no_trial_had_a_result(new_study, capsys):
+    writer = new_study()
+    folder = writer.run("sgd", status="diverged", reason="the loss was not finite")
+    row = {
+        **{"optimizer": "sgd", "configuration": "sgd", "status": "diverged", "tuning_seed": 0},
+        "hash": json.loads((folder / "record.json").read_text())["hash"],
+    }
+    writer.meta(tuning={"rows": [row], "winners": []})
+    assert MAIN([str(writer.folder)]) == 2
+    error = capsys.readouterr().err
+    assert "no trial of the fair sweep" in error
+    assert "conf/search_space" in error
 
 
 @pytest.fixture
