@@ -38,7 +38,7 @@ from optlab.analysis.images import answers_of
 from optlab.analysis.labels import display_name, key_of
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.pareto import tradeoffs
-from optlab.analysis.per_class import confusion_matrices, most_confused, precision_recall_f1
+from optlab.analysis.per_class import confusion_matrices, most_confused
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.verdict import between, interval, target_origin, verdict_of
 from optlab.plots.calibration import ReliabilityDisplay
@@ -421,9 +421,9 @@ def _classes(summary: WorkloadSummary, folder: ReportFolder) -> Content:
     if not rows:
         return {}
     names, title = summary.workload.class_names, summary.workload.title
-    scores = [[precision_recall_f1(each)[2] for each in matrices[row.label]] for row in rows]
-    f1 = np.array([np.mean(each, axis=0) for each in scores])
-    folder.csv("per_class", tables.per_class_table(summary))
+    classes = tables.per_class_table(summary)
+    folder.csv("per_class", classes)
+    f1 = classes["f1"].to_numpy().reshape(len(rows), -1)
     f1_of_classes = PerClassF1Display(
         f1=f1[:MOST_ROWS],
         labels=[row.label for row in rows[:MOST_ROWS]],
