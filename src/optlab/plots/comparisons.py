@@ -54,7 +54,7 @@ class PairedDifferencesDisplay(RowsDisplay):
             )
         self._limit(ax, rows)
         self.artists["words"] = [
-            write_beside(ax, row, _in_words(difference))
+            write_beside(ax, row, f"{points(difference.mean)}, {difference.conclusion}")
             for row, difference in zip(rows, self.differences, strict=True)
         ]
         ax.set_xlabel(wrapped(f"test accuracy minus that of {self.best} (percentage points)", 60))
@@ -89,10 +89,6 @@ class PairedDifferencesDisplay(RowsDisplay):
                 clip_on=False,
                 transform=ax.get_yaxis_transform(),
             )
-
-
-def _in_words(difference: Difference) -> str:
-    return f"{points(difference.mean)}, {difference.conclusion}"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,7 +7,6 @@ own, up to a cross where it broke off.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -166,13 +165,8 @@ class _CurvesDisplay(Display):
         for x, y in curve.broken_off:
             lines += ax.plot(x, y, **(curve.style.line | {"marker": ""}), lw=1.0, alpha=0.8)
             end = min(y[-1], ax.get_ylim()[1])
-            cross: dict[str, Any] = {
-                "color": curve.style.color,
-                "ms": 8,
-                "mew": 2,
-                "clip_on": False,
-            }
-            lines += ax.plot(x[-1], end, "x", **cross)
+            color = curve.style.color
+            lines += ax.plot(x[-1], end, "x", color=color, ms=8, mew=2, clip_on=False)
         return lines
 
     def _last(self) -> float:

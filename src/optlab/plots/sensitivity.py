@@ -110,9 +110,8 @@ class LRSensitivityDisplay(Display):
         ]
         step = min(0.048, 0.25 / (len(crossing) + 0.6))  # most of the height is the curves'
         depth = step * (len(crossing) + 0.6)
-        step_points = (
-            step * 0.65 * self.figure.get_figheight() * 72
-        )  # of the figure, axes have 0.65
+        # Axes have 0.65 of the figure's height
+        step_points = step * 0.65 * self.figure.get_figheight() * 72
         lowest_of_curves = ax.get_ylim()[0]
         _lower_bottom(ax, depth)
         ax.axhspan(ax.get_ylim()[0], lowest_of_curves, color=FAINT, lw=0, zorder=0)

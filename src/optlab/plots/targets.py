@@ -64,27 +64,19 @@ class TimeToTargetDisplay(RowsDisplay):
         edge = 1.14 * reach
         if any_miss:
             ax.axvspan(1.07 * reach, 1.21 * reach, color=FAINT, lw=0, zorder=0)
-            text: dict[str, Any] = {
-                "ha": "center",
-                "va": "bottom",
-                "fontsize": SIZE_SMALL,
-                "color": MUTED,
-            }
-            ax.text(edge, -0.62, "missed", **text)
+            ax.text(
+                edge, -0.62, "missed", ha="center", va="bottom", fontsize=SIZE_SMALL, color=MUTED
+            )
         self.artists["dots"], self.artists["misses"] = [], []
         for row, steps, epochs, style in zip(
             rows, self.steps, self.median_epochs, self.styles, strict=True
         ):
             hits = [step for step in steps if math.isfinite(step)]
-            marks: dict[str, Any] = {
-                "color": style.color,
-                "alpha": 0.9,
-                "ms": 8,
-                "mec": "white",
-                "mew": 0.7,
-            }
+            marks: dict[str, Any] = {"ms": 8, "mec": "white", "mew": 0.7, "alpha": 0.9}
             if hits:
-                self.artists["dots"] += ax.plot(hits, [row] * len(hits), style.marker, **marks)
+                self.artists["dots"] += ax.plot(
+                    hits, [row] * len(hits), style.marker, color=style.color, **marks
+                )
             if len(hits) < len(steps):
                 self.artists["misses"] += ax.plot(
                     edge, row, "x", color=style.color, ms=9, mew=2.2, clip_on=False
