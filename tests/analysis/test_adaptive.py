@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_studies import summary_of
+from made_studies import summary_of, workload_of
 
 from optlab.analysis import read_study, summarize
 from optlab.analysis.adaptive import decide
@@ -52,7 +52,7 @@ def plan(writer, *candidates, rounds=(5, 10)):
 
 def after_first_round(writer):
     """The only workload, with every configuration at the end of the first of two rounds."""
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     progress = Progress((5, 10), (0.01, 0.04), 1)
     open_ones = (replace(one, progress=progress) for one in workload.configurations)
     return replace(workload, configurations=tuple(open_ones))

@@ -2,16 +2,11 @@
 
 import pytest
 from made_records import tuned_file
+from made_studies import workload_of
 
 from optlab.analysis.learning_rates import LRPoint, lr_points_of_tuning, lr_points_of_workload
-from optlab.analysis.study import read_study
 from optlab.analysis.summary import validation_score
 from optlab.analysis.tuning import Tuning
-
-
-def workload_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return workload
 
 
 @pytest.fixture

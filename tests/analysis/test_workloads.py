@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from made_studies import workload_of
 
 from optlab.analysis.labels import label_configurations
 from optlab.analysis.records import read_run
@@ -26,7 +27,7 @@ def test_seeds_and_folds_of_one_configuration_are_one_configuration(new_study):
     for seed in (0, 1):
         for fold in (0, 1):
             writer.run("adam", seed, fold=fold)
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     (configuration,) = workload.configurations
     assert configuration.label == "adam"
     assert [(run.seed, run.fold) for run in configuration.runs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -66,7 +67,7 @@ def test_run_that_failed_before_it_saw_the_data_is_counted_as_failed(num_failed,
     for seed in range(num_failed):
         unseen = {"dataset": {"name": "mnist", "title": None}, "model": {"name": "mlp"}}
         writer.run("adam", seed, status="failed", reason="killed", record=unseen, curves=False)
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert [(len(g.finished), len(g.failed)) for g in workload.configurations] == [
         (0, num_failed),
         (1, 0),
@@ -182,7 +183,7 @@ def test_one_configuration_for_each_network_compares_the_networks(new_study):
     writer = new_study()
     writer.run("adam", model="mlp")
     writer.run("adam", model="cnn", config={"optimizer.lr": 0.0001})
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert workload.name == "mnist"
     assert [configuration.label for configuration in workload.configurations] == ["cnn", "mlp"]
 
@@ -191,7 +192,7 @@ def test_older_protocol_is_left_out_by_name(new_study):
     writer = new_study()
     writer.run("adam", 0, record={"protocol_version": 2})
     old = writer.run("sgd", 0, record={"protocol_version": 1})
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert [configuration.label for configuration in workload.configurations] == ["adam"]
     ((run, reason),) = workload.left_out
     assert run.folder == old
@@ -202,7 +203,7 @@ def test_failed_run_of_a_newer_protocol_does_not_leave_the_others_out(new_study)
     writer = new_study()
     finished = [writer.run("adam", seed) for seed in (0, 1)]
     failed = writer.run("sgd", status="failed", reason="killed", record={"protocol_version": 2})
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert [run.folder for run in workload.runs] == finished
     ((run, reason),) = workload.left_out
     assert (run.folder, reason) == (failed, "protocol version 2, the others have 1")
@@ -212,7 +213,7 @@ def test_failed_runs_alone_are_a_workload_of_the_newest_protocol(new_study):
     writer = new_study()
     for version in (1, 2):
         writer.run("sgd", version, status="failed", record={"protocol_version": version})
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert [run.record.protocol_version for run in workload.runs] == [2]
 
 
@@ -258,7 +259,7 @@ def test_copies_of_an_image_folder_are_one_workload(new_study):
         in_folder(writer, "cats", "sgd", seed, checksum="aaaa")  # of an archive
         in_folder(writer, "/mine/cats", "adam", seed, checksum="aaaa")
     in_folder(writer, "/mine/cats", "sgd", 2, checksum="aaaa")
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     found = {one.label: len(one.runs) for one in workload.configurations}
     assert found == {"adam": 2, "sgd": 3}
 
@@ -269,7 +270,7 @@ def test_image_folder_that_has_changed_stays_one_workload_with_its_failed_runs(n
         in_folder(writer, "/d/cats", "adam", seed, checksum="aaaa")
     in_folder(writer, "/d/cats", "adam", 2, checksum="", status="failed", curves=False)
     changed = in_folder(writer, "/d/cats", "sgd", 0, checksum="bbbb")
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     assert (workload.name, workload.title) == ("image_folder-cnn", "cats, cnn")
     assert [run.folder for run, _ in workload.left_out] == [changed]
     assert len(workload.runs) == 3
@@ -280,7 +281,7 @@ def test_other_images_are_left_out_by_name(new_study):
     for seed in (0, 1):
         writer.run("adam", seed)
     other = writer.run("sgd", 0, checksum="aaaabbbbccccdddd")
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     ((run, reason),) = workload.left_out
     assert run.folder == other
     assert "dataset checksum aaaabbbbcccc, the others have 5f1d0c9a77e2" in reason

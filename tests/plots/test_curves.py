@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from displays import note
+from made_studies import workload_of
 
-from optlab.analysis import read_study
 from optlab.plots.curves import (
     AccuracyCurvesDisplay,
     Curve,
@@ -19,8 +19,7 @@ from optlab.plots.palette import style_of
 
 
 def configurations_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return workload.configurations
+    return workload_of(writer).configurations
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from made_studies import workload_of
 
-from optlab.analysis import read_study
 from optlab.plots import interactive
 from optlab.plots.interactive import curves_data
 from optlab.plots.palette import styles_by_label
 
 
 def data_of(writer):
-    (workload,) = read_study(writer.folder).workloads
+    workload = workload_of(writer)
     configurations = workload.configurations
     found = curves_data(configurations, styles_by_label(configurations))
     return workload, {quantity["title"]: quantity for quantity in found}

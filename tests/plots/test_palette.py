@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_studies import workload_of
 from omegaconf import OmegaConf
 
-from optlab.analysis import read_study
 from optlab.plots.palette import STYLES, on_dark, style_of, styles_by_label, styles_for
 
 OF_PACKAGES = ("torch.", "optlab.", "pytorch_optimizer.", "schedulefree.")
@@ -97,8 +97,7 @@ def test_where_no_optimizer_varies_colors_stand_for_what_does(option, num_colors
     writer = new_study()
     for value in (1, 10):
         writer.run("adam", config={option: value})
-    (workload,) = read_study(writer.folder).workloads
-    styles = styles_by_label(workload.configurations)
+    styles = styles_by_label(workload_of(writer).configurations)
     assert len({style.color for style in styles.values()}) == num_colors
 
 
@@ -112,7 +111,5 @@ def test_dark_mode_makes_dark_colors_lighter_and_keeps_light_ones():
 def test_style_of_an_optimizer_does_not_depend_on_the_others(new_study, five_optimizers):
     alone = new_study("alone")
     alone.run("adamw")
-    (one,), five = (
-        read_study(writer.folder).workloads[0].configurations for writer in (alone, five_optimizers)
-    )
+    (one,), five = (workload_of(writer).configurations for writer in (alone, five_optimizers))
     assert styles_by_label([one])["adamw"] == styles_by_label(five)["adamw"] == STYLES["adamw"]

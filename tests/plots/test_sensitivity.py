@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 from displays import note
+from made_studies import workload_of
 
-from optlab.analysis import read_study, summarize
+from optlab.analysis import summarize
 from optlab.analysis.learning_rates import LRPoint, lr_points_of_workload
 from optlab.plots.sensitivity import LRSensitivityDisplay
-
-
-def workload_of(writer):
-    (workload,) = read_study(writer.folder).workloads
-    return workload
 
 
 def test_best_learning_rate_is_not_the_one_that_few_seeds_survive(new_study):
