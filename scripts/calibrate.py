@@ -355,9 +355,9 @@ def in_rounds(line: Line, rounds: Sequence[int], num_studies: int) -> Errors:
             decision = decide(_after_round(whole, progress))
             for one, status in decision.stopped.items():
                 progress[one.label] = replace(plan, num_rounds=number, status=status)
-            for one in decision.going_on:
+            for one in decision.continuing:
                 progress[one.label] = replace(plan, num_rounds=number + 1)
-            if not decision.going_on:
+            if not decision.continuing:
                 break
         claims = count_claims(line, summarize(_after_round(whole, progress)))
         false_claims += claims.any_is_false

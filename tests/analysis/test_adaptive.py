@@ -61,7 +61,7 @@ def after_first_round(writer):
 def decided(writer):
     decision = decide(after_first_round(writer))
     stopped = {one.label: status for one, status in decision.stopped.items()}
-    return stopped, [one.label for one in decision.going_on]
+    return stopped, [one.label for one in decision.continuing]
 
 
 @pytest.mark.parametrize("num_rounds", [1, 2, 3, 6])

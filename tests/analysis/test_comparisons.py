@@ -39,11 +39,13 @@ def test_variance_moves_towards_the_median_by_hand():
 def test_p_values_are_adjusted_after_holm_by_hand():
     reference = table([0.0] * 6)
     others = [table(np.array([1.0, -1, 1, -1, 1, -1]) + shift) for shift in (0.3, 3.0, 1.0)]
-    alone = []
+    unadjusted = []
     for difference in compare(reference, others):
         error = difference.deviation / 6**0.5
-        alone.append(2 * stats.t.sf(abs(difference.mean) / error, difference.degrees_of_freedom))
-    third, first, second = alone
+        unadjusted.append(
+            2 * stats.t.sf(abs(difference.mean) / error, difference.degrees_of_freedom)
+        )
+    third, first, second = unadjusted
     expected = [max(third, 2 * second), 3 * first, 2 * second]
     assert [d.p_value for d in compare(reference, others)] == pytest.approx(expected)
 
@@ -87,7 +89,7 @@ def test_folds_of_a_seed_count_once():
 
 
 def test_agreement_to_the_image_is_not_certainty():
-    # One image of 360 lower on every seed: rounding alone has a variance of a sixth image squared
+    # One image of 360 lower on every seed: rounding has a variance of a sixth image squared
     difference = one_difference([349 / 360] * 5, [350 / 360] * 5)
     assert difference.deviation == pytest.approx((1 / 360) / 6**0.5)
 

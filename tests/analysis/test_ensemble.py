@@ -26,7 +26,7 @@ def test_mean_repairs_what_single_members_get_wrong():
     assert ensemble().repaired_and_broken == (1, 0)
 
 
-def test_single_best_is_chosen_by_validation_alone():
+def test_single_best_is_chosen_by_validation_only():
     assert ensemble(validation=(0.9, 0.8)).best == 0
     assert [row.role for row in ensemble().rows[:2]] == ["", "single best by validation"]
 

@@ -23,8 +23,8 @@ def risky_lr(new_study):
 def test_learning_rates_are_scored_as_the_ranking_scores_their_configurations(risky_lr):
     points, _ = lr_points_of_workload(risky_lr)
     expected = {
-        group.config["lr_multiplier"]: validation_score(group, risky_lr.num_classes)
-        for group in risky_lr.configurations
+        one.config["lr_multiplier"]: validation_score(one, risky_lr.num_classes)
+        for one in risky_lr.configurations
     }
     assert {point.learning_rate: point.score for point in points} == expected
     # One run at 0.98 and four that count as guessing one of ten classes

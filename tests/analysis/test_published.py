@@ -1,4 +1,4 @@
-"""Published figures beside ours: what is compared, and what is said of a row that cannot be."""
+"""Published numbers next to ours: what is compared, and which rows are refused."""
 
 import pytest
 

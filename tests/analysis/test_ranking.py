@@ -108,5 +108,7 @@ def test_verdict_says_which_configurations_stop_early_where_not_all_do(new_study
     writer = new_study()
     writer.run("adam", accuracy=0.97, config=EARLY_STOPPING)
     writer.run("adam", accuracy=0.97)
-    (told,) = [each for each in verdict_of(summary_of(writer)).remarks if "early stopping" in each]
-    assert told.startswith("Judged at the best epoch, because of early stopping: ")
+    (remark,) = [
+        each for each in verdict_of(summary_of(writer)).remarks if "early stopping" in each
+    ]
+    assert remark.startswith("Judged at the best epoch, because of early stopping: ")

@@ -27,8 +27,8 @@ def test_mean_interval_agrees_with_scipy():
 
 def test_half_width_at_many_points_is_that_of_each():
     points = np.array([[1.0, 5.0, 2.0], [2.0, 5.0, 8.0], [4.0, 5.0, 1.0]])
-    alone = [mean_interval(column).high - column.mean() for column in points.T]
-    np.testing.assert_allclose(half_width_of_mean(points), alone)
+    of_each = [mean_interval(column).high - column.mean() for column in points.T]
+    np.testing.assert_allclose(half_width_of_mean(points), of_each)
 
 
 def test_one_value_has_no_interval_and_none_has_no_mean():

@@ -75,7 +75,7 @@ def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_stud
     assert not any("One seed each" in text for text in remarks)
 
 
-def test_group_that_only_diverged_comes_last(new_study):
+def test_configuration_that_only_diverged_comes_last(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.05)
     for seed in range(2):
@@ -179,7 +179,7 @@ def test_verdict_without_finished_run_says_so(new_study):
     assert verdict.remarks[0] == "Diverged: SGD with momentum (1 of 1)."
 
 
-def test_verdict_of_one_setting_compares_with_nothing(new_study):
+def test_verdict_of_one_configuration_compares_with_nothing(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.97)
     assert verdict_of(summary_of(writer)).lead == (

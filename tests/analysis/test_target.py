@@ -92,6 +92,6 @@ def test_performance_profile_by_hand():
     assert list(profile["late"]) == [0.0, 0.0, 0.0, 0.0]
 
 
-def test_problem_that_all_miss_counts_for_nobody():
+def test_workload_that_all_miss_counts_for_no_optimizer():
     _, profile = performance_profile({"adam": {"a": 1.0, "b": math.inf}})
     assert np.all(profile["adam"] == 0.5)

@@ -72,10 +72,10 @@ def test_run_that_ended_earlier_is_not_taken_to_be_later(claims_of):
 
 def test_p_values_are_adjusted_for_all_pairs(claims_of):
     two = {"adam": [40, 50, 45, 70, 52], "sgd": [60, 65, 75, 90, 70]}
-    (alone,) = claims_of(two)
+    (only_two,) = claims_of(two)
     misses = {"rmsprop": [math.inf] * 5}  # makes no test of its own: too few for signs
     (still,) = claims_of(two | misses, name="with misses")
-    assert still == alone
+    assert still == only_two
     three = claims_of(two | {"rmsprop": [41, 48, 47, 66, 55]}, name="three")
     assert len(three) == 3
     assert max(claim.p_value for claim in three) <= 1

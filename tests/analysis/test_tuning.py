@@ -1,4 +1,4 @@
-"""What the report makes of a tuning: which runs count, and who is told apart from whom."""
+"""The report of a tuned study: which runs count, and which configurations are separate."""
 
 import json
 
@@ -114,7 +114,7 @@ def test_only_fresh_runs_of_winners_count_next_to_a_tuning(tuned):
     assert folders(study.tuning_runs) == sorted(trials)
     assert folders(study.counted_runs) == sorted(fresh)
     (workload,) = study.workloads
-    assert [group.label for group in workload.configurations] == ["adam", "sgd"]
+    assert [one.label for one in workload.configurations] == ["adam", "sgd"]
     assert folders(run for run, _ in workload.left_out) == sorted(ordinary)
     assert {reason for _, reason in workload.left_out} == {OUTSIDE_THE_TUNING}
 
@@ -126,7 +126,7 @@ def test_winners_of_each_seed_are_one_configuration_that_more_seeds_cost_trials(
     once = read_study(writer.folder)
     (remark,) = _tuning_remarks(once)
     assert f"tuned on seed {shared} only" in remark
-    # Of each optimizer, another rate won for seed 2
+    # Of each optimizer, another learning rate won for seed 2
     other = [writer.run(name, 2, config={"optimizer.lr": 0.01}) for name in ("adam", "sgd")]
     winners = [
         row(name, lr, hash=hash_of(folder), configuration=name, for_seed=seed, num_trials=4)
@@ -182,7 +182,7 @@ def test_report_of_a_tuning_is_of_fresh_seeds_and_warns_at_the_edge(tuned):
     assert (page.parent / "lr_sensitivity.png").exists()
 
 
-def test_problem_that_was_not_tuned_counts_as_ever(tuned):
+def test_workload_that_was_not_tuned_counts_in_full(tuned):
     writer, _, _, fresh = tuned
     other = [writer.run("adam", seed, data="cifar10") for seed in (0, 1)]
     study = read_study(writer.folder)
@@ -215,7 +215,7 @@ def test_report_does_not_claim_fresh_runs_before_there_are_any(new_study):
     assert "fresh runs only" not in text
 
 
-def test_class_that_was_edited_after_its_trials_is_told(tuned):
+def test_class_that_was_edited_after_its_trials_is_reported(tuned):
     writer, _, trials, fresh = tuned
 
     def written_by(version, folders):
@@ -233,7 +233,7 @@ def test_class_that_was_edited_after_its_trials_is_told(tuned):
     )
 
 
-def test_problem_that_was_not_tuned_is_reported_as_without_a_tuning(tuned):
+def test_workload_that_was_not_tuned_is_reported_as_without_a_tuning(tuned):
     writer, *_ = tuned
     for optimizer in ("adam", "sgd"):
         for lr in (0.001, 0.01):
@@ -248,7 +248,7 @@ def test_problem_that_was_not_tuned_is_reported_as_without_a_tuning(tuned):
     assert "lr_sensitivity-mnist-mlp.png" not in names
 
 
-def test_tuning_that_cannot_be_read_is_told_before_the_figures(five_optimizers):
+def test_tuning_that_cannot_be_read_is_reported_before_the_figures(five_optimizers):
     five_optimizers.meta(tuning={"rows": 5})
     study = read_study(five_optimizers.folder)
     assert study.tuning is None

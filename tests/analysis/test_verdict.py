@@ -77,11 +77,11 @@ def test_steps_of_several_evaluations_are_not_equal_work(new_study):
     for optimizer, evaluations in (("lbfgs", 5.12), ("adam", 1.0)):
         record = {"evaluations_per_step": evaluations}
         writer.run(optimizer, accuracy=0.98, record=record)
-    (told,) = [text for text in remarks_of(writer) if text.startswith("Steps are not equal work")]
-    assert told.endswith("evaluations of the loss in a step are more than one for L-BFGS 5.1.")
+    (remark,) = [text for text in remarks_of(writer) if text.startswith("Steps are not equal work")]
+    assert remark.endswith("evaluations of the loss in a step are more than one for L-BFGS 5.1.")
 
 
-def test_setting_without_a_seed_in_common_with_the_best_is_named(new_study):
+def test_configuration_without_a_seed_in_common_with_the_best_is_named(new_study):
     writer = new_study()
     for seed in (1, 2):
         writer.run("adam", seed, accuracy=0.98)
@@ -153,11 +153,11 @@ def test_runs_of_an_edited_class_are_no_repeats(new_study):
     for seed, version in enumerate(["1f", "1f", "2e"]):
         writer.run("mine", seed, record={"own_code": {"my_optimizers": version}})
         writer.run("sgd", seed, record={"own_code": {}})
-    (told,) = [remark for remark in remarks_of(writer) if "edited" in remark]
-    assert told.startswith("A class was edited between the runs of mine: they are no repeats")
+    (remark,) = [each for each in remarks_of(writer) if "edited" in each]
+    assert remark.startswith("A class was edited between the runs of mine: they are no repeats")
 
 
-def test_setting_that_alone_finished_is_compared_with_nothing(new_study):
+def test_only_configuration_that_finished_is_compared_with_nothing(new_study):
     writer = new_study()
     writer.run("adam", 0, accuracy=0.98, test_accuracy=0.97)
     writer.run("sgd", 0, status="failed", reason="no memory")
@@ -174,9 +174,9 @@ def test_few_common_seeds_make_no_claim(new_study):
     reach(writer, "adam", 0.98, 0.98, 0.98)
     reach(writer, "rmsprop", 0.97, 0.97, 0.97)
     reach(writer, "sgd", 0.96)
-    (told,) = [remark for remark in remarks_of(writer) if "too few for a claim" in remark]
-    assert "RMSprop" in told
-    assert "SGD with momentum" in told
+    (remark,) = [each for each in remarks_of(writer) if "too few for a claim" in each]
+    assert "RMSprop" in remark
+    assert "SGD with momentum" in remark
 
 
 def test_long_list_of_failures_ends_with_how_many_more(new_study):
@@ -184,9 +184,9 @@ def test_long_list_of_failures_ends_with_how_many_more(new_study):
     writer.run("adam", 0, accuracy=0.98)
     for number in range(2 * MOST_NAMED + 3):
         writer.run(f"mine{number}", 0, status="failed", reason="no memory")
-    (told,) = [remark for remark in remarks_of(writer) if remark.startswith("Failed")]
-    assert told.count("(1 of 1)") == 2 * MOST_NAMED
-    assert told.endswith(" and 3 more.")
+    (remark,) = [each for each in remarks_of(writer) if each.startswith("Failed")]
+    assert remark.count("(1 of 1)") == 2 * MOST_NAMED
+    assert remark.endswith(" and 3 more.")
 
 
 def test_every_inconclusive_row_says_what_would_settle_it(new_study):
@@ -242,9 +242,9 @@ def test_claims_say_whether_they_hold_for_other_images(num_images, words, new_st
             accuracy = float(correct.mean())
             folder = writer.run(optimizer, seed, accuracy=accuracy, test_accuracy=accuracy)
             keep_answers(folder, correct)
-    (told,) = [remark for remark in remarks_of(writer) if "mages" in remark]
-    assert words.split()[-1] in told
-    assert "SGD with momentum" in told
+    (remark,) = [each for each in remarks_of(writer) if "mages" in each]
+    assert words.split()[-1] in remark
+    assert "SGD with momentum" in remark
     _, high = summary_of(writer).over_images["sgd"]
     assert (high < 0) == (num_images == 4000)
 

@@ -80,8 +80,8 @@ def test_run_that_failed_before_it_saw_the_data_is_counted_as_failed(num_failed,
 def test_names_that_a_study_gave_its_runs_are_the_labels(new_study):
     writer = new_study()
     for seed in (0, 1):
-        for name, rate in (("careful", 0.001), ("bold", 0.1)):
-            config = {"optimizer.lr": rate, "trainer.max_epochs": int(1000 * rate)}
+        for name, lr in (("careful", 0.001), ("bold", 0.1)):
+            config = {"optimizer.lr": lr, "trainer.max_epochs": int(1000 * lr)}
             writer.run("adam", seed, config=config, record={"run_name": f"{name}-seed{seed}"})
     assert labels(writer) == ["bold", "careful"]
 
@@ -121,7 +121,7 @@ def test_list_values_are_readable(new_study):
     assert labels(writer) == ["hidden=[32, 32]", "hidden=[256, 128, 64]"]
 
 
-def test_many_varying_keys_are_told_from_a_baseline(new_study):
+def test_many_varying_keys_are_compared_with_a_baseline(new_study):
     writer = new_study()
     base = {"model.activation": "relu", "model.dropout": 0.0, "model.batch_norm": False}
     writer.run(config=base)
@@ -209,7 +209,7 @@ def test_failed_run_of_a_newer_protocol_does_not_leave_the_others_out(new_study)
     assert (run.folder, reason) == (failed, "protocol version 2, the others have 1")
 
 
-def test_failed_runs_alone_are_a_workload_of_the_newest_protocol(new_study):
+def test_failed_runs_without_others_are_a_workload_of_the_newest_protocol(new_study):
     writer = new_study()
     for version in (1, 2):
         writer.run("sgd", version, status="failed", record={"protocol_version": version})

@@ -1,4 +1,4 @@
-"""Comparisons: intervals and ranges told apart, far rows moved out of the way."""
+"""Comparisons: what their lines are, and rows beyond the axis."""
 
 import pytest
 from displays import note

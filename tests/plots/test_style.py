@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from optlab.plots.style import DARK, INK, Display, RowsDisplay, name_lines, shortened, write_beside
+from optlab.plots.style import DARK, INK, Display, RowsDisplay, annotate_row, name_lines, shortened
 
 LONG = "adamw · scheduler=warmup_cosine · batch_size=64 · weight_decay_on=weights"
 
@@ -33,7 +33,7 @@ class Lines(Display):
 class Rows(RowsDisplay):
     def draw(self, ax):
         for row in self.label_rows(ax):
-            self.artists["words"] = [write_beside(ax, row, "3 of 5 runs")]
+            self.artists["words"] = [annotate_row(ax, row, "3 of 5 runs")]
         return ""
 
 

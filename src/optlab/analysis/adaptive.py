@@ -25,11 +25,11 @@ class Decision:
 
     Attributes:
         stopped: those that get no further seeds, with the reason.
-        going_on: those that do; empty where only the best one is left.
+        continuing: the others; empty where only the best one is left.
     """
 
     stopped: Mapping[Configuration, CandidateStatus]
-    going_on: tuple[Configuration, ...]
+    continuing: tuple[Configuration, ...]
 
 
 def decide(workload: Workload) -> Decision:
@@ -37,7 +37,7 @@ def decide(workload: Workload) -> Decision:
 
     Args:
         workload: its configurations have their `progress`, which includes the round. Others of the
-            study take part in the comparison, and never go on.
+            study are compared as well, but never continue.
     """
     ranking = rank(workload)
     open_ones = [one for one in ranking.order if one.progress and one.progress.is_open]

@@ -1,6 +1,6 @@
 """The answers of runs to each test image, and whether a difference holds for other images.
 
-An interval over seeds speaks of these test images: they enter every run, so no number of seeds
+An interval over seeds holds for these test images only: every run uses them, so no number of seeds
 shows what other images would give. Seeds and images are crossed random effects: the difference
 d[s, i] of seed s on image i is a mean, an effect of the seed, one of the image, and a residual. The
 mean over n seeds and m images has the variance

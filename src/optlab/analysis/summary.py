@@ -341,7 +341,7 @@ def validation_score(
 class Ranking:
     """The configurations of a workload from best to last, by validation only.
 
-    A configuration that an adaptive sweep has stopped comes after those that went on, because its
+    A configuration that an adaptive sweep has stopped comes after those that continue, because its
     mean is over fewer seeds; and one with fewer than half the usual number of runs comes after
     both: a newcomer must not become what all others are compared with. What is usual counts the
     runs that were asked for, so that the outcome of one configuration's runs never reorders two

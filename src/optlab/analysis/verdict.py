@@ -112,10 +112,10 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
         return []
     plan = next(iter(planned.values()))
     stopped: dict[tuple[int, str], list[str]] = {}
-    going_on: dict[int, list[str]] = {}
+    continuing: dict[int, list[str]] = {}
     for row, found in planned.items():
         if found.is_open:
-            going_on.setdefault(found.num_seeds, []).append(row.name)
+            continuing.setdefault(found.num_seeds, []).append(row.name)
         else:
             key = found.num_seeds, found.status
             stopped.setdefault(key, []).append(row.name)
@@ -123,7 +123,7 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
     for (num_seeds, status), names in sorted(stopped.items()):
         why = {"lower": "lower on validation", "no result": "without a finished run"}[status]
         sentences.append(f"After {num_seeds} seeds {some(names)} stopped ({why}).")
-    for num_seeds, names in sorted(going_on.items()):
+    for num_seeds, names in sorted(continuing.items()):
         who = "The others have" if stopped else "All have"
         sentences.append(f"{who} {num_seeds} seeds: {some(names)}.")
         if len(names) > 1 and num_seeds < plan.rounds[-1]:

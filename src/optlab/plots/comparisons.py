@@ -10,7 +10,7 @@ from optlab.analysis.comparisons import Difference
 from optlab.analysis.formatting import count, joined, points
 from optlab.analysis.summary import WorkloadSummary
 from optlab.plots.palette import LineStyle, styles_by_label
-from optlab.plots.style import INK, RowsDisplay, wrapped, write_beside
+from optlab.plots.style import INK, RowsDisplay, annotate_row, wrapped
 
 
 @dataclass(eq=False, kw_only=True)
@@ -54,7 +54,7 @@ class PairedDifferencesDisplay(RowsDisplay):
             )
         self._limit(ax, rows)
         self.artists["words"] = [
-            write_beside(ax, row, f"{points(difference.mean)}, {difference.conclusion}")
+            annotate_row(ax, row, f"{points(difference.mean)}, {difference.conclusion}")
             for row, difference in zip(rows, self.differences, strict=True)
         ]
         ax.set_xlabel(wrapped(f"test accuracy minus that of {self.best} (percentage points)", 60))
@@ -122,7 +122,7 @@ class GeneralizationGapDisplay(RowsDisplay):
             )
             ax.plot(100 * train, row, "o", ms=7.5, mfc="white", mec=style.color, mew=1.8)
             ax.plot(100 * test, row, "o", ms=8, color=style.color)
-            write_beside(ax, row, f"{points(train - test)} points")
+            annotate_row(ax, row, f"{points(train - test)} points")
         ax.set_xlabel("accuracy (%)")
         return "filled: test; hollow: train (no augmentation, no dropout)"
 
@@ -162,7 +162,7 @@ class TrainingCostDisplay(RowsDisplay):
         for row, times, speed in zip(rows, self.train_time_s, self.images_per_s, strict=True):
             if len(times) > 1:
                 ax.plot(times, [row] * len(times), "o", ms=3.5, color=INK, alpha=0.6)
-            write_beside(ax, row, f"{count(round(speed))} images/s" if speed else "")
+            annotate_row(ax, row, f"{count(round(speed))} images/s" if speed else "")
         ax.set_xlabel("seconds of training (evaluation and logging not counted)")
         several = any(len(times) > 1 for times in self.train_time_s)
         return "bar: mean; dots: each run" if several else "one run each"

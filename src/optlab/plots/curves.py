@@ -38,7 +38,7 @@ class Curve:
     high: np.ndarray | None = None
     broken_off: list[Points] = field(default_factory=list)  # diverged runs
     num_runs: int = 1
-    is_cut: bool = False  # some of its runs went on
+    is_cut: bool = False  # some of its runs are longer
 
     @property
     def end(self) -> tuple[float, float] | None:

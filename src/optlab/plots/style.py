@@ -289,7 +289,7 @@ def name_lines(ax: Axes, lines: Sequence[Line2D], ends: Sequence[float]) -> list
     return names
 
 
-def write_beside(ax: Axes, row: float, text: str) -> Any:
+def annotate_row(ax: Axes, row: float, text: str) -> Any:
     """Write to the right of a row, outside the axes."""
     return ax.annotate(
         text,

@@ -17,8 +17,8 @@ from optlab.plots.style import (
     SIZE_SMALL,
     Display,
     RowsDisplay,
+    annotate_row,
     name_lines,
-    write_beside,
 )
 
 
@@ -85,7 +85,7 @@ class TimeToTargetDisplay(RowsDisplay):
             when = f"epoch {count(epochs)}" if known else "missed"
             if len(steps) > 1:
                 when = f"{when}, {len(hits)} of {len(steps)} runs" if hits else "missed by all"
-            write_beside(ax, row, when)
+            annotate_row(ax, row, when)
         ax.set_xlim(0, (1.21 if any_miss else 1.05) * reach)
         ax.set_xlabel("optimizer steps")
         return "first validation at or above it; at the right: median epoch"

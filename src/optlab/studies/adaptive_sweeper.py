@@ -204,10 +204,10 @@ def _decide(
     for configuration, status in decision.stopped.items():
         for one in of([configuration]):
             one.row.status = status
-    going_on = of(decision.going_on)
+    going_on = of(decision.continuing)
     names = {each: display_name(each.label) for each in workload.configurations}
     stopped = [f"{names[each]} ({status})" for each, status in decision.stopped.items()]
-    further = [names[each] for each in decision.going_on]
+    further = [names[each] for each in decision.continuing]
     print(
         f"{workload.name}, round {number} of {len(plan.rounds)}, {plan.rounds[number - 1]} seeds: "
         + (f"{some(stopped)} stopped by validation" if stopped else "validation decides nothing")
