@@ -52,7 +52,7 @@ class ParetoDisplay(Display):
             (left, times, "seconds of training"),
             (right, memory, "peak memory (GiB)"),
         ):
-            self._draw_panel(panel, accuracy, costs)
+            self._draw_panel(panel, costs)
             if panel is right or not self.caution:
                 self._draw_front(panel, accuracy, costs)
             panel.set_xlabel(label)
@@ -76,7 +76,7 @@ class ParetoDisplay(Display):
         )
         self.artists["fronts"].append(line)
 
-    def _draw_panel(self, panel: Axes, accuracy: np.ndarray, costs: np.ndarray) -> None:
+    def _draw_panel(self, panel: Axes, costs: np.ndarray) -> None:
         ends = [
             end
             for each in self.tradeoffs

@@ -28,7 +28,7 @@ def study_content(
     return {
         "figures": folder.figures,
         "profile": _profile(summaries, folder),
-        "tuning": _tuning(study, study.tuning, folder) if study.tuning else None,
+        "tuning": _tuning(study.tuning, folder) if study.tuning else None,
         "published": _published(study, folder),
         "failures": _failures(study, folder),
         "to_repeat": list(
@@ -72,7 +72,7 @@ def _profile(summaries: list[WorkloadSummary], folder: ReportFolder) -> dict[str
     return {"absent": joined(absent) if absent else ""}
 
 
-def _tuning(study: Study, tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
+def _tuning(tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
     budgets = sorted(Counter(tuning.label(row) for row in tuning.rows).values()) or [0]
     epochs = sorted({row.num_epochs for row in tuning.rows if row.num_epochs is not None})
     content: dict[str, Any] = {
