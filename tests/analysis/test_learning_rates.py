@@ -9,22 +9,12 @@ from optlab.analysis.summary import validation_score
 from optlab.analysis.tuning import Tuning
 
 
-@pytest.fixture
-def risky_lr(new_study):
-    """At lr_multiplier=10 one of five seeds survives, with the highest accuracy of all."""
-    writer = new_study()
-    for seed in range(5):
-        for scale, accuracy in ((0.1, 0.97), (1.0, 0.975), (10.0, 0.98)):
-            broken = {"status": "diverged", "broken_after": 70} if scale == 10 and seed else {}
-            writer.run("sgd", seed, accuracy=accuracy, config={"lr_multiplier": scale}, **broken)
-    return workload_of(writer)
-
-
 def test_learning_rates_are_scored_as_the_ranking_scores_their_configurations(risky_lr):
-    points, _ = lr_points_of_workload(risky_lr)
+    workload = workload_of(risky_lr)
+    points, _ = lr_points_of_workload(workload)
     expected = {
-        one.config["lr_multiplier"]: validation_score(one, risky_lr.num_classes)
-        for one in risky_lr.configurations
+        one.config["lr_multiplier"]: validation_score(one, workload.num_classes)
+        for one in workload.configurations
     }
     assert {point.learning_rate: point.score for point in points} == expected
     # One run at 0.98 and four that count as guessing one of ten classes
