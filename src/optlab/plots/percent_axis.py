@@ -1,10 +1,10 @@
 """A percent axis that is stretched near 100 %, where good models differ."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 # Ticks that read well at any stretch
 _LADDER = (0, 20, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 97.5, 98, 98.5, 99, 99.5, 99.7,
@@ -32,29 +32,28 @@ def stretched_percent(ax: Axes, fractions: Sequence[float] | np.ndarray) -> str:
     perfect = high > 0.9998
     added = max(1 - float(values[values < 1].max()), 5e-4) / 2 if perfect else 0.0
 
-    def forward(value: np.ndarray) -> np.ndarray:
+    def forward(value: ArrayLike) -> np.ndarray:
         return -np.log10(np.clip(1 + added - np.asarray(value) / 100, 1e-5, None))
 
-    def backward(value: np.ndarray) -> np.ndarray:
+    def backward(value: ArrayLike) -> np.ndarray:
         return 100 * (1 + added - 10 ** -np.asarray(value))
 
-    functions: tuple[Callable[..., Any], Callable[..., Any]] = (forward, backward)
-    ax.set_yscale("function", functions=functions)
+    ax.set_yscale("function", functions=(forward, backward))
     floor = max(low, 0.02)
     bottom = max(100 * (1 - (1 - floor) * 1.08), 0)
     top = 100 * (1 - (1 - high) * 0.85)
     if perfect:  # room above for half a marker
-        low_end, high_end = forward(np.array([bottom, 100]))
+        low_end, high_end = forward([bottom, 100])
         top = float(backward(high_end + 0.03 * (high_end - low_end)))
     ax.set_ylim(bottom, top)
     inside = [tick for tick in _LADDER if bottom <= tick <= top]
     kept: list[float] = []
-    gap = 0.05 * np.ptp(forward(np.array([bottom, top])))
+    gap = 0.05 * np.ptp(forward([bottom, top]))
     for tick in inside:  # leave out ticks that would collide with the one below
-        if not kept or forward(np.array(tick)) - forward(np.array(kept[-1])) > gap:
+        if not kept or forward(tick) - forward(kept[-1]) > gap:
             kept.append(tick)
     if perfect:  # 100 is the one that must be there
-        kept = [tick for tick in kept if high_end - forward(np.array(tick)) > gap] + [100]
+        kept = [tick for tick in kept if high_end - forward(tick) > gap] + [100]
     ax.set_yticks(kept, [f"{tick:g}" for tick in kept])
     ax.minorticks_off()
     return "axis stretched toward 100 %"
