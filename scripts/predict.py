@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Ask every optimizer's model about images.")
@@ -21,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="image",
         help="PNG, JPEG, WebP, GIF, BMP, TIFF or PPM, also a photo of any size",
     )
-    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="folder of studies")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of studies")
     parser.add_argument("--study", help="which one; without it the newest")
     options = parser.parse_args(arguments)
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent  # has train.py and conf/; in a wheel, the package
 RACE_STEPS = 300
 RACE_REPORT_STEPS = 5  # of the 12 of an epoch
 MAX_CONNECTIONS = 800  # below the 1,024 open files that systems grant; more get 503
@@ -21,7 +21,7 @@ MAX_CONNECTIONS = 800  # below the 1,024 open files that systems grant; more get
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Serve the page on which models answer drawings.")
-    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="folder of studies")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of studies")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in the network in")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
@@ -62,7 +62,7 @@ def main() -> int:
         print(f"{outputs} already has {num_models} trained models; nothing to train.")
     elif options.train:
         command = [sys.executable, str(ROOT / "train.py"), *study_arguments(outputs)]
-        training = subprocess.Popen(command, cwd=ROOT)
+        training = subprocess.Popen(command)
     elif not num_models:
         print(f"No trained model in {outputs} yet: train.py makes one, --train makes five.")
 
@@ -136,7 +136,7 @@ def study_arguments(outputs: Path) -> list[str]:
     """Return what follows `train.py` to train five optimizers into `outputs`."""
     from optlab.training.commands import quote_override
 
-    if outputs == ROOT / "outputs":
+    if outputs == Path("outputs").resolve():
         where = []
     elif re.fullmatch(r"[\w./-]+", str(outputs), re.ASCII):
         where = [f"outputs={outputs}"]
@@ -146,8 +146,9 @@ def study_arguments(outputs: Path) -> list[str]:
 
 
 def train_command(outputs: Path) -> str:
-    """Return the command that the page offers; it is typed in the repository's folder."""
-    return shlex.join(["python", "train.py", *study_arguments(outputs)])
+    """Return the command that the page offers, for the folder in which the server was started."""
+    program = ["python", "train.py"] if Path.cwd() == ROOT else ["optlab"]
+    return shlex.join([*program, *study_arguments(outputs)])
 
 
 if __name__ == "__main__":

@@ -37,32 +37,44 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def optlab(site, tmp_path, monkeypatch):
+def optlab_python(site, tmp_path):
+    """Run Python in a project's folder, with the wheel installed."""
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return lambda *arguments: subprocess.run(
+        [sys.executable, *arguments], cwd=tmp_path, env=environment, check=True
+    )
+
+
+@pytest.fixture
+def optlab(optlab_python, tmp_path):
     """Type `optlab` in a project with a network of its own; return the records of its runs."""
     (tmp_path / "my_networks.py").write_text(NETWORK)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "tiny.yaml").write_text(
         "_target_: my_networks.Tiny\n_partial_: true\nname: tiny\nwidth: 8\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments):
-        command = [sys.executable, "-c", COMMAND, "--config-dir", "conf", *arguments]
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        optlab_python("-c", COMMAND, "--config-dir", "conf", *arguments)
         records = sorted((tmp_path / "outputs").glob("*/*/record.json"))
         return [json.loads(path.read_text()) for path in records]
 
     return run
 
 
-def test_study_of_an_installed_optlab_trains_a_network_of_the_project(optlab, tmp_path):
+def test_study_of_an_installed_optlab_trains_a_network_of_the_project(
+    optlab, optlab_python, tmp_path
+):
     options = ("model=tiny", "data=digits", "trainer=cpu", "trainer.max_epochs=1")
     records = optlab("-m", "optimizer=sgd,adam", *options)
     assert [record["status"] for record in records] == ["finished"] * 2
     assert {record["model"]["target"] for record in records} == {"my_networks.Tiny"}
     for record in records:
         assert record["command"].startswith(f"cd {tmp_path} && optlab --config-dir {tmp_path}")
-    assert (tmp_path / "outputs" / "digits-tiny" / "report" / "index.html").is_file()
+    page = tmp_path / "outputs" / "digits-tiny" / "report" / "index.html"
+    page.unlink()
+    optlab_python("-m", "optlab.scripts.report", "outputs/digits-tiny")
+    assert page.is_file()
 
 
 def test_processes_that_ddp_starts_find_the_modules_of_the_project(optlab):

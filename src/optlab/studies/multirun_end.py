@@ -100,7 +100,7 @@ def _report(study: Path) -> None:
     write_mean_curves(found)
     print(f"\nreport       {page}")
     script = Path(sys.argv[0]).resolve().parent / "scripts" / "report.py"
-    if script.is_file():  # a wheel has none; there the study's command makes the report again
+    if script.is_file():
         if script.is_relative_to(Path.cwd()):
             script = script.relative_to(Path.cwd())
         print(f"again        python {quote(str(script))} {quote(str(study))}")
