@@ -26,12 +26,12 @@ def test_study_trains_once_and_then_what_is_new(study, runs):
 
     again = study("optimizer=sgd,adam", "trainer.max_epochs=1")
     assert again.exit_code == 0
-    assert "2 of 2 runs are done already" in again.out
+    assert "2 of 2 runs are already done" in again.out
     assert "to train" not in again.out
     assert stamps(runs) == before
 
     more = study("optimizer=sgd,adam,adagrad", "trainer.max_epochs=1")
-    assert "2 of 3 runs are done already" in more.out
+    assert "2 of 3 runs are already done" in more.out
     assert "1 runs to train" in more.out
     assert {name: stamps(runs)[name] for name in before} == before
     assert set(runs()) == {"sgd-seed0", "adam-seed0", "adagrad-seed0"}
@@ -168,7 +168,7 @@ def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
 
 def test_several_devices_a_run_are_refused_in_a_study(study, runs):
     said = study("optimizer=sgd,adam", "trainer=ddp", "trainer.accelerator=cpu")
-    assert "give each run a command of its own, without -m" in str(said.exit_code)
+    assert "start each run with its own command, without -m" in str(said.exit_code)
     assert runs() == {}
 
 
@@ -188,7 +188,7 @@ def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
     assert statuses == {"sgd-0.1": "finished", "sgd-1": "finished", "sgd-100000": "diverged"}
     assert "diverged" in (runs()["sgd-1"].parent / "report" / "summary.csv").read_text()
     again = study(*arguments, "run_name=sgd-${lr_multiplier}")
-    assert "3 of 3 runs are done already" in again.out
+    assert "3 of 3 runs are already done" in again.out
     assert again.exit_code == 1
 
 
@@ -239,7 +239,7 @@ def test_sweep_whose_replicas_overlap_is_refused(study, runs):
 def test_finished_replica_is_reported_when_it_is_the_only_run(study, runs):
     study("num_replicas=2", "trainer.max_epochs=1", report=False)
     said = study("seed=1", "trainer.max_epochs=1")
-    assert "1 of 1 runs are done already" in said.out
+    assert "1 of 1 runs are already done" in said.out
     assert "report  " in said.out
 
 

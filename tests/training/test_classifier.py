@@ -346,18 +346,18 @@ IMAGES, LABELS = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
         ({"image": IMAGES, "label": LABELS}, "a batch is a dict of 2"),
         ((IMAGES, LABELS, torch.arange(4)), "a batch is a tuple of 3"),
         (IMAGES, "a batch is a Tensor of 4"),
-        ((IMAGES, [0, 1, 2, 1]), "a batch is of Tensor and list"),
+        ((IMAGES, [0, 1, 2, 1]), "a batch contains Tensor and list"),
         ((IMAGES.byte(), LABELS), r"images are torch\.uint8"),
         ((IMAGES, LABELS.int()), r"labels are torch\.int32 of shape \(4,\)"),
         ((IMAGES, LABELS.unsqueeze(1)), r"labels are torch\.int64 of shape \(4, 1\)"),
-        ((IMAGES, LABELS + 1), "labels reach from 1 to 3"),
+        ((IMAGES, LABELS + 1), "labels range from 1 to 3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_batch_that_is_no_images_with_labels_is_told(batch, found):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     module = ImageClassifier(net, torch.optim.SGD, num_classes=3)
-    with pytest.raises(ValueError, match=rf"{found}, .*\(B, C, H, W\).*from 0 to 2"):
+    with pytest.raises(ValueError, match=rf"{found}, .*\(B, C, H, W\)(?s:.*)from 0 to 2"):
         module.training_step(batch, 0)
 
 

@@ -56,9 +56,9 @@ def test_divergence_names_the_first_step_that_was_not_finite(csv):
         see(csv, [1.0, float("inf"), float("nan")], last_step=43)
 
 
-def test_divergence_is_a_loss_ten_times_that_of_a_network_that_knows_nothing(csv):
+def test_divergence_is_a_loss_ten_times_that_of_uniform_predictions(csv):
     see(csv, [22.0] * 5, last_step=5)  # 10 * log(10) = 23.03
-    with pytest.raises(Diverged, match=r"the training loss was 24 at step 10, over 23: ten times"):
+    with pytest.raises(Diverged, match=r"the training loss was 24 at step 10, over 23, ten times"):
         see(csv, [24.0] * 5, last_step=10)
 
 

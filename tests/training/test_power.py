@@ -147,7 +147,7 @@ def test_one_configuration_is_compared_with_nothing(make_config, capsys):
         (["plan=true", "effect=0"], "effect is 0; it must be a finite number > 0, or null"),
         (
             ["plan=true", "effect=0.2"],
-            r"plans each run by itself.\n\nhint: .*-m optimizer=sgd,adam",
+            r"plans each run separately.\n\nhint: .*-m optimizer=sgd,adam",
         ),
     ],
 )

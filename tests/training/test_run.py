@@ -141,7 +141,7 @@ def test_picture_that_cannot_be_made_does_not_cost_the_result(train, monkeypatch
     monkeypatch.setattr("optlab.training.figures.RunFigures._pictures", fail)
     trained = train("callbacks=default", "trainer.max_epochs=1")
     assert trained.record["status"] == "finished"
-    assert "figures could not be made (no space left)" in capsys.readouterr().err
+    assert "figures could not be drawn (no space left)" in capsys.readouterr().err
 
 
 # --- honest splits -----------------------------------------------------------------------------

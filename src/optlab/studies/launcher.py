@@ -1,9 +1,9 @@
-"""Train the runs of a study in parallel on this machine, each in a process of its own.
+"""Train the runs of a study in parallel on this machine, each in its own process.
 
-In processes, because a run that is killed for memory must not end the others, and no state may leak
-from run to run. They are forked from a server that has imported torch once, so a run starts in
-milliseconds. Every run has `num_threads` threads (1 by default), and there are never more runs at a
-time than cores and memory allow.
+A run that is killed, for example when it is out of memory, does not end the others, and no state
+leaks from run to run. The processes are forked from a server that has imported torch once, so a run
+starts in milliseconds. Each run uses `num_threads` threads (1 by default). No more runs are trained
+at a time than cores and memory allow.
 """
 
 import math
@@ -37,7 +37,7 @@ from optlab.training.identity import GROUPS, OPTIONS
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 POLL_S = 0.5
-GPU_DEVICES = ("nvidiactl", "dxg", "kfd")  # of NVIDIA's driver, of Windows' for Linux, of AMD's
+GPU_DEVICES = ("nvidiactl", "dxg", "kfd")  # NVIDIA, WSL, AMD
 
 
 def launch(
@@ -52,12 +52,12 @@ def launch(
     """Train the runs that have no result yet; return a `JobReturn` for each run.
 
     Raises:
-        ValueError: if a config contradicts itself; no run has been started then.
+        ValueError: if options of a config contradict each other; no run has been started.
     """
     setup_globals()
     jobs: list[Job] = []
     for job in compose_jobs(hydra_context.config_loader, config, job_overrides, first_index):
-        if not job.done:  # torch is imported there while the others are composed here
+        if not job.done:  # the server imports torch while the other jobs are composed
             prepare_processes(plan=job.config.plan)
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
@@ -71,13 +71,13 @@ def launch(
     for job in done:
         job.tag_runs()
     if done:
-        print(f"{len(done)} of {len(unique)} runs are done already", flush=True)
+        print(f"{len(done)} of {len(unique)} runs are already done", flush=True)
         print_changed_code(done)
     if any(job.config.trainer.strategy == "ddp" for job in todo):
         raise ValueError(
-            "trainer.strategy=ddp in a study: the run's further processes would each start the "
-            "study again.\n\n"
-            "hint: give each run a command of its own, without -m; the report comes with "
+            "trainer.strategy=ddp cannot be used in a study: each additional process of a run "
+            "would start the study again.\n\n"
+            "hint: start each run with its own command, without -m, and write the report with "
             "scripts/report.py"
         )
     if todo:
@@ -105,7 +105,7 @@ def _on_gpu(config: DictConfig) -> bool:
     if config.trainer.accelerator == "cpu":
         return False
     if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
-        # validate_config says that there is none
+        # validate_config reports the missing GPU
         return config.trainer.accelerator in ("gpu", "cuda")
     import torch
 
@@ -172,14 +172,14 @@ def _start(context: Any, job: Job, hydra_context: HydraContext) -> Any:
         files, record = RunFolder(folder), find_record(folder)
         has_result = not job.config.rerun and record is not None and record.has_result
         if not (has_result or files.is_locked):
-            files.record.unlink(missing_ok=True)  # else a killed run would show it
+            files.record.unlink(missing_ok=True)  # otherwise a killed run would keep the old record
     process = context.Process(target=_child, args=(job.config, hydra_context, str(job.folder)))
     process.start()
     return process
 
 
 def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None:
-    """Train one run in its own process. What it prints goes to its log."""
+    """Train one run in its own process and redirect its output to its log."""
     _exit_with_parent()
     with open(RunFolder(Path(folder)).log, "a", buffering=1) as log:
         os.dup2(log.fileno(), 1)
@@ -223,7 +223,9 @@ def _validate_configs(jobs: list[Job]) -> None:
     try:
         problems = receiver.recv()
     except EOFError:
-        raise RuntimeError("the process that checks configs died; see the lines above") from None
+        raise RuntimeError(
+            "the process that validates configs failed; see the output above"
+        ) from None
     finally:
         process.join()
     if any(problems):
@@ -237,7 +239,7 @@ def _validate_configs(jobs: list[Job]) -> None:
 
 
 def _one_job_per_run(jobs: list[Job]) -> list[Job]:
-    """Return one job of each configuration, or all its seeds where more depends on the seed."""
+    """Return one job per configuration, or one per seed if other options depend on the seed."""
     configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         others = (override for override in job.overrides if not override.startswith("seed="))
@@ -250,7 +252,7 @@ def _one_job_per_run(jobs: list[Job]) -> list[Job]:
 
 
 def _uses_seed(config: DictConfig) -> bool:
-    """Whether what is checked has a value that refers to the seed, such as `ckpt_path`."""
+    """Return whether an option to validate refers to the seed, as `ckpt_path` may."""
     raw = OmegaConf.to_container(config)
     assert isinstance(raw, dict)
     checked = {name: raw.get(name) for name in (*GROUPS, *OPTIONS) if name != "callbacks"}
@@ -264,7 +266,7 @@ def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -
     Plugins.instance()  # registers the resolvers that the configs still hold
     problems = []
     for config, folder in configs:
-        # Else it is computed for each value that refers to it
+        # Otherwise run_dir is resolved again for each value that refers to it
         OmegaConf.update(config, "run_dir", folder, force_add=True)
         try:
             validate_config(config)
@@ -275,11 +277,12 @@ def _check_in_child(sender: Connection, configs: list[tuple[DictConfig, str]]) -
 
 
 def _record_after_exit(job: Job, exit_code: int) -> RunRecord:
-    """Return the record of a run whose process has ended; of the first replica without a result.
+    """Return the record of a run whose process has ended.
 
-    A process that was killed could not write one: its record is written here.
+    With replicas, return the first record that is not "finished". If the process was killed before
+    it could write its record, write one here.
     """
-    HydraConfig.instance().set_config(job.config)  # whose overrides a failure names
+    HydraConfig.instance().set_config(job.config)  # print_failure reads the overrides from it
     found = [_record_of(*run, exit_code) for run in job.runs]
     record = next((record for record in found if record.status != "finished"), found[0])
     if record.status == "failed":
@@ -304,7 +307,7 @@ def _record_of(config: DictConfig, folder: Path, exit_code: int) -> RunRecord:
 
 
 def _job_return(job: Job) -> JobReturn:
-    """Return the run's validation accuracy to Hydra's sweepers, nan without a result."""
+    """Wrap the run's validation accuracy for Hydra's sweepers; nan if there is no result."""
     record = find_record(job.folder)
     return JobReturn(
         overrides=job.overrides,
@@ -321,7 +324,7 @@ class _Progress(Progress):
         columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
         super().__init__(*columns, transient=True, disable=not Console().is_terminal)
         self.num_jobs, self.num_ended, self.start_s = len(jobs), 0, time.perf_counter()
-        self.num_epochs_ended = 0  # of runs that are over, also where they stopped early
+        self.num_epochs_ended = 0  # planned epochs of the ended runs, even if they stopped early
         self.bar = self.add_task("", total=sum(job.config.trainer.max_epochs for job in jobs))
 
     def show(self, running: Collection[Job]) -> None:

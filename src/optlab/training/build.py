@@ -53,7 +53,7 @@ def build_data(config: DictConfig) -> Any:
         if not is_overridden(loader, datamodule):
             raise ValueError(
                 f"{config.data._target_} has no {loader}, which a run needs.\n\n"
-                "hint: a part of the images is held out for validation, another for the test"
+                "hint: hold out some images for validation and others for the test"
             )
     datamodule.prepare_data()
     datamodule.setup("fit")
@@ -78,7 +78,7 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
     _check_batch_norm(config, net, datamodule)
     convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
     is_lbfgs = str((config.optimizer or {}).get("_target_")).endswith(".LBFGS")
-    # torch's LBFGS reads gradients as flat views, which this layout does not have
+    # torch's LBFGS flattens gradients with view(-1), which fails in this layout
     if config.channels_last and convolves and not is_lbfgs:
         net = net.to(memory_format=torch.channels_last)
     if config.compile:
@@ -114,12 +114,12 @@ def build_module(
     Args:
         config: config of the run.
         net: the network; None for a module with its own.
-        datamodule: knows the number of classes.
+        datamodule: the data module, whose `num_classes` the LightningModule gets.
         target: the class to build instead of `module._target_`.
 
     Raises:
-        ValueError: if it lacks a step that a run needs, or has no parameter for a part that the
-            config chose.
+        ValueError: if the class lacks a method that a run needs, or has no parameter for the
+            network, optimizer or scheduler of the config.
     """
     lr = (config.optimizer or {}).get("lr")
     values = {} if lr is None else {"lr": lr * config.lr_multiplier}
@@ -146,7 +146,7 @@ def build_module(
         if not is_overridden(method, module):
             raise ValueError(
                 f"{config.module._target_} has no {method}, which a run needs.\n\n"
-                "hint: optlab.training.classifier.ImageClassifier shows all of them on one screen"
+                "hint: see optlab.training.classifier.ImageClassifier, which implements all of them"
             )
     if check_optimizer(config.optimizer, module):  # it differentiates the gradients (Hessian)
         _check_create_graph(config, has_replicas=target != config.module._target_)
@@ -205,7 +205,7 @@ def build_trainer(
         plugins=[AtomicCheckpointIO()],
         sync_batchnorm=uses_ddp(config) and on_cuda(config),
         default_root_dir=config.run_dir,
-        # conf/trainer has this flag off, with which Lightning refuses a progress bar in callbacks
+        # conf/trainer turns this flag off, and Lightning then rejects a progress bar in callbacks
         enable_progress_bar=config.trainer.get("enable_progress_bar", True)
         or any(isinstance(each, ProgressBar) for each in callbacks),
     )
@@ -219,23 +219,23 @@ def build_trainer(
 
 
 def image_shape(datamodule: Any) -> dict[str, int]:
-    """Return what a network has to know about the images: channels, size, number of classes.
+    """Return the arguments that every network takes: in_channels, image_size and num_classes.
 
     Raises:
-        ValueError: if the data module has no such attribute.
+        ValueError: if the data module lacks one of them, or has fewer than two classes.
     """
     names = ("in_channels", "image_size", "num_classes")
     missing = [name for name in names if not isinstance(getattr(datamodule, name, None), int)]
     if missing:
         raise ValueError(
-            f"{type(datamodule).__name__} has no {' and no '.join(missing)} (a whole number) after "
-            "setup(), by which networks are built.\n\n"
+            f"after setup(), {type(datamodule).__name__} has no integer attribute "
+            f"{' and no '.join(missing)}, which networks are built with.\n\n"
             f"hint: set self.{missing[0]} in its __init__ or setup()"
         )
     if datamodule.num_classes < 2:
         raise ValueError(
-            f"the images have {datamodule.num_classes} class(es), but a network chooses between two"
-            " or more.\n\nhint: an image folder needs a folder for each class, in train and test"
+            f"the data set has {datamodule.num_classes} class(es), but classification needs at "
+            "least two.\n\nhint: an image folder needs one subfolder per class, in train and test"
         )
     return {name: getattr(datamodule, name) for name in names}
 
@@ -254,16 +254,16 @@ def _check_choices_are_used(config: DictConfig, target: str) -> None:
             chosen = node.get("name") or node["_target_"]
             raise ValueError(
                 f"{target} has no parameter {name}, so {group}={chosen} would have no effect.\n\n"
-                f"hint: {group}=null, or take {name} in its __init__"
+                f"hint: set {group}=null, or add a parameter {name} to its __init__"
             )
 
 
 def _check_create_graph(config: DictConfig, *, has_replicas: bool) -> None:
     """Refuse options that cannot work with an optimizer that differentiates the gradients."""
     for option, has_it, why in (
-        ("trainer.strategy=ddp", uses_ddp(config), "joins gradients outside of the graph"),
-        ("cuda_graphs=true", uses_cuda_graphs(config), "records one backward pass"),
-        ("num_replicas=2 or more", has_replicas, "mixes their Hessians"),
+        ("trainer.strategy=ddp", uses_ddp(config), "averages them outside the autograd graph"),
+        ("cuda_graphs=true", uses_cuda_graphs(config), "captures a single backward pass"),
+        ("num_replicas=2 or more", has_replicas, "mixes the Hessians of the replicas"),
     ):
         if has_it:
             raise ValueError(
@@ -277,16 +277,17 @@ def _check_batch_norm(config: DictConfig, net: nn.Module, datamodule: Any) -> No
         return
     if uses_ddp(config) and not on_cuda(config):
         raise ValueError(
-            "trainer.strategy=ddp with batch normalization: each process would normalize by its "
-            "share of the batch, and torch joins them on CUDA devices only.\n\n"
+            "trainer.strategy=ddp does not support batch normalization on CPU: each process would "
+            "use the statistics of its own share of the batch, as torch synchronizes them only on "
+            "CUDA devices.\n\n"
             "hint: trainer=cpu num_threads=2 uses two cores for one run"
         )
     num_train, batch_size = (getattr(datamodule, name, 0) for name in ("num_train", "batch_size"))
     one_is_last = batch_size and num_train % batch_size == 1
     if one_is_last and not _trains_on_one_image(net, datamodule):
         raise ValueError(
-            f"data.batch_size is {batch_size}: the last batch of {num_train} images has a single "
-            "one, of which batch normalization has no variance.\n\n"
+            f"data.batch_size is {batch_size}, which leaves a single one of the {num_train} images "
+            "for the last batch. Batch normalization needs at least two images.\n\n"
             f"hint: data.batch_size={batch_size + 1}"
         )
 

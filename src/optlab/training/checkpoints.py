@@ -24,11 +24,11 @@ from optlab.training.code_fingerprint import changed_modules
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes next to the target and renames: a killed run leaves the old file, never half of one.
+    """Write to a temporary file and rename it, so that a killed run never leaves a partial file.
 
-    Lightning's own writer goes through a temporary folder that may be on another disk, where the
-    last move is a copy that can be interrupted. The first whole checkpoint is read back, so that no
-    run trains for hours towards a file that it cannot resume from.
+    Lightning's own writer uses a temporary folder that may be on another disk; the final move is
+    then a copy, which can be interrupted. The first full checkpoint is read back, so that no run
+    trains for hours without being able to resume.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
         read_back: whether to make sure that the file can be loaded, which takes about as long.
 
     Raises:
-        OSError: if it cannot be written. torch's message would be of positions in an archive.
+        OSError: if the file cannot be written. torch's own message only names archive positions.
         ValueError: if `checkpoint` has an object that `torch.load(weights_only=True)` refuses.
     """
     with atomic_write(path) as partial:
@@ -73,10 +73,10 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
             if refused is None:
                 raise
             raise ValueError(
-                f"{refused}, which a checkpoint cannot hold: the run could not resume.\n\n"
-                "hint: keep tensors, numbers, text, lists and dicts in the state of optimizers, "
-                "callbacks and modules; float(x) makes a number of a NumPy scalar, and "
-                "save_hyperparameters(ignore=[...]) leaves out what is none"
+                f"{refused}, which a checkpoint cannot contain: the run could not resume.\n\n"
+                "hint: use only tensors, numbers, strings, lists and dicts in the state of "
+                "optimizers, callbacks and modules; convert NumPy scalars with float(x), and "
+                "exclude other hyperparameters with save_hyperparameters(ignore=[...])"
             ) from None
 
 
@@ -97,9 +97,9 @@ def refused_part(value: Any, name: str) -> str | None:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best epoch by validation, as the record names it.
+    """Keep the checkpoint of the best epoch by validation, the best epoch in the run's record.
 
-    Lightning's class keeps the first of equal epochs. Here `best_epoch.ranking_key` decides.
+    Lightning's class keeps the first of equal epochs; here `best_epoch.ranking_key` breaks ties.
     """
 
     best_loss = math.inf  # validation loss of the epoch that is kept
@@ -111,7 +111,9 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.validated_at == trainer.global_step:  # else the metrics are of other weights
+        if (
+            self.validated_at == trainer.global_step
+        ):  # otherwise the metrics belong to other weights
             super().on_train_epoch_end(trainer, pl_module)
 
     def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
@@ -138,15 +140,15 @@ class BestCheckpoint(ModelCheckpoint):
 class ResumeCheckpoint(ModelCheckpoint):
     """Keeps all that a run needs to resume after the last finished epoch, as NAME.ckpt.
 
-    A run's folder may have been moved since, so the paths that checkpoint callbacks remember are
-    brought to the folder that the run has now; Lightning would forget which score is the best.
+    A run's folder may have been moved since, so the paths that checkpoint callbacks have saved are
+    changed to the current folder; otherwise Lightning would forget which score is the best.
     """
 
     def __init__(self, folder: Path, origin: dict[str, Any], name: str = "last") -> None:
         """
         Args:
-            folder: of the run.
-            origin: what the run was begun with (fingerprints of code and data), kept along.
+            folder: folder of the run.
+            origin: fingerprints of the code and data at the start of the run, saved with it.
         """
         super().__init__(
             dirpath=RunFolder(folder).checkpoints,
@@ -179,7 +181,7 @@ class ResumeCheckpoint(ModelCheckpoint):
         # With max_steps Lightning would end the last epoch once more, now without a batch
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         for state in checkpoint["optimizer_states"]:
-            for group in state.get("param_groups", ()):  # a class may save in another form
+            for group in state.get("param_groups", ()):  # an optimizer may use another format
                 if "capturable" in group:  # set by CUDA graphs, which set it again
                     group["capturable"] = False
         self.optimizer_states = checkpoint["optimizer_states"]
@@ -204,10 +206,10 @@ class ResumeCheckpoint(ModelCheckpoint):
 
 
 def undo_casts(optimizer: Optimizer, saved: dict[str, Any]) -> None:
-    """Give the state that an optimizer has loaded the types that it was saved with.
+    """Restore the dtypes and strings of an optimizer state that `load_state_dict` has changed.
 
-    torch's `load_state_dict` casts tensors to the type of the weights, flags and counters as well,
-    and makes text of another kind out of text.
+    torch casts all tensors of a state to the dtype of the weights, even flags and counters, and
+    turns a string into the repr of a generator.
     """
     optimizer = getattr(optimizer, "base_optimizer", optimizer)  # whose state a wrapper saves
     if type(optimizer).load_state_dict is not Optimizer.load_state_dict:
@@ -228,7 +230,7 @@ def undo_casts(optimizer: Optimizer, saved: dict[str, Any]) -> None:
 
 
 def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
-    """The state of a ModelCheckpoint with its files in another folder."""
+    """Return the state of a ModelCheckpoint with its paths changed to another folder."""
 
     def here(path: str) -> str:
         return str(Path(folder) / Path(path).name) if path else path
@@ -239,7 +241,7 @@ def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path | None:
-    """The checkpoint that a run resumes from; None where there is none.
+    """Return the checkpoint that a run resumes from, or None if there is none.
 
     Raises:
         ValueError: if the checkpoint is damaged, or data or code have changed since it was written.
@@ -251,7 +253,7 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
         state = load_checkpoint(path, mmap=True)
     except ValueError as error:
         raise ValueError(f"{error}.\n\nhint: {again}") from error
-    if "loops" not in state:  # a replica's own: only its weights
+    if "loops" not in state:  # the checkpoint of one replica has only its weights
         return None
     best = path.with_name("best.ckpt")
     if path.name == "last.ckpt" and config.callbacks.get("best") and not best.is_file():
@@ -260,14 +262,14 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
         )
     if state.get("dataset_checksum", checksum) != checksum:
         raise ValueError(
-            f"the images of data={config.data.get('name')} changed since {path} was written: those "
-            "that were trained on might be validated on now.\n\n"
-            f"hint: {again}; with the former images it resumes"
+            f"the images of data={config.data.get('name')} changed since {path} was written: "
+            "training images might now be in the validation set.\n\n"
+            f"hint: {again}; restore the earlier images to resume"
         )
     changed = changed_modules(config, state.get("own_code") or {})
     if changed:
         raise ValueError(
-            f"{' and '.join(changed)} changed since {path} was written: the run would be half of "
-            f"the one code, half of the other.\n\nhint: {again}; with the change undone it resumes"
+            f"{' and '.join(changed)} changed since {path} was written: the run would mix two "
+            f"versions of the code.\n\nhint: {again}; undo the change to resume"
         )
     return path

@@ -1,4 +1,4 @@
-"""ImageClassifier: the LightningModule. It maps a batch to a loss and hands over the optimizer."""
+"""ImageClassifier, the LightningModule: computes the loss of a batch, configures the optimizer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from optlab.training.metrics import ClassificationMetrics
 
 
 class ImageClassifier(L.LightningModule):
-    """Trains one network with cross-entropy. Knows no data set and no optimizer by name."""
+    """Train a network with cross-entropy, for any image data set and any optimizer."""
 
     def __init__(
         self,
@@ -31,9 +31,10 @@ class ImageClassifier(L.LightningModule):
         """
         Args:
             net: maps images of shape (B, C, H, W) to logits of shape (B, num_classes).
-            optimizer: builds the optimizer when called with parameter groups: a `_partial_` class.
-            scheduler: builds the scheduler when called with the optimizer and `total_steps`, the
-                optimizer steps of the whole run. None keeps the learning rate constant.
+            optimizer: callable that takes parameter groups and returns the optimizer, such as a
+                `functools.partial` (`_partial_: true` in the config).
+            scheduler: callable that takes the optimizer and `total_steps`, the optimizer steps of
+                the whole run, and returns the scheduler. None keeps the learning rate constant.
             num_classes: number of classes.
             label_smoothing: probability mass spread over all classes in training, in [0, 1).
             decay_norm_and_bias: whether weight decay applies to biases and normalization as well.
@@ -91,14 +92,14 @@ class ImageClassifier(L.LightningModule):
             return optimizer
         total_steps = int(self.trainer.estimated_stepping_batches)
         scheduler = build_scheduler(self.make_scheduler, optimizer, total_steps)
-        # ReduceLROnPlateau is stepped once an epoch, after validation and before the checkpoint
+        # ReduceLROnPlateau is stepped once per epoch, after validation and before the checkpoint
         on_plateau = isinstance(scheduler, ReduceLROnPlateau)
         frequency = int(self.trainer.num_training_batches) if on_plateau else 1
         config = {"scheduler": scheduler, "interval": "step", "frequency": frequency}
         return {"optimizer": optimizer, "lr_scheduler": {**config, "monitor": "val/loss"}}
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups, named parameters in the order of the network."""
+        """Return parameter groups with named parameters, in the order of the network."""
         return param_groups(self.net, decay_norm_and_bias=self.decay_norm_and_bias)
 
     def _log(self, split: str, metrics: ClassificationMetrics) -> None:
@@ -108,26 +109,26 @@ class ImageClassifier(L.LightningModule):
 
 
 def check_batch(batch: Any, num_classes: int, cause: Exception) -> None:
-    """Raise an error that explains `cause`, if the batch is not images with their labels.
+    """Raise an error that explains `cause` if the batch is not a pair of images and labels.
 
     Raises:
-        ValueError: if the batch is anything else; it names what was found and what is expected.
+        ValueError: if it is not; the message states what was found and what is expected.
     """
     problem = None
     if not (isinstance(batch, tuple | list) and len(batch) == 2):
         size = f" of {len(batch)}" if hasattr(batch, "__len__") else ""
         problem = f"a batch is a {type(batch).__name__}{size}"
     elif not all(isinstance(part, Tensor) for part in batch):
-        problem = f"a batch is of {' and '.join(type(part).__name__ for part in batch)}"
+        problem = f"a batch contains {' and '.join(type(part).__name__ for part in batch)}"
     elif not batch[0].is_floating_point():
         problem = f"images are {batch[0].dtype}"
     elif batch[1].dtype != torch.int64 or batch[1].ndim != 1:
         problem = f"labels are {batch[1].dtype} of shape {tuple(batch[1].shape)}"
     elif len(batch[1]) and not 0 <= batch[1].min() <= batch[1].max() < num_classes:
-        problem = f"labels reach from {batch[1].min()} to {batch[1].max()}"
+        problem = f"labels range from {batch[1].min()} to {batch[1].max()}"
     if problem is not None:
         raise ValueError(
-            f"{problem}, but ImageClassifier takes pairs: images of shape (B, C, H, W), float32, "
-            f"and labels of shape (B,), int64, from 0 to {num_classes - 1}.\n\n"
-            "hint: change what the data module yields, or give your own module a training_step"
+            f"{problem}, but ImageClassifier expects pairs: float32 images of shape (B, C, H, W) "
+            f"and int64 labels of shape (B,), from 0 to {num_classes - 1}.\n\n"
+            "hint: change the data module, or write a LightningModule with another training_step"
         ) from cause

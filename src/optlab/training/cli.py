@@ -55,10 +55,10 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Run the command `optlab`: train.py, which a wheel has in its package, a clone at its root.
+    """Run train.py, found in the package (wheel) or in the repository root (clone).
 
-    Modules in the current folder can be imported, as with `python -m`, also by the processes that
-    a launcher or DDP starts.
+    Adds the current folder to the import path, as `python -m` does. The processes that a launcher
+    or DDP starts inherit it.
     """
     package = Path(optlab.__file__).parent
     program = package / "train.py"
@@ -110,9 +110,9 @@ def train(config: DictConfig) -> float:
             validate_config(config)
         if config.effect is not None:
             raise ValueError(
-                "effect says how many seeds a comparison needs, but this command plans each run by "
-                "itself.\n\nhint: compare two configurations with hydra/launcher=local, such as "
-                "-m optimizer=sgd,adam"
+                "effect computes how many seeds a comparison needs, but this command plans each "
+                "run separately.\n\nhint: compare configurations with hydra/launcher=local, such "
+                "as -m optimizer=sgd,adam"
             )
         plan.print(num_processes=1)
         return math.nan
@@ -156,7 +156,7 @@ def _train_and_record_failure(config: DictConfig) -> bool:
         _import_run()(config)
         return True
     except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from None
         raise
     except (ConfigError, RunLocked) as error:
@@ -166,7 +166,7 @@ def _train_and_record_failure(config: DictConfig) -> bool:
         log.exception("the run failed")
         reason = f"{type(error).__name__}: {error}{_unnamed_file(error)}"
         print_failure(config, reason)
-        if not isinstance(error, ValueError):  # a ValueError says all that a user can act on
+        if not isinstance(error, ValueError):  # the message of a ValueError is enough for the user
             traceback.print_exc()
         for replica in replicas(config):
             folder = run_dir(replica)
@@ -240,7 +240,7 @@ def _log_files() -> list[Path]:
 
 
 def _unnamed_file(error: Exception) -> str:
-    """Return the file that was being written, which the error of a full disk does not name."""
+    """Return ": FILE" for the file being written, which a disk-full error does not name, or ""."""
     if isinstance(error, OSError) and error.filename is None:
         for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
             files = [each for each in frame.f_locals.values() if isinstance(each, io.IOBase)]
@@ -255,7 +255,7 @@ def _in_study() -> bool:
 
 
 def _whole_message(error: BaseException) -> str:
-    """Return an error's text with that of its cause, where OmegaConf names the option."""
+    """Return an error's message and that of its cause, in which OmegaConf names the option."""
     resolver_prefix = "ValueError raised while resolving interpolation: "
     if str(error).startswith(resolver_prefix):  # an error of OptLab's resolvers is complete
         return str(error).removeprefix(resolver_prefix).partition("\n    full_key:")[0]
@@ -264,6 +264,6 @@ def _whole_message(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         quoted = shlex.quote(quote_override(key, value))
-        return f"{error}\n\nhint: special characters need quotes, also from the shell: {quoted}"
+        return f"{error}\n\nhint: quote special characters for Hydra and for the shell: {quoted}"
     cause = f"\n{error.__cause__}" if error.__cause__ is not None else ""
     return f"{error}{cause}"

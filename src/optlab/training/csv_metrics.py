@@ -1,7 +1,7 @@
-"""CSVMetrics: what a run leaves behind while it trains, as steps.csv and epochs.csv.
+"""CSVMetrics: write the metrics of a run to steps.csv and epochs.csv while it trains.
 
-A run that validates within its epochs has a third file, validation.csv. The files are the source of
-every report, and loggers get the same numbers. Step rows are written every few seconds and at the
+A run that validates within its epochs has a third file, validation.csv. All reports are made from
+these files, and loggers get the same numbers. Step rows are written every few seconds and at the
 end of an epoch, before the checkpoint of that epoch. A run that resumes from a checkpoint drops the
 rows that came after it, so the files of a resumed run equal those of a run that was never
 interrupted.
@@ -23,16 +23,16 @@ from optlab.files import atomic_write
 from optlab.runs.folder import EPOCH_COLUMNS, STEP_COLUMNS, VALIDATION_COLUMNS, RunFolder
 from optlab.training.clock import TrainingClock
 
-# A network that knows nothing has a loss of log(num_classes). Ten times that, at the end of a whole
-# epoch, is no rough patch: the weights have blown up, even where no number is infinite yet.
+# Uniform predictions have a loss of log(num_classes). A loss ten times as high at the end of an
+# epoch means that training has diverged, even if no number is infinite yet.
 DIVERGENCE_FACTOR = 10.0
-DIVERGENCE_WINDOW = 100  # optimizer steps whose median is looked at
-WRITE_INTERVAL_S = 2.0  # seconds between two looks at the device within an epoch
+DIVERGENCE_WINDOW = 100  # the median is over the losses of this many last optimizer steps
+WRITE_INTERVAL_S = 2.0  # seconds between two transfers from the device within an epoch
 COUNT_EVERY = 64  # batches whose predictions are counted at once: one kernel instead of many
 
 
 class Diverged(Exception):
-    """Training has left every useful region; the message says at which step and how."""
+    """Raised when training diverges; the message gives the step and the reason."""
 
 
 class CSVMetrics(Callback):
@@ -59,9 +59,10 @@ class CSVMetrics(Callback):
         """
         Args:
             run_dir: folder of the files.
-            num_classes: sets the loss of a network that knows nothing, log(num_classes) nats.
-            clock: measures the training time, and is stopped while files are written.
-            expects_earlier_rows: whether a checkpoint to resume from needs its rows in the files;
+            num_classes: number of classes; uniform predictions have a loss of log(num_classes)
+                nats.
+            clock: measures the training time; it is stopped while files are written.
+            expects_earlier_rows: whether the files must have all rows up to the checkpoint's step;
                 False for a checkpoint of another run.
         """
         self.files = RunFolder(run_dir)
@@ -75,7 +76,7 @@ class CSVMetrics(Callback):
     def _begin_epoch(self) -> None:
         self._first_loss: Tensor | None = None  # of the batch that is trained on
         self._num_losses = 0  # evaluated for that batch
-        self._group: list[Tensor] = []  # batch losses of the optimizer step in the making
+        self._group: list[Tensor] = []  # batch losses of the current optimizer step
         self._losses: list[Tensor] = []  # () each, of the steps that are not yet written
         self._lrs: list[float] = []
         self._lr = math.nan
@@ -95,18 +96,18 @@ class CSVMetrics(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.has_started = True
-        # What a gradient scaler of 16-mixed hands to on_before_backward is scaled
+        # With 16-mixed, on_before_backward gets a loss that the gradient scaler has scaled
         self._is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._outputs_have_loss = pl_module.automatic_optimization
         schedulers = trainer.lr_scheduler_configs
-        # Else a scheduler has set the rate of the next step when a batch ends
+        # Otherwise, when a batch ends, a scheduler has already set the next step's learning rate
         self._lr_is_of_this_step = all(each.reduce_on_plateau for each in schedulers)
-        # On a GPU looking at a loss would wait for it, and of several devices each sees its own
-        # share: there the next writing is soon enough.
+        # Reading a loss from a GPU would wait for it, and each of several devices sees only its
+        # share of the batch. In both cases losses are checked when rows are written.
         self._is_one_process = trainer.world_size == 1
         self._looks_at_once = pl_module.device.type == "cpu" and self._is_one_process
         self._step = trainer.global_step  # optimizer steps made so far
-        self._num_batches = 0  # of the optimizer step in the making
+        self._num_batches = 0  # of the current optimizer step
         self._validates_within_epochs = (
             trainer.check_val_every_n_epoch is None or trainer.val_check_interval != 1.0
         )
@@ -118,8 +119,8 @@ class CSVMetrics(Callback):
             last = keep_rows(path, columns, "step", trainer.global_step)
             if self.expects_earlier_rows and last != trainer.global_step:
                 raise ValueError(
-                    f"{path} ends at step {last}, but the checkpoint is of step "
-                    f"{trainer.global_step}: the run was trained in another way in between.\n\n"
+                    f"{path} ends at step {last}, but the checkpoint was written at step "
+                    f"{trainer.global_step}: the run was trained differently in between.\n\n"
                     "hint: rerun=true starts it again from the beginning"
                 )
 
@@ -139,9 +140,9 @@ class CSVMetrics(Callback):
                 self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         elif trainer.accumulate_grad_batches > 1:
             raise ValueError(
-                f"{type(trainer.optimizers[0]).__name__} calls its closure again within a step, "
-                f"which counts earlier batches of trainer.accumulate_grad_batches="
-                f"{trainer.accumulate_grad_batches} twice.\n\nhint: raise data.batch_size instead"
+                f"{type(trainer.optimizers[0]).__name__} calls its closure repeatedly in a step. "
+                f"With trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}, earlier "
+                "batches would count twice.\n\nhint: raise data.batch_size instead"
             )
 
     def on_train_batch_end(
@@ -174,7 +175,7 @@ class CSVMetrics(Callback):
         self._step += 1
         if loss is None:  # training_step returned None: no loss, no row
             return
-        if self._lr_is_of_this_step:  # which an optimizer that adapts it sets itself
+        if self._lr_is_of_this_step:  # read now: some optimizers adapt it during the step
             self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         self._losses.append(loss)
         self._lrs.append(float(self._lr))
@@ -202,7 +203,7 @@ class CSVMetrics(Callback):
             return
         self._check(self._divergence(only_if_not_finite=True))
         accuracy = self._accuracy(trainer, pl_module)
-        # An earlier validation of this epoch was of other weights
+        # An earlier validation in this epoch used other weights
         has_validated = self._validated_at == trainer.global_step
         val_loss, val_accuracy = self._validation(trainer) if has_validated else (math.nan,) * 2
         row = [
@@ -226,7 +227,7 @@ class CSVMetrics(Callback):
     # --- what replicas override, which train several runs at once --------------------------------
 
     def _loss_of(self, outputs: Any) -> Tensor | None:
-        """The loss () of the batch at its first evaluation; None where there was none."""
+        """Return the batch loss, shape (), at its first evaluation, or None without a loss."""
         is_only_one = self._num_losses == 1 and self._outputs_have_loss
         if outputs and (self._is_scaled or is_only_one):
             return outputs["loss"]  # detached already
@@ -245,8 +246,8 @@ class CSVMetrics(Callback):
         for name in ("val/loss", "val/accuracy"):
             if name not in metrics:
                 raise ValueError(
-                    f"{type(trainer.lightning_module).__name__} logged no {name} in validation, "
-                    "by which OptLab compares runs.\n\n"
+                    f"{type(trainer.lightning_module).__name__} did not log {name} during "
+                    "validation, but OptLab compares runs by it.\n\n"
                     f'hint: call self.log("{name}", ...) in validation_step'
                 )
         return float(metrics["val/loss"]), float(metrics["val/accuracy"])
@@ -300,7 +301,7 @@ class CSVMetrics(Callback):
             logger.save()
 
     def _count(self) -> None:
-        """Add up the right predictions of the batches that are kept."""
+        """Count the correct predictions of the batches collected so far."""
         if not self._predictions:
             return
         logits, labels = zip(*self._predictions, strict=True)
@@ -331,7 +332,7 @@ class CSVMetrics(Callback):
         if typical > self.loss_limit:
             return (
                 f"the training loss was {typical:.3g} at step {self._step}, over "
-                f"{self.loss_limit:.3g}: ten times that of a network that knows nothing"
+                f"{self.loss_limit:.3g}, ten times the loss of uniform predictions"
             )
         return None
 
@@ -342,7 +343,7 @@ def _num_images(batch: Any) -> int:
 
 
 def across_devices(trainer: L.Trainer, values: Tensor, operation: str) -> Tensor:
-    """Sum or mean over the devices of the run."""
+    """Return the "sum" or the "mean" of values over the devices of the run."""
     if trainer.world_size == 1:
         return values
     reduced = trainer.strategy.reduce(values, reduce_op=operation)
@@ -351,21 +352,21 @@ def across_devices(trainer: L.Trainer, values: Tensor, operation: str) -> Tensor
 
 
 def append_rows(path: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Add rows to a CSV file; numbers are written so that they read back as the same float."""
+    """Append rows to a CSV file. Floats have all their digits, so they are read back exactly."""
     with path.open("a") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
-    """Start a CSV file, or keep of an old one the rows whose column `by` is at most `last`.
+    """Start a CSV file, or keep only the rows of an old one with column `by` at most `last`.
 
     Returns:
-        `by` of the last row that is kept; 0 without one.
+        Value of `by` in the last row that is kept, or 0 if there is none.
     """
     index = columns.index(by)
     kept = []
     if path.is_file() and last > 0:
-        # A line without its end was cut off while it was written
+        # A line without a newline was cut off while being written
         lines = [
             line for line in path.read_text().splitlines(keepends=True)[1:] if line[-1] == "\n"
         ]

@@ -1,15 +1,15 @@
-"""Lightning's training loop without the cost of the hooks that nobody uses.
+"""Lightning's training loop without the cost of unused hooks.
 
-Lightning asks every callback for every hook at every step and wraps each call in a profiler
-context. For a small network that costs more than the optimizer step. `LeanEpochLoop` looks up once
-an epoch which hooks the callbacks and the module override. It calls only those, in Lightning's
-order and with its arguments. The numbers are the same, bit for bit. Cases that it does not cover
-run in Lightning's own loop: `standard_loop_reason` lists them.
+Lightning calls every hook of every callback at every step and wraps each call in a profiler
+context. For a small network this costs more than the optimizer step. `LeanEpochLoop` looks up once
+per epoch which hooks the callbacks and the module override. It calls only those, in the same order
+and with the same arguments as Lightning. The results are bitwise identical. Cases that it does not
+cover run in Lightning's own loop; `standard_loop_reason` lists them.
 
 To read it, start at `advance` (one batch) and `_train_on`, which calls `optimizer.step`.
 
 Checked against Lightning 2.6.6. The base class is private, so `tests/training/test_lean_loop.py`
-compares the source of what is replaced here and fails when Lightning changes it.
+compares the source of the replaced methods and fails when Lightning changes them.
 """
 
 import logging
@@ -126,7 +126,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         }
         self._training_step = module.training_step
         # Lightning clears gradients after training_step, and a user's training_step may read the
-        # old ones. ImageClassifier's does not. Cleared before it, they leave their memory to the
+        # old ones. ImageClassifier's does not. Clearing them first frees their memory for the
         # forward pass, which saves 2 % of a small step.
         self._clears_first = type(module).training_step is ImageClassifier.training_step and not (
             self._callback_hooks["on_before_zero_grad"]
@@ -259,7 +259,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             steps = self.automatic_optimization.optim_progress.optimizer.step
             steps.increment_ready()
             outer_hook = self._set_hook("optimizer_step")
-            # The closure returns a tensor, since making it a float would wait for the GPU
+            # The closure returns a tensor, since converting it to float would wait for the GPU
             self._optimizer.step(closure=closure)  # type: ignore[arg-type]
             self._set_hook(outer_hook)
             steps.increment_completed()
@@ -304,11 +304,11 @@ class LeanEpochLoop(_TrainingEpochLoop):
         return result
 
     def _closure_result(self, output: Any) -> ClosureResult:
-        """Read what training_step returned.
+        """Convert the output of training_step to a ClosureResult.
 
         Lightning divides the loss by `accumulate_grad_batches` and copies it, in case a gradient
-        scaler changes it. A division by 1 changes no bit, no scaler runs here, and with its
-        backward pass the division costs two percent of a small step.
+        scaler changes it. Dividing by 1 changes no bit and no scaler is used here, so both are
+        skipped: the division and its backward pass take 2 % of a small step.
         """
         if self.trainer.accumulate_grad_batches == 1:
             if isinstance(output, Tensor):
@@ -374,7 +374,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         return move_data_to_device(batch, self._device)
 
     def _call(self, hook: str, *arguments: Any) -> Any:
-        """Call a hook of callbacks and module; return what the module's returned."""
+        """Call a hook of the callbacks and of the module; return the module's return value."""
         callbacks, of_module = self._callback_hooks[hook], self._module_hooks[hook]
         if not callbacks and of_module is None:
             return None
@@ -404,7 +404,7 @@ def _does_nothing(callback: Callback, hook: str) -> bool:
 
 
 def use_lean_loop(trainer: L.Trainer) -> None:
-    """Replace the trainer's epoch loop; to be called before `trainer.fit`."""
+    """Replace the trainer's epoch loop by a `LeanEpochLoop`. Call this before `trainer.fit`."""
     standard = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(
         trainer, min_steps=standard.min_steps, max_steps=standard.max_steps

@@ -64,7 +64,7 @@ def run(config: DictConfig) -> list[RunRecord]:
         The record of the run, or one of each replica in the order of their seeds.
 
     Raises:
-        ValueError: for a config that contradicts itself, or data that is missing.
+        ValueError: if options contradict each other, or data is missing.
     """
     validate_config(config)
     if config.num_replicas > 1:
@@ -94,7 +94,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
     checkpoint = resume_point(resume.path, config, checksum)
     check_resumes(config.optimizer, checkpoint)
     clock, cost, results = TrainingClock(), OptimizerCost(), TestResults(datamodule.num_classes)
-    # False: ckpt_path starts this run from a checkpoint of another one, whose rows are elsewhere
+    # False if ckpt_path starts this run from another run's checkpoint: the rows are in that run
     expects_earlier_rows = checkpoint is not None or config.ckpt_path is None
     csv = CSVMetrics(
         folder, datamodule.num_classes, clock, expects_earlier_rows=expects_earlier_rows
@@ -116,7 +116,7 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
     # Nothing was left to train: an earlier process was killed between the last epoch and the test
     if checkpoint is not None and not csv.has_started:
         if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
-            resume.path.unlink()  # the averaged weights are computed when training ends only
+            resume.path.unlink()  # the averaged weights are computed only when training ends
             return train(config, folder)
         module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
     record = RunRecord(
@@ -203,9 +203,9 @@ def _validate_last_weights(
     """Validate the last weights, unless the last validation was of these weights.
 
     Callbacks such as StochasticWeightAveraging replace the weights by their average when training
-    ends, or in an extra epoch that recomputes batch-norm statistics. The average then is the run's
-    last weights, and its best weights too if it validates best. Also, if not every epoch ends with
-    a validation, the last epoch may have had none.
+    ends, or in an extra epoch that recomputes batch-norm statistics. The average is then saved as
+    the last weights, and also as the best weights if its validation score is the best. If
+    validation does not run after every epoch, the last epoch may not have been validated.
     """
     last = RunFolder(folder).checkpoint("last")
     if not last.is_file():  # fast_dev_run writes none
@@ -295,18 +295,18 @@ def write_run_report(
                 shown = trainer.loggers if loggers is None else loggers
                 callback.draw(folder, record, predictions, net, datamodule, shown)
     except Exception as error:  # the result is valid without its figures
-        log.exception("no figures")
-        message = f"{folder}: figures could not be made ({error}); train.log has the traceback"
+        log.exception("figures could not be drawn")
+        message = f"{folder}: figures could not be drawn ({error}); see train.log for the traceback"
         print(message, file=sys.stderr)
 
 
 def finish(record: RunRecord, folder: Path, start_s: float, trainer: L.Trainer) -> None:
-    """Write the record, which is the last file of a run: it marks the run as done."""
+    """Write the record. It is the last file that a run writes and marks the run as done."""
     record.wall_time_s, record.finished_at = time.perf_counter() - start_s, now()
     if trainer.is_global_zero:
         write_record(folder, record)
         print(f"{folder}: {record.outcome}", flush=True)
-        # The common checkpoint of replicas that this run was one of is of no more use
+        # If this run was a replica, the checkpoint shared with the others is no longer needed
         for common in RunFolder(folder).checkpoints.glob("*-replicas-*.ckpt"):
             common.unlink()
 
