@@ -45,7 +45,7 @@ def test_value_of_the_type_is_right(value, hint):
         (True, float, "a finite number"),
         (1, bool, "true or false"),
         (None, bool, "true or false"),
-        (3, str, "text"),
+        (3, str, "a string"),
         ("fast", RATE, "a finite number"),
         (0.5, Sequence[int], "a list of whole numbers"),
         ([0.5], Sequence[int], "a list of whole numbers"),

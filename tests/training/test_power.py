@@ -143,7 +143,7 @@ def test_one_configuration_is_compared_with_nothing(make_config, capsys):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["effect=0.2"], "effect is for plan=true"),
+        (["effect=0.2"], "effect needs plan=true"),
         (["plan=true", "effect=0"], "effect is 0; it must be a finite number > 0, or null"),
         (
             ["plan=true", "effect=0.2"],

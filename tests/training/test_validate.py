@@ -125,7 +125,7 @@ PROBLEMS = [
     (["+callbacks.best.monitr=x"], r"callbacks\.best\.monitr: .*callbacks\.best\.monitor"),
     (["logger=csv", "+logger.csv.nam=x"], r"logger\.csv\.nam: .*logger\.csv\.name"),
     (["logger=tensorboard", "+logger.tensorboard.flush_sec=1"], r"flush_sec: .*flush_secs"),
-    (["callbacks.figures=true"], r"callbacks\.figures is True; .*null to switch it off"),
+    (["callbacks.figures=true"], r"callbacks\.figures is True; .*or null"),
     (["compile=graph"], r"compile is graph; it must be true or false"),
     (["lean_loop=1"], r"lean_loop is 1; it must be true or false"),
     (["~optimizer", "run_name=r"], r"optimizer is null, but .*optimizer=adam"),

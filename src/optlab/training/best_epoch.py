@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 
 def best_rule(config: DictConfig) -> tuple[str, str]:
-    """Return the metric that chooses the best weights, and `max` or `min`.
+    """Return the metric to monitor for the best weights, and its mode, `max` or `min`.
 
     Without a `best` callback the mode is `last`: the last weights count as the best.
     """
@@ -24,7 +24,7 @@ def ranking_key(value: float, mode: str, loss: float) -> tuple[float, float]:
     """Return the key by which epochs are compared; of equal keys, the later epoch is better.
 
     Args:
-        value: of the metric that chooses; NaN is worse than any number.
+        value: value of the monitored metric; NaN is worse than any number.
         mode: `max` or `min`.
         loss: validation loss.
     """

@@ -1,4 +1,4 @@
-"""The clock of a run: seconds of training, without evaluation, logging and compiling."""
+"""Measure the training time of a run, without evaluation, logging and compilation."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 
 class TrainingClock(Callback):
-    """Runs while batches are trained on, on a device that has done what it was given."""
+    """Run while batches are trained on; synchronize the device at each start and stop."""
 
     def __init__(self) -> None:
         self.train_time_s = 0.0
@@ -41,7 +41,7 @@ class TrainingClock(Callback):
 
     @contextmanager
     def stopped(self, pl_module: L.LightningModule) -> Iterator[None]:
-        """Do in this block what is not training."""
+        """Stop the clock while this block runs."""
         was_running = self._start_s is not None
         self._stop(pl_module)
         yield
@@ -60,7 +60,7 @@ class TrainingClock(Callback):
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has completed all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -68,7 +68,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def compiling_s() -> float:
-    """Seconds that this process has spent in torch.compile, which its first run pays for all."""
+    """Return the seconds that this process has spent in torch.compile, mostly in its first run."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     spent = dynamo.calculate_time_spent() if dynamo else {}
     return float(spent.get("total_wall_time", 0.0))

@@ -1,7 +1,7 @@
 """Command lines: what Hydra can read, and the commands that repeat runs and studies.
 
-Every launcher hands Hydra's node of the config to its processes, so a run knows the flags and
-overrides that were typed wherever it is trained. Must not import torch.
+Every launcher passes Hydra's config node to its processes, so the flags and overrides of the
+command are available wherever a run is trained. Must not import torch.
 """
 
 import re
@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 
 import optlab
 
-COMMAND_ID = "OPTLAB_COMMAND"  # the environment variable by which a study's command is known
-NO_COMMAND = "# started from Python: no command repeats it"  # where a command would be
+COMMAND_ID = "OPTLAB_COMMAND"  # environment variable with the ID of a study's command
+NO_COMMAND = "# started from Python: there is no command to repeat it"  # shown as the command
 PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
 MODE = "hydra.mode="
 STUDY_ID = f"hydra.job.env_set.{COMMAND_ID}="  # a study adds this override to its runs

@@ -22,26 +22,26 @@ from optlab.training.csv_metrics import append_rows, keep_rows
 from optlab.training.evaluate import pair
 
 WHOLE_NETWORK = "network"  # in the column `layer`
-RADIUS = 0.05  # of the ball in which sharpness is looked for, the default of Foret et al. 2021
+RADIUS = 0.05  # of the neighborhood for sharpness, the default of Foret et al. 2021
 
 
 class Diagnostics(Callback):
-    """Looks at two successive optimizer steps now and then, and at the curvature at the end.
+    """Measure two successive optimizer steps at intervals, and the curvature at the end.
 
-    Writes `diagnostics.csv` with a row for each epoch, layer and quantity, the mean over the steps
-    looked at, and gives the same numbers to the loggers:
+    Writes `diagnostics.csv` with one row per epoch, layer and quantity (the mean over the measured
+    steps), and logs the same numbers:
 
-    - `update_ratio`: norm of the update over the norm of the weights.
-    - `gradient_norm`: of the loss of the batch, after clipping.
+    - `update_ratio`: norm of the update divided by the norm of the weights.
+    - `gradient_norm`: norm of the gradient of the batch loss, before clipping.
     - `update_angle`: degrees between two successive updates, in [0, 180].
-    - `dead_units`: share of the units of a ReLU that are zero for the whole batch; of a
-      convolution, a unit is a channel.
-    - `top_eigenvalue`: the largest one of the Hessian of the training loss, at the end.
-    - `sharpness`: how much the training loss rises at most within a radius of 0.05, to first order
+    - `dead_units`: share of the units of a ReLU that are zero for the whole batch; in a
+      convolutional layer, a unit is a channel.
+    - `top_eigenvalue`: largest eigenvalue of the Hessian of the training loss, at the end.
+    - `sharpness`: maximum increase of the training loss within a radius of 0.05, to first order
       (Foret et al. 2021, arXiv:2010.01412, equation 2), at the end.
-    - `seconds` and `curvature_seconds`: what this took; it is no part of the training time.
+    - `seconds` and `curvature_seconds`: time of these measurements, not part of the training time.
 
-    Layers are the weights of two dimensions or more.
+    Layers are the parameters with at least two dimensions.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Diagnostics(Callback):
         """
         Args:
             dirpath: folder of the run.
-            every_n_steps: optimizer steps between two looks, 2 or more.
-            hessian_images: training images that curvature is computed on; 0 leaves it out.
-            power_iterations: at most, to find the largest eigenvalue.
+            every_n_steps: optimizer steps between two measurements, at least 2.
+            hessian_images: training images that curvature is computed on; 0 skips it.
+            power_iterations: maximum number of iterations to find the largest eigenvalue.
         """
         check("callbacks.diagnostics.every_n_steps", every_n_steps, ">= 2")
         self.path = RunFolder(Path(dirpath)).diagnostics
@@ -67,7 +67,7 @@ class Diagnostics(Callback):
 
     def _begin_epoch(self) -> None:
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self._before: list[Tensor] = []  # weights before the step that is looked at
+        self._before: list[Tensor] = []  # weights before the measured step
         self._last_updates: list[Tensor] = []
         self._seconds = 0.0
 
@@ -76,7 +76,7 @@ class Diagnostics(Callback):
             raise ValueError(
                 f"callbacks.diagnostics.hessian_images is {self.hessian_images}, but the data "
                 "module has no train_eval_dataloader.\n\n"
-                "hint: callbacks.diagnostics.hessian_images=0 leaves the curvature out"
+                "hint: callbacks.diagnostics.hessian_images=0 skips the curvature"
             )
         self._layers = {name: each for name, each in pl_module.named_parameters() if each.ndim >= 2}
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ class Diagnostics(Callback):
 
     @contextmanager
     def _aside(self, module: L.LightningModule) -> Iterator[None]:
-        """Do in this block what is not training."""
+        """Run this block without gradients and without counting it as training time."""
         with self._clock.stopped(module), torch.no_grad():
             start_s = time.perf_counter()
             yield
@@ -198,10 +198,10 @@ def curvature(
     products (Pearlmutter 1994, doi:10.1162/neco.1994.6.1.147).
 
     Args:
-        module: maps images to logits; its weights are left as they are.
+        module: maps images to logits; its weights are not changed.
         images: (N, C, H, W).
         labels: (N,).
-        power_iterations: at most; fewer where the eigenvalue changes by less than a thousandth.
+        power_iterations: maximum number; stops when the eigenvalue changes by less than 0.1 %.
     """
     parameters = [each for each in module.parameters() if each.requires_grad]
     loss = F.cross_entropy(module(images), labels)

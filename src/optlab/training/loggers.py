@@ -1,6 +1,6 @@
-"""TensorBoard with the curves first; figures, histograms and graphs for loggers that take them.
+"""TensorBoardLogger without the epoch curve; log figures, histograms and graphs to loggers.
 
-TensorBoard takes all three, Weights & Biases figures and histograms, MLflow figures.
+TensorBoard supports all three, Weights & Biases figures and histograms, MLflow figures.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Range test: the training loss while the learning rate rises. It writes no record."""
+"""Learning-rate range test: training loss at an increasing learning rate. Writes no record."""
 
 import tempfile
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ class LRRange:
 
     Attributes:
         optimizer: its name.
-        learning_rate: (num_steps,), of each optimizer step, evenly spaced in log.
-        loss: (num_steps,), training loss in nats, smoothed over steps. It ends where it is not
-            finite.
+        learning_rate: (num_steps,), learning rate of each optimizer step, evenly spaced on a log
+            scale.
+        loss: (num_steps,), training loss in nats, smoothed over steps. Both arrays end before the
+            first loss that is not finite.
     """
 
     optimizer: str
@@ -40,19 +41,20 @@ def lr_range(config: DictConfig, min_lr: float, max_lr: float, num_steps: int) -
     learning-rate finder does.
 
     Args:
-        config: of a run.
-        min_lr: of the first step, above 0.
-        max_lr: of the last step.
-        num_steps: optimizer steps.
+        config: config of a run.
+        min_lr: learning rate of the first step, above 0.
+        max_lr: learning rate of the last step.
+        num_steps: number of optimizer steps.
 
     Raises:
-        ValueError: the config contradicts itself, or its optimizer has no learning rate.
+        ValueError: if options contradict each other, or the optimizer has no learning rate.
     """
     validate_config(config)
     name = str((config.optimizer or {}).get("name") or (config.optimizer or {}).get("_target_"))
     if (config.optimizer or {}).get("lr") is None:
         raise ValueError(
-            f"optimizer={name} has no lr, which a range test raises.\n\nhint: leave it out"
+            f"optimizer={name} has no lr, which the range test varies.\n\n"
+            "hint: remove it from the command"
         )
     prepare_process(config.num_threads, on_cuda=on_cuda(config))
     with tempfile.TemporaryDirectory() as folder:

@@ -5,14 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-# Sums over a whole split keep every digit, except on Apple's GPUs, which have no float64
+# float64 keeps sums over a whole split accurate; Apple's GPUs do not support it
 SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
 
 
 class ClassificationMetrics(Metric):
-    """Sums over the images of a split; the devices of one run are added up when it is computed.
+    """Accumulate loss and confusion matrix over a split; `compute` sums them over devices.
 
-    One confusion matrix holds the accuracy and every per-class measure, so nothing else is counted.
+    Accuracy and all per-class metrics follow from the confusion matrix.
     """
 
     full_state_update = False
@@ -31,7 +31,7 @@ class ClassificationMetrics(Metric):
         """Count a batch: logits of shape (B, num_classes), labels of shape (B,)."""
         self.loss_sum += F.cross_entropy(logits.float(), labels, reduction="none").sum()
         cell = labels.long() * self.num_classes + logits.argmax(dim=-1)  # (B,)
-        # Not bincount, which waits for a GPU to say how large the largest is
+        # Not bincount, which waits for the GPU to return the largest value
         self.confusion.view(-1).index_add_(0, cell, torch.ones_like(cell))
 
     def compute(self) -> dict[str, Tensor]:

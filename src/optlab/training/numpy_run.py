@@ -1,9 +1,9 @@
-"""`model=mlp_numpy`: a run whose forward pass, backward pass and optimizer are NumPy's.
+"""`model=mlp_numpy`: a run with forward pass, backward pass and optimizer in NumPy.
 
-Data, batches, initial weights, schedule, clock, record and checkpoints are those of every run; only
-the optimizer step differs. The arrays of the NumPy network are views of the torch network's
-parameters: one memory, two ways to compute on it. So validation, checkpoints, figures and the page
-see each step without a copy, and what is validated is the weights that NumPy has made.
+Data, batches, initial weights, schedule, clock, record and checkpoints are the same as in every
+other run. The arrays of the NumPy network are views of the torch network's parameters. They share
+memory, so validation, checkpoints, figures and the web page use the weights that NumPy has
+computed, without a copy.
 """
 
 import inspect
@@ -28,14 +28,14 @@ KERNEL_OPTIONS = ("fused", "foreach")  # which kernels torch uses; they change n
 
 
 class NumpyClassifier(ImageClassifier):
-    """ImageClassifier whose passes are NumPy's. `net` is an MLP of linear layers only."""
+    """ImageClassifier with forward and backward pass in NumPy, for an MLP of linear layers."""
 
     def __init__(self, net: nn.Module, *, activation: str, **options: Any) -> None:
         super().__init__(net, **options)
         self.activation = activation
 
     def configure_optimizers(self) -> Any:
-        # NumPy's matrix products have threads of their own; a run has as many as it was given
+        # NumPy's matrix products use a separate thread pool; limit it to the run's num_threads
         threadpool_limits(torch.get_num_threads(), user_api="blas")
         self.by_hand = numpy_mlp(self.net, self.activation)
         return super().configure_optimizers()
@@ -52,19 +52,19 @@ class NumpyClassifier(ImageClassifier):
         return {"loss": torch.tensor(loss, dtype=torch.float32), "logits": torch.from_numpy(logits)}
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Hand over the gradients that were computed with the loss."""
+        """Set the gradients that training_step has computed."""
         for parameter, gradient in zip(self.net.parameters(), self.gradients, strict=True):
             parameter.grad = torch.from_numpy(gradient)
 
 
 class NumpyOptimizer(torch.optim.Optimizer):
-    """An update rule of numpy_net behind torch's interface: groups, rate and state for checkpoints.
+    """Torch optimizer that applies an update rule of numpy_net, with param_groups and state_dict.
 
     Args:
         groups: parameter groups of named torch parameters, float32 on the CPU; `weight_decay` may
             differ between groups.
         make_rule: a class of `numpy_net.OPTIMIZERS`.
-        options: of that class.
+        options: keyword arguments of that class.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class NumpyOptimizer(torch.optim.Optimizer):
         self.rule = make_rule(arrays, **{**options, "weight_decay": decays})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter by its gradient, which `closure` makes if there is one."""
+        """Update every parameter by its gradient, which `closure`, if given, computes first."""
         loss = None if closure is None else closure()
         self.rule.lr = self.param_groups[0]["lr"]  # as the scheduler has set it
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -89,7 +89,7 @@ class NumpyOptimizer(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Torch's, and the state of the rule as tensors: `weights_only` reads no NumPy array."""
+        """Return torch's state and the rule's, as tensors: `weights_only` loads no NumPy arrays."""
         state = {
             name: [torch.from_numpy(array) for array in value] if isinstance(value, list) else value
             for name, value in self.rule.state_dict().items()
@@ -108,7 +108,7 @@ class NumpyOptimizer(torch.optim.Optimizer):
 
 
 def numpy_mlp(net: nn.Module, activation: str) -> numpy_net.MLP:
-    """The NumPy network whose parameters are those of a torch MLP, in the same memory."""
+    """Return a NumPy MLP that shares the memory of its parameters with a torch MLP."""
     linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
     assert all(one.out_features == next_.in_features for one, next_ in pairwise(linears))
     arrays = [parameter.detach().numpy() for parameter in net.parameters()]
@@ -119,7 +119,7 @@ def numpy_mlp(net: nn.Module, activation: str) -> numpy_net.MLP:
 
 
 def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], NumpyOptimizer]:
-    """A maker of the optimizer that a config asks for, to be called with parameter groups."""
+    """Return a callable that takes parameter groups and builds the optimizer of a config."""
     options = _options(config)
     options["lr"] = config.optimizer.lr * config.lr_multiplier
     make_rule = numpy_net.OPTIMIZERS[config.optimizer._target_.rpartition(".")[2]]
@@ -127,18 +127,18 @@ def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], N
 
 
 def limits(config: DictConfig) -> Iterator[str]:
-    """Yield what a config with model=mlp_numpy asks for and NumPy does not have."""
+    """Yield a message for each option that model=mlp_numpy does not support."""
     model, trainer = config.model, config.trainer
     yield from _optimizer_limits(config)
     if model._target_ != TARGET:
-        yield f"model._target_ is {model._target_}; NumPy has {TARGET} only"
+        yield f"model._target_ is {model._target_}; model=mlp_numpy supports only {TARGET}"
     if model.get("batch_norm"):
-        yield "model.batch_norm is true; its backward pass is not written by hand"
+        yield "model.batch_norm is true, which model=mlp_numpy does not support; use false"
     dropout = model.get("dropout", 0.0)
     if any(dropout) if OmegaConf.is_list(dropout) else dropout:
-        yield f"model.dropout is {dropout}; NumPy has none"
+        yield f"model.dropout is {dropout}, which model=mlp_numpy does not support; use 0"
     if model.get("activation", "relu") not in ACTIVATIONS:
-        yield f"model.activation is {model.activation}; NumPy has {', '.join(ACTIVATIONS)}"
+        yield f"model.activation is {model.activation}; allowed: {', '.join(ACTIVATIONS)}"
     for option, value, plain in (
         ("trainer.precision", trainer.precision, "32-true"),
         ("trainer.strategy", trainer.strategy, "auto"),
@@ -153,23 +153,26 @@ def limits(config: DictConfig) -> Iterator[str]:
             yield f"{option} is {value}; allowed: {'null' if plain is None else plain}"
     others = torch.cuda.is_available() or torch.backends.mps.is_available()
     if trainer.accelerator not in ("cpu", "auto") or (trainer.accelerator == "auto" and others):
-        yield f"trainer.accelerator is {trainer.accelerator}; NumPy has the CPU: trainer=cpu"
+        yield f"trainer.accelerator is {trainer.accelerator}; NumPy runs on the CPU: trainer=cpu"
 
 
 def _optimizer_limits(config: DictConfig) -> Iterator[str]:
     package, _, rule = config.optimizer._target_.rpartition(".")
     if package != "torch.optim" or rule not in numpy_net.OPTIMIZERS:
         rules = ", ".join(numpy_net.OPTIMIZERS)
-        yield f"optimizer={config.optimizer.name} is {config.optimizer._target_}; NumPy has {rules}"
+        yield (
+            f"optimizer={config.optimizer.name} is {config.optimizer._target_}; model=mlp_numpy "
+            f"supports {rules} of torch.optim"
+        )
         return
     known = inspect.signature(numpy_net.OPTIMIZERS[rule]).parameters
     for option in _options(config):
         if option not in known:
-            yield f"optimizer.{option} is no option of NumPy's {rule}"
+            yield f"optimizer.{option} is not supported by the NumPy version of {rule}"
 
 
 def _options(config: DictConfig) -> dict[str, Any]:
-    """The optimizer's options without what only torch's kernels need."""
+    """Return the optimizer's options, except those that only select torch's kernels."""
     node = OmegaConf.to_container(config.optimizer, resolve=True)
     assert isinstance(node, dict)
     return {

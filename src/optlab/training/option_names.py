@@ -1,7 +1,7 @@
-"""Names of options: which are known, and the answer to an unknown one.
+"""Check the names of options, and suggest the closest name for an unknown one.
 
-Must not import torch: an unknown name is an error before anything heavy is imported, because a
-finished run would be found by its other options and returned as the answer.
+Must not import torch: unknown names are reported before anything heavy is imported. Otherwise a
+finished run with the same other options would be returned as the result.
 """
 
 import ast
@@ -19,24 +19,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from optlab.training.identity import GROUPS, NOT_IN_HASH, OPTIONS
 
-# Flags of lightning.Trainer that OptLab sets -> where to set what they stand for
+# Flags of lightning.Trainer that OptLab sets -> what to use instead
 SET_ELSEWHERE = {
     "callbacks": "the group callbacks: +callbacks.NAME._target_=CLASS",
     "logger": "the group logger: logger=tensorboard, logger=[tensorboard,csv], logger=none",
     "plugins": "trainer.precision and trainer.strategy",
     "default_root_dir": "outputs",
     "enable_checkpointing": "callbacks.best: callbacks.best=null keeps no best checkpoint",
-    "barebones": "lean_loop=true, which has its speed and keeps the record",
+    "barebones": "lean_loop=true, which is as fast and still writes the record",
     "sync_batchnorm": "trainer=ddp, which sets it on GPUs",
 }
-# `group=null` -> what Hydra, which takes no null for a group, is given in its place
+# `group=null` -> the override passed to Hydra instead, which does not accept null for a group
 NULL_CHOICE = {"scheduler": "scheduler=constant", "logger": "logger=none"}
 BASE, BASE_GROUP = "optimizer.base", "optimizer@optimizer.base"
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation: its first name
 
 
 def unknown_top_level(config: DictConfig) -> Iterator[str]:
-    """Yield one message for each top-level option that nothing reads."""
+    """Yield one message for each unknown top-level option."""
     known = {*GROUPS, *OPTIONS, *NOT_IN_HASH}
     extra = [str(key) for key in config if key not in known]
     if not extra:
@@ -55,12 +55,12 @@ def unknown_top_level(config: DictConfig) -> Iterator[str]:
 
 
 def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None) -> Iterator[str]:
-    """Yield one message for each option below Hydra's own node that Hydra does not know.
+    """Yield one message for each unknown option of Hydra's own config.
 
     Args:
-        node: of the config.
-        path: of the node, with a dot at its end.
-        schema: what Hydra knows there.
+        node: Hydra's config, or a node of it.
+        path: path of the node, with a trailing dot.
+        schema: the structured config that lists the node's options; None for `HydraConf`.
     """
     schema = OmegaConf.structured(HydraConf) if schema is None else schema
     # `in` would leave out values that are still missing; the schema has no node for hydra/env
@@ -73,13 +73,13 @@ def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None)
 
 
 def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
-    """Return the message for an unknown option, with the nearest name if one is near.
+    """Return the message for an unknown option; suggest the closest name if there is one.
 
     Args:
-        path: of the node that has it, with a dot at its end; "" at the top level.
-        name: of the option below that.
-        known: the names that are allowed there.
-        owner: the class that does not take it.
+        path: path of the option's node, with a trailing dot; "" at the top level.
+        name: name of the option in this node.
+        known: allowed names in this node.
+        owner: the class that does not accept the option.
     """
     message = f"unknown option {path}{name}" + (f": {owner} does not take it" if owner else "")
     near = nearest(name, known)
@@ -93,7 +93,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def elsewhere(config: Mapping[Any, Any], name: str) -> list[str]:
-    """Return the options whose last part is that name, or very like it, at whichever level."""
+    """Return the options, at any level, whose last part is `name` or very similar."""
     paths = list(_paths(config))
     near = difflib.get_close_matches(name, {path.split(".")[-1] for path in paths}, 1, cutoff=0.8)
     return [path for path in paths if path.split(".")[-1] in near]

@@ -23,7 +23,9 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(
         ("channels_last", "compile", "cuda_graphs", "lean_loop", "rerun", "plan"), bool
     ),
-    **dict.fromkeys(("study", "run_name", "outputs"), str | float),  # 2024 is a name as well
+    **dict.fromkeys(
+        ("study", "run_name", "outputs"), str | float
+    ),  # YAML reads a name such as 2024 as a number
     "effect": float | None,
     "title": str | float | None,
     "ckpt_path": str | None,
@@ -56,7 +58,7 @@ RANGES = {
             Diagnostics.power_iterations Snapshots.steps""",
         ">= 2": "hydra.sweeper.trials LAWA.k Diagnostics.every_n_steps",
         "in [1, 9999]": "hydra.sweeper.seeds",  # further tuning seeds are 10,000 apart
-        ">= 5": "hydra.sweeper.rounds",  # fewer seeds make no claim
+        ">= 5": "hydra.sweeper.rounds",  # fewer seeds cannot support a claim
         ">= 1, or -1": "trainer.max_steps",
         ">= 0, or -1": "trainer.num_sanity_val_steps",
         "<= 0": "optimizer.beta2_decay",
@@ -65,7 +67,7 @@ RANGES = {
         "in (0, 1)": "AdamWScheduleFree.betas EMAWeightAveraging.decay",
         "in (0, 1]": "Lookahead.alpha",
         "in [0, 1]": "optimizer.dampening ASGD.alpha",
-        "in [1, 1024]": "num_threads",  # far more end the process, without a word
+        "in [1, 1024]": "num_threads",  # far more crash the process without a message
     }.items()
     for option in options.split()
 }
@@ -73,7 +75,7 @@ RANGES = {
 LABELED = ("data", "model", "optimizer", "optimizer.base", "scheduler")
 EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
-# Packages whose types and ranges hold; of another's classes, only what OptLab computes with
+# Packages whose types and ranges are checked; of other classes, only OF_EVERY_CLASS is checked
 CHECKED = ("torch.", "lightning.", "schedulefree.", "pytorch_optimizer.", "optlab.")
 OF_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 CHOICE_WITH = {
@@ -82,49 +84,49 @@ CHOICE_WITH = {
     "callbacks.diagnostics": "diagnostics",
     **dict.fromkeys(("callbacks.best", "callbacks.figures", "callbacks.progress"), "default"),
 }
-WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string"}
 
 
 class ConfigError(ValueError):
-    """A config that contradicts itself. It is reported and not recorded: nothing was started."""
+    """Raised for wrong or contradictory options. Reported, not recorded, as no run was started."""
 
 
 def check_top_level(config: DictConfig) -> None:
-    """Refuse top-level options that nothing reads, and wrong values of the others.
+    """Reject unknown top-level options, and invalid values of the known ones.
 
-    An experiment may bring helper values of its own: a key that another value of the config refers
-    to by interpolation is known.
+    An experiment may define helper values: a key is allowed if another value of the config refers
+    to it by interpolation.
 
     Raises:
-        ValueError: for keys that are neither in conf/train.yaml nor referred to, for options that
-            are missing, and for values of another type or out of their range.
+        ValueError: if a key is neither in conf/train.yaml nor referred to, an option is missing,
+            or a value has the wrong type or is out of range.
     """
     problems = [*unknown_top_level(config), *wrong_top_level(config)]
     if not OmegaConf.is_interpolation(config, "run_dir"):
-        problems.append("run_dir follows from the config; set outputs or study instead")
+        problems.append("run_dir is derived from the config; set outputs or study instead")
     if problems:
         raise ValueError("\n\n".join(problems))
 
 
 def wrong_top_level(config: DictConfig) -> Iterator[str]:
-    """One message for each top-level option that is missing or has a wrong value."""
+    """Yield a message for each top-level option that is missing or has a wrong value."""
     for group, choice in (("data", "digits"), ("trainer", "cpu"), ("module", "classifier")):
         if config.get(group) is None:
             yield f"{group} is null, but a run needs one, such as {group}={choice}"
     for flag in ("accelerator", "strategy", "max_epochs", "max_steps"):
         if flag not in (config.get("trainer") or (flag,)):
-            yield f"trainer.{flag} is missing; leave it in the config"
+            yield f"trainer.{flag} is missing; do not remove it from the config"
     for option, hint in TYPES.items():
         if option not in config:
-            yield f"{option} is missing; leave it in the config"
+            yield f"{option} is missing; do not remove it from the config"
         elif problem := misfit(option, config[option], hint, RANGES.get(option)):
             yield problem
     if config.get("effect") is not None and not config.get("plan"):
-        yield "effect is for plan=true, which says how many seeds find it; this command would train"
+        yield "effect needs plan=true, which computes the number of seeds; this command would train"
 
 
 def wrong_options(config: DictConfig) -> Iterator[str]:
-    """Options that their class does not take, and values that are not of the class's types."""
+    """Yield a message for each option that its class does not accept, and each wrong value."""
     for group in ("trainer", "module", "data", "model", "optimizer", "scheduler"):
         node = config.get(group)
         if isinstance(node, DictConfig):
@@ -140,11 +142,11 @@ def wrong_options(config: DictConfig) -> Iterator[str]:
                 yield from _wrong_below(path, entry)
             elif path in CHOICE_WITH and entry is not None:
                 choice = f"callbacks={CHOICE_WITH[path]}"
-                yield f"{path} is {entry!s}; write {choice}, or null to switch it off"
+                yield f"{path} is {entry!s}; use {choice}, or null to disable it"
             elif entry is not None:
                 others = [str(other) for other in node if other != name]
                 message = unknown(f"{group}.", str(name), others)
-                yield f"{message} (an entry of {group} is null or has a _target_)"
+                yield f"{message} (each entry of {group} must be null or have a _target_)"
 
 
 def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iterator[str]:
@@ -162,7 +164,7 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
     for name, p in parameters.items() if path.startswith(("callbacks.", "logger.")) else ():
         is_optional = p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
         if not is_optional and name not in node:
-            yield f"{path}.{name} is missing, which {target} needs"
+            yield f"{path}.{name} is missing, but {target} requires it"
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     owner = str(target).rpartition(".")[2]
     for key in map(str, node):
@@ -183,7 +185,7 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
             )
             if not str(target).startswith(CHECKED):
                 hint, within = Any, within if option in OF_EVERY_CLASS else None
-            elif hint is inspect.Parameter.empty:  # as of torch's writer of TensorBoard files
+            elif hint is inspect.Parameter.empty:  # such as arguments of torch's SummaryWriter
                 hint = float if within else Any
             if problem := misfit(option, value, hint, within):
                 yield problem
@@ -198,7 +200,7 @@ def _parameters(target: str) -> dict[str, inspect.Parameter]:
         parameters = dict(inspect.signature(made, eval_str=True).parameters)
     except NameError:  # types that are imported for a type checker only
         parameters = dict(inspect.signature(made).parameters)
-    if target.endswith(".TensorBoardLogger"):  # hands the rest on to torch's writer
+    if target.endswith(".TensorBoardLogger"):  # passes the rest to SummaryWriter
         from torch.utils.tensorboard import SummaryWriter
 
         del parameters["kwargs"]
@@ -210,10 +212,10 @@ def misfit(option: str, value: Any, hint: Any = Any, within: str | None = None) 
     """Return what is wrong with the value of an option, or None.
 
     Args:
-        option: as it is typed.
-        value: as it is in a config.
-        hint: the type that it should have; Any is a number or null where there is a range.
-        within: the range of its numbers, as in RANGES.
+        option: the name as typed on the command line.
+        value: the value in the config.
+        hint: the expected type; with a range, Any means a number or null.
+        within: the allowed range of numbers, as in RANGES.
     """
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value, resolve=True)
@@ -229,12 +231,12 @@ def misfit(option: str, value: Any, hint: Any = Any, within: str | None = None) 
 
 
 def check_arguments(path: str, init: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """Raise ValueError for arguments of another type than in the signature, or out of range.
+    """Raise ValueError for arguments of the wrong type or out of range.
 
     Args:
-        path: of the node of the config that has the arguments.
-        init: a function with types.
-        values: what it was called with, by name; further names do not matter.
+        path: config node of the arguments.
+        init: function with type annotations.
+        values: the arguments it was called with, by name; other names are ignored.
     """
     hints = inspect.signature(init).parameters
     found = (
@@ -266,12 +268,12 @@ def _fits(value: Any, hint: Any) -> bool:
     if issubclass(kind, Sequence | Set):
         of = arms[0] if arms else Any
         return isinstance(value, list) and all(_fits(element, of) for element in value)
-    # Some other class, which may make something of a text or a dict; a tensor cannot be typed
+    # Another class may accept a string or a dict; a tensor cannot be given as an option
     return isinstance(value, str | list | dict) and kind.__name__ != "Tensor"
 
 
 def _words(hint: Any) -> str:
-    """A type as people say it, without null; "" for classes that no value can be typed for."""
+    """Describe a type in words, without null; "" for classes that cannot be given as an option."""
     kind, arms = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
         kinds = [arm for arm in arms if not (arm is NoneType or (arm is int and float in arms))]

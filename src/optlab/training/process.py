@@ -1,4 +1,4 @@
-"""Set up a process for speed, and end it. docs/benchmarks.md has the gain of each part.
+"""Set up a process for speed, and exit quickly. docs/benchmarks.md lists the gain of each step.
 
 Importing this module does not import torch.
 """
@@ -56,8 +56,8 @@ def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
     if sys.platform == "linux":
         _keep_freed_memory()
     if not torch.cuda.is_available():
-        # torch's optimizers ask for a GPU at every step. Lightning makes torch ask NVIDIA's
-        # library, which is then searched for each time: a tenth of a small network's step.
+        # torch's optimizers check for a GPU at every step. Lightning makes torch query NVIDIA's
+        # library, which is searched for each time. That takes a tenth of a small network's step.
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     if on_cuda:
         # Earlier runs of this process leave CUDA graphs in reference cycles
@@ -65,11 +65,11 @@ def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         torch.set_float32_matmul_precision("high")  # TF32, on GPUs that have it
-    # Lightning's own lines advertise products and repeat what is known; its warnings stay.
+    # Hide Lightning's info messages (tips and known facts about the run), but not its warnings
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).handlers.clear()  # else each line comes out twice
+        logging.getLogger(name).handlers.clear()  # otherwise each line is printed twice
     profiles = logging.getLogger("lightning.pytorch.profilers")  # trainer.profiler prints its table
     profiles.setLevel(logging.INFO)
     if not profiles.handlers:
@@ -79,10 +79,10 @@ def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next step.
+    """Let the C library reuse the memory that a step frees.
 
-    glibc gives large blocks back to the system at once, which clears every page of them when the
-    next step asks for them again: a tenth of a CNN's step, a fifth of RAdam's.
+    glibc returns large blocks to the system at once, and the system clears every page when the
+    next step allocates them again. That takes a tenth of a CNN's step and a fifth of RAdam's.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # musl has none

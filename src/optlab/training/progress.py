@@ -1,4 +1,4 @@
-"""Progress of a run: a bar with the time left on a terminal, a plain line an epoch elsewhere."""
+"""Show the progress of a run: a bar on a terminal, otherwise one line per epoch."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ class RunProgress(Callback):
     def __init__(self, title: str) -> None:
         """
         Args:
-            title: what the bar is called, such as the run's name.
+            title: label of the bar, such as the run's name.
         """
         self.title = title
         self._bar: Progress | None = None
