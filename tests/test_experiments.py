@@ -134,7 +134,7 @@ def test_study_has_a_title_and_the_name_of_its_file(name):
 def test_header_says_command_and_cost(name):
     lines = header(name)
     assert any(line.startswith("Run: ") for line in lines)
-    assert any(line.startswith("Cost: ") or "Wants a GPU" in line for line in lines)
+    assert any(line.startswith("Cost: ") or "Needs a GPU" in line for line in lines)
 
 
 def commands():

@@ -71,7 +71,7 @@ def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path)
     }  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
     again = command(*arguments, python_flags=["-X", "importtime"])
-    assert "already validation" in again.stdout
+    assert "already done: validation" in again.stdout
     assert " torch\n" not in again.stderr  # told from the record alone
 
 

@@ -175,7 +175,7 @@ def test_verdict_without_finished_run_says_so(new_study):
     writer = new_study()
     writer.run("sgd", status="diverged")
     verdict = verdict_of(summary_of(writer))
-    assert verdict.lead == "No run finished, so nothing can be said."
+    assert verdict.lead == "No run finished, so there is no result."
     assert verdict.remarks[0] == "Diverged: SGD with momentum (1 of 1)."
 
 

@@ -36,5 +36,5 @@ def test_transfer_file_sets_every_option(name, tmp_path):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     assert config.pop("name") == name
     config.weights = str(tmp_path)
-    with pytest.raises(ValueError, match=r"holds no run"):
+    with pytest.raises(ValueError, match=r"is not a run"):
         instantiate(config)(in_channels=3, image_size=32, num_classes=10)

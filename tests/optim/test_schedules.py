@@ -260,7 +260,7 @@ def test_plateau_stops_at_its_floor():
         ({"warmup_fraction": 1.5}, r"scheduler.warmup_fraction is 1.5; .* in \[0, 1\]"),
         ({"warmup_steps": -1}, r"scheduler.warmup_steps is -1"),
         ({}, r"warmup_fraction is None and scheduler.warmup_steps is None"),
-        ({"warmup_fraction": 0.1, "warmup_steps": 5}, r"one of the two is given"),
+        ({"warmup_fraction": 0.1, "warmup_steps": 5}, r"exactly one of them"),
     ],
 )
 def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):

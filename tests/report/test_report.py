@@ -172,7 +172,7 @@ def test_report_where_nothing_finished_still_says_why(new_study, drawn_pictures)
     for optimizer in ("sgd", "adam"):
         writer.run(optimizer, status="diverged", reason="loss is not finite", broken_after=3)
     text = make_report(writer.folder).read_text()
-    assert "No run finished, so nothing can be said." in text
+    assert "No run finished, so there is no result." in text
     assert "Summary" in Page(text).headings
 
 

@@ -84,7 +84,7 @@ def test_folder_without_runs_is_not_packed(tmp_path):
 
 def test_study_that_is_there_is_not_overwritten(study, tmp_path):
     pack_study(study, tmp_path / "mine.tar.xz")
-    with pytest.raises(ValueError, match="there already"):
+    with pytest.raises(ValueError, match="already exists"):
         unpack_study(tmp_path / "mine.tar.xz", study.parent)
     assert [path.name for path in study.parent.iterdir()] == ["mine"]
 

@@ -70,7 +70,7 @@ def test_failed_write_keeps_the_old_record(folder):
     ("fields", "problem"),
     [
         ({"format": 2}, "has format 2; this version reads 1"),
-        ({"status": "done"}, "has status 'done'; known are finished, diverged, failed"),
+        ({"status": "done"}, "has status 'done'; allowed: finished, diverged, failed"),
         ({"seed": "0"}, "has seed '0', which is not a whole number"),
         ({"seed": True}, "has seed True, which is not a whole number"),
         ({"config": None}, "has no config"),
@@ -80,7 +80,7 @@ def test_failed_write_keeps_the_old_record(folder):
         ({"validation": [1]}, "has validation [1], which is not an object"),
         ({"test": {"best": [1]}}, "has test.best [1], which is not an object"),
         ({"device": "cpu"}, "has device 'cpu', which is not an object"),
-        ({"versions": {"torch": 2}}, "has versions.torch 2, which is not a text"),
+        ({"versions": {"torch": 2}}, "has versions.torch 2, which is not a string"),
         ({"replica": 3}, "has replica 3, which is not an object"),
         ({"confusion_matrix": [[1, 0.5]]}, "has confusion_matrix[0][1] 0.5, which is not a whole"),
         ({"dataset": {"name": "mnist", "class_names": 5}}, "has dataset.class_names 5, which is"),
@@ -131,7 +131,7 @@ def test_keys_of_another_version_are_ignored(folder):
     ("leave", "problem"),
     [
         (lambda folder: folder.rmdir(), "is not a folder"),
-        (lambda folder: None, "holds no run"),
+        (lambda folder: None, "is not a run"),
         (lambda folder: (folder / "checkpoints").mkdir(), "is unfinished"),
         (lambda folder: (folder / "epochs.csv").touch(), "is unfinished"),
     ],

@@ -71,7 +71,7 @@ def test_file_of_before_the_format_had_a_number_is_read(tmp_path):
         ("{", "cannot be read"),
         ("[]", "not an object"),
         ('{"format": 2}', "has format 2; this version reads 1"),
-        ('{"title": 7}', "has title 7, which is not a text"),
+        ('{"title": 7}', "has title 7, which is not a string"),
         ('{"tuning": {"rows": 5}}', "has tuning.rows 5, which is not a list"),
         (
             json.dumps({"tuning": {"rows": [TRIAL, TRIAL | {"hash": None}]}}),
@@ -79,7 +79,7 @@ def test_file_of_before_the_format_had_a_number_is_read(tmp_path):
         ),
         (
             json.dumps({"tuning": {"winners": [TRIAL | {"status": "best"}]}}),
-            "has tuning.winners[0].status 'best'; known are unfinished, finished",
+            "has tuning.winners[0].status 'best'; allowed: unfinished, finished",
         ),
     ],
 )
@@ -88,4 +88,4 @@ def test_damaged_file_is_refused_by_field(content, problem, tmp_path):
     with pytest.raises(DamagedFile) as caught:
         read_study_file(tmp_path)
     assert problem in caught.value.problem
-    assert "hint: restore it" in str(caught.value)
+    assert "hint: restore the file" in str(caught.value)

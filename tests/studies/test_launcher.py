@@ -162,7 +162,7 @@ def test_class_that_was_edited_since_is_reported(
 def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
     said = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_val=1")
     assert isinstance(said.exit_code, str)
-    assert "optimizer=lbfgs with trainer.gradient_clip_val" in said.exit_code
+    assert "optimizer=lbfgs does not support trainer.gradient_clip_val" in said.exit_code
     assert runs() == {}
 
 

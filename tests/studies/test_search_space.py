@@ -156,5 +156,5 @@ def test_invalid_range_is_refused_by_file_and_option(ranges, why):
 
 @pytest.mark.parametrize("space", [{}, None])
 def test_space_without_an_option_is_refused(space):
-    with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml names no option"):
+    with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml has no options"):
         read_space("mine", space)

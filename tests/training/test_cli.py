@@ -33,7 +33,7 @@ def test_finished_run_is_told_and_not_trained(make_config, capsys):
     capsys.readouterr()
     assert cli.train(config) == value
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{run_dir(config)}: already validation ")
+    assert line.startswith(f"{run_dir(config)}: already done: validation ")
     assert line.endswith("rerun=true trains it again.")
 
 
@@ -49,7 +49,7 @@ def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypa
     capsys.readouterr()
     cli.train(config)
     told = capsys.readouterr().out
-    assert told.endswith("edited_test changed since: rerun=true trains it again.\n")
+    assert told.endswith("edited_test changed since then. rerun=true trains it again.\n")
 
 
 def test_diverged_run_exits_with_1_every_time(make_config, capsys):
@@ -57,7 +57,7 @@ def test_diverged_run_exits_with_1_every_time(make_config, capsys):
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"^1$"):
             cli.train(config)
-    assert "already diverged: the training loss was" in capsys.readouterr().out
+    assert "already done: diverged: the training loss was" in capsys.readouterr().out
 
 
 def test_config_that_is_refused_is_told_and_leaves_no_record(make_config, capsys):
@@ -203,7 +203,7 @@ def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_
     [
         (
             "def step(self): pass",
-            "refuses its options: got an unexpected keyword argument 'closure'",
+            "has invalid options: got an unexpected keyword argument 'closure'",
         ),
         ("def step(self, closure=None): return 0.0", "step did not call its closure"),
     ],

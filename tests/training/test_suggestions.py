@@ -94,7 +94,7 @@ def test_option_that_all_choices_of_a_sweep_have_has_nothing_to_explain(argument
 def test_option_of_a_plugin_that_is_missing_names_its_extra(monkeypatch):
     monkeypatch.setitem(suggestions.EXTRAS, "hydra/launcher=elsewhere", "far")
     said = explain_overrides(["hydra/launcher=elsewhere"], CONF)
-    assert 'hint: it comes with pip install -e ".[far]"' in said
+    assert 'hint: install it with pip install -e ".[far]"' in said
 
 
 def test_every_typo_is_told():

@@ -212,7 +212,7 @@ def bare(config, take_step):
 def test_class_that_uses_gradients_before_its_closure_is_refused(kind):
     with pytest.raises(ValueError, match=rf"{kind.__name__} .*closure") as refused:
         check_optimizer(node(kind, lr=0.1), L.LightningModule())
-    assert "hint: step(self, closure)" in str(refused.value)
+    assert "step(self, closure)" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_option_that_a_class_reads_or_hands_on_passes(right):
 
 @pytest.mark.parametrize("kind", [HandsOn, Wraps, adam_of])
 def test_wrong_option_that_is_handed_on_is_refused_by_who_gets_it(kind, config_of):
-    with pytest.raises(ValueError, match=r"refuses its options: .*'momentom'"):
+    with pytest.raises(ValueError, match=r"has invalid options: .*'momentom'"):
         run(config_of(kind, momentom=0.9))
 
 
@@ -523,7 +523,7 @@ class Counts(SGD):
 
 def test_class_whose_state_dict_is_incomplete_is_named_and_does_not_resume(caplog, tmp_path):
     check_resumes(node(Counts, lr=0.1), None)
-    assert "Counts leaves a part of its state out of state_dict()" in caplog.text
+    assert "Counts does not contain all of its state" in caplog.text
     with pytest.raises(ValueError, match=r"Counts .*last\.ckpt(?s:.*)rerun=true"):
         check_resumes(node(Counts, lr=0.1), tmp_path / "last.ckpt")
 

@@ -43,16 +43,16 @@ PROBLEMS = [
     (["+data.batchsize=3"], r"data\.batchsize: .*data\.batch_size"),
     (["optimizer._target_=torch.optim.Sgd"], r"optimizer\._target_ is torch\.optim\.Sgd, which"),
     (["callbacks.best.monitor=test/accuracy"], r"best\.monitor is test/accuracy; .*never test"),
-    (["callbacks.best.mode=min"], r"best\.mode is min; val/accuracy is better at its max"),
+    (["callbacks.best.mode=min"], r"best\.mode is min; .*val/accuracy .*max"),
     (
         ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/accuracy"],
-        r"callbacks\.early_stopping\.mode is min; val/accuracy is better at its max",
+        r"callbacks\.early_stopping\.mode is min; .*val/accuracy .*max",
     ),
     (
         ["optimizer=lbfgs", "trainer.accumulate_grad_batches=2"],
-        r"trainer\.accumulate_grad_batches=2 is refused; raise data\.batch_size instead",
+        r"trainer\.accumulate_grad_batches=2 .*; raise data\.batch_size instead",
     ),
-    (["optimizer=lbfgs", "trainer.gradient_clip_val=1"], r"=lbfgs with trainer\.gradient_clip"),
+    (["optimizer=lbfgs", "trainer.gradient_clip_val=1"], r"=lbfgs .* trainer\.gradient_clip_val"),
     (
         ["optimizer=lbfgs", "model=finetuned", "model.weights=/run"],
         r"=lbfgs takes all weights at once; set model\.freeze_body=false",
@@ -72,14 +72,14 @@ PROBLEMS = [
     (["num_replicas=2", "trainer=ddp"], r"num_replicas=2 with trainer\.strategy=ddp"),
     (["num_replicas=2", "model=resnet18_pretrained"], r"=2 with model=resnet18_pretrained: a fr"),
     (["num_replicas=2", "model=finetuned", "model.weights=/run"], r"=2 with model=finetuned: a fr"),
-    (["trainer=ddp", "optimizer=lbfgs"], r"ddp with optimizer=lbfgs: each device would search"),
+    (["trainer=ddp", "optimizer=lbfgs"], r"ddp with optimizer=lbfgs: .* device"),
     (
         ["trainer=ddp", "model=finetuned", "model.weights=/run", "model.unfreeze_epoch=2"],
-        r"ddp with model\.unfreeze_epoch: its weights join too late",
+        r"ddp with model\.unfreeze_epoch: .*use null",
     ),
     (["seed=true"], r"seed is true; it must be a whole number >= 0"),
     (["trainer.max_epochs=true"], r"trainer\.max_epochs is true; it must be a whole number"),
-    (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; a run needs one or more"),
+    (["trainer=ddp", "trainer.devices=0"], r"trainer\.devices is 0; .* at least one"),
     (["num_replicas=2", "data.seed=3"], r"num_replicas=2 with data\.seed=3"),
     (
         ["optimizer.betas=3"],
@@ -94,7 +94,7 @@ PROBLEMS = [
     (["+trainer.gradient_clip_norm=1"], r"did you mean trainer\.gradient_clip_algorithm"),
     (["+callbacks.foo.bar=1"], r"callbacks\.foo .*_target_"),
     (["scheduler=warmup_cosine", "scheduler.warmup_fraction=1.5"], r"warmup_fraction is 1\.5; .*"),
-    (["scheduler=step", "scheduler.gamma=7"], r"refuses its options: scheduler\.gamma is 7; .*"),
+    (["scheduler=step", "scheduler.gamma=7"], r"has invalid options: scheduler\.gamma is 7; .*"),
     (
         ["scheduler=warmup_cosine", "scheduler.warmup_fraction=null", "scheduler.warmup_steps=50",
          "trainer.max_steps=20"],
@@ -105,10 +105,10 @@ PROBLEMS = [
     (["optimizer=schedule_free", "optimizer.betas=[0,0.9]"], r"is \[0, 0\.9\]; .*in \(0, 1\)"),
     (["callbacks.early_stopping=true"], r"early_stopping is True; .*callbacks=early_stopping"),
     (["+trainer.limit_val_batches=0"], r"limit_val_batches is 0; it must be a finite number > 0"),
-    (["+trainer.check_val_every_n_epoch=20"], r"check_val_every_n_epoch is 20, .*validation"),
+    (["+trainer.check_val_every_n_epoch=20"], r"check_val_every_n_epoch is 20, more than"),
     (["trainer.precision=16-mixed"], r"trainer\.precision is 16-mixed, .*precision=bf16-mixed"),
-    (["+trainer.profiler=simpel"], r"lightning\.Trainer refuses its options: .*simple"),
-    (["+trainer.limit_train_batches=1.5"], r"refuses its options: .*1\.5.*limit_train_batches"),
+    (["+trainer.profiler=simpel"], r"lightning\.Trainer has invalid options: .*simple"),
+    (["+trainer.limit_train_batches=1.5"], r"has invalid options: .*1\.5.*limit_train_batches"),
     (["+trainer.limit_train_batch=10"], r"limit_train_batch: .*trainer\.limit_train_batches"),
     (["+trainer.callbacks=[]"], r"trainer\.callbacks is set by OptLab; use the group callbacks"),
     (["+trainer.logger=false"], r"trainer\.logger is set by OptLab; use the group logger"),
@@ -131,10 +131,10 @@ PROBLEMS = [
     (["~optimizer", "run_name=r"], r"optimizer is null, but .*optimizer=adam"),
     (
         ["scheduler._target_=torch.optim.lr_scheduler.StepLR"],
-        r"StepLR refuses its options: .*step_size",
+        r"StepLR has invalid options: .*step_size",
     ),
     (["+trainer.num_nodes=2"], r"trainer\.num_nodes is 2; that needs trainer\.strategy=ddp"),
-    (["+trainer.fast_dev_run=true"], r"fast_dev_run is True; .*Write debug=fast_dev_run"),
+    (["+trainer.fast_dev_run=true"], r"fast_dev_run is True; .*debug=fast_dev_run"),
     (["+trainer.min_epochs=20"], r"trainer\.min_epochs is 20, more than trainer\.max_epochs, 10"),
     (["+trainer.min_steps=9", "trainer.max_steps=8"], r"min_steps is 9, more than .*max_steps, 8"),
     (["trainer.gradient_clip_algorithm=value"], r"algorithm is value, .*gradient_clip_val"),
@@ -145,9 +145,9 @@ PROBLEMS = [
     ),
     (["num_replicas=2", "+trainer.check_val_every_n_epoch=null"], r"num_replicas=2 .*every_n"),
     (["+trainer.sync_batchnorm=true"], r"trainer\.sync_batchnorm is set by OptLab"),
-    (["callbacks.best.dirpath=elsewhere"], r"callbacks\.best\.dirpath is elsewhere; .*best\.ckpt"),
-    (["callbacks.best.enable_version_counter=true"], r"version_counter is True; .*best\.ckpt"),
-    (["+callbacks.best.every_n_train_steps=5"], r"best\.every_n_train_steps is 5; .*best\.ckpt"),
+    (["callbacks.best.dirpath=elsewhere"], r"callbacks\.best\.dirpath is elsewhere, .*best\.ckpt"),
+    (["callbacks.best.enable_version_counter=true"], r"version_counter is True, .*best\.ckpt"),
+    (["+callbacks.best.every_n_train_steps=5"], r"best\.every_n_train_steps is 5, .*best\.ckpt"),
     (
         ["callbacks=early_stopping", "callbacks.early_stopping.mode=most"],
         r"callbacks\.early_stopping\.mode is most",
@@ -159,7 +159,7 @@ PROBLEMS = [
     (
         ["+callbacks.often._target_=lightning.pytorch.callbacks.ModelCheckpoint",
          "+callbacks.often.every_n_epochs=-1"],
-        r"callbacks\.often refuses .*every_n_epochs",
+        r"callbacks\.often .*every_n_epochs",
     ),
     (["optimizer.fused=false", "+optimizer.capturable=true"], r"optimizer\.capturable is true"),
     (["optimizer=rprop", "optimizer.step_sizes=[1,0.1]"], r"step_sizes is \[1, 0\.1\]; the small"),
@@ -169,7 +169,7 @@ PROBLEMS = [
     (
         ["model=mlp_numpy", "module._target_=lightning.LightningModule",
          "~module.label_smoothing", "~module.decay_norm_and_bias"],
-        r"model=mlp_numpy has a module of its own",
+        r"model=mlp_numpy .* leave module\._target_",
     ),
     (["+model._convrt_=all"], r"model\._convrt_; did you mean model\._convert_"),
     (["trainer.devices=2"], r"trainer\.devices is 2; that needs trainer\.strategy=ddp"),
@@ -185,7 +185,7 @@ def test_contradiction_is_named(overrides, message, make_config):
 
 def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"trainer\.accelerator is gpu, but torch sees none; use"):
+    with pytest.raises(ValueError, match=r"trainer\.accelerator is gpu, .*; use trainer=auto"):
         validate_config(make_config("trainer=gpu"))
 
 

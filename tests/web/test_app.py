@@ -438,7 +438,7 @@ def test_failure_of_the_server_leaves_without_a_trace(
     monkeypatch.setattr("optlab.web.question.prepare", fail)
     answer = send(client_for(trained_outputs), png(seven()))
     assert answer.status_code == 500
-    assert answer.json() == {"detail": "The server failed at this; its log says why."}
+    assert answer.json() == {"detail": "The server failed; see its log for the reason."}
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 

@@ -167,7 +167,7 @@ def test_terminal_says_what_the_page_says(
     assert caption(two_digits(gap=120)) == "One digit at a time"
     one = two_digits(gap=45)
     monkeypatch.setattr(Reference, "distance", lambda *_: 2.0)
-    assert caption(one) == "This looks like no digit I was trained on"
+    assert caption(one) == "This does not look like the digits I was trained on"
     monkeypatch.setattr(Reference, "distance", lambda *_: 0.0)
     assert caption(one) == ""
     (tmp_path / "images").rename(tmp_path / "gone")

@@ -1,9 +1,9 @@
-"""The decision of an adaptive sweep after a round: which configurations need no further seeds.
+"""Decide which configurations of an adaptive sweep stop after a round.
 
-It reads validation only, with the method of the report (`analysis.comparisons`). A configuration
-stops where it is so much lower than the best that the report will most likely find it lower on
-test. AdaStop (Mathieu et al. 2023, arXiv:2306.10882) also compares in rounds with a controlled
-error; it decides by permutation tests on the scores that it reports.
+The decision uses validation accuracy only, with the method of the report (`analysis.comparisons`).
+A configuration stops if it is so much lower than the best that the report will most likely find it
+lower on test. AdaStop (Mathieu et al. 2023, arXiv:2306.10882) also compares in rounds with a
+controlled error; it decides by permutation tests on the scores that it reports.
 """
 
 from collections.abc import Mapping

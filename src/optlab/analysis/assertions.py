@@ -1,4 +1,4 @@
-"""Claims that a script wants checked: `adam > sgd`, `adam > sgd - 0.2`.
+"""Check the assertions of a script: `adam > sgd`, `adam > sgd - 0.2`.
 
 An assertion holds only where the report would claim as much. For a pair with the configuration that
 is ranked first, the table's claim decides. Any other pair is compared with p-values that are

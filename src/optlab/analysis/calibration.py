@@ -1,4 +1,4 @@
-"""Calibration: whether a network that is 90 % sure is right in 90 % of cases."""
+"""Calibration: whether predictions with a confidence of 90 % are correct in 90 % of cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,5 +82,5 @@ def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:
 
 
 def mean_test_loss(row: ConfigurationSummary) -> float | None:
-    """Mean cross-entropy on test at the judged weights, nats an image."""
+    """Return the mean cross-entropy on test at the judged weights, in nats per image."""
     return row.mean(lambda run: run.metric("test", quantity="loss"))

@@ -7,8 +7,8 @@ of a seed share most of their training images, so they are averaged first.
 
 Three corrections keep the stated error:
 
-- Five seeds estimate a variance badly. Each variance of a difference moves towards the median over
-  all pairs of configurations, which counts as `PRIOR_DF` further degrees of freedom. This is the
+- Five seeds estimate a variance badly. Each variance of a difference is shrunk towards the median
+  over all pairs of configurations, which adds `PRIOR_DF` degrees of freedom. This is the
   moderated t statistic of Smyth 2004, doi:10.2202/1544-6115.1027, equations 1 to 3.
 - p-values are adjusted for all comparisons of the table (Holm 1979, https://jstor.org/stable/4615733).
 - Intervals hold for all comparisons at once (Dunnett 1955, doi:10.1080/01621459.1955.10501294).
@@ -17,7 +17,7 @@ A comparison that is read several times while seeds are added gets only a part o
 each time, its level (`analysis.looks`): its p-value is multiplied by `ERROR_RATE` over the level
 before Holm's procedure, and its interval is made at one minus the level.
 
-`scripts/calibrate.py` counts the errors in made studies; docs/protocol.md shows the table.
+`scripts/calibrate.py` measures the error rates in simulated studies; see docs/protocol.md.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Numbers as people read them: fractions as percent, seconds with their unit, misses as misses."""
+"""Format numbers for tables: fractions as percent, seconds with their unit, missed targets."""
 
 import math
 

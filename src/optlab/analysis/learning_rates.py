@@ -20,7 +20,7 @@ class LRPoint:
         val_accuracy: None unless the run finished.
         score: what chooses the best learning rate. For a run it is the configuration's score in
             the ranking, which a diverged seed lowers; for a trial its accuracy, 0 unless finished.
-        configuration: names the line where one optimizer has several.
+        configuration: label of the line, if an optimizer has several lines.
         num_configurations: how many shared this learning rate; the best of them is shown.
     """
 

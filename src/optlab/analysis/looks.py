@@ -4,8 +4,8 @@ Adding seeds until a difference is significant inflates the error rate. So the k
 seeds has 1/k of the error rate: its p-values are multiplied by k. The first look has all of it, so
 a study that is planned and read once loses nothing.
 
-A look is a report on two configurations with `MIN_SEEDS` common seeds or more. Reading the same
-data again is none, and neither are further configurations. Reports keep them in study.json.
+A look is a report on two configurations with at least `MIN_SEEDS` seeds in common. A report on the
+same runs is not a new look, and neither is one on further configurations. Looks are in study.json.
 """
 
 from optlab.analysis.comparisons import ERROR_RATE, MIN_SEEDS

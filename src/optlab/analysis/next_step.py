@@ -13,13 +13,13 @@ class NextStep:
     """More seeds for configurations of a workload.
 
     Attributes:
-        labels: of the configurations.
-        num_seeds: of each of them, those that it has included.
-        overrides: the options that ask for them.
-        reason: what they are for.
-        num_runs: that are still to train, trials included where each seed is tuned.
-        train_time_s: seconds of training of these runs together, as long as the finished ones
-            took; None where no record says it.
+        labels: labels of the configurations.
+        num_seeds: number of seeds per configuration, including the seeds it already has.
+        overrides: options that add these seeds to the study's command.
+        reason: the purpose of these seeds.
+        num_runs: number of runs still to train, including trials if each seed is tuned.
+        train_time_s: total training time of these runs, estimated from the finished ones; None
+            if no record has it.
     """
 
     labels: tuple[str, ...]
@@ -31,10 +31,10 @@ class NextStep:
 
 
 def next_step(summary: WorkloadSummary, *, is_tuned: bool = False) -> NextStep | None:
-    """Return what would decide more comparisons; None where nothing is open, or too much needed.
+    """Return seeds that could decide open comparisons; None if none is open or too many are needed.
 
     Args:
-        summary: of a workload.
+        summary: summary of a workload.
         is_tuned: whether a fair sweep has chosen its configurations, and so chooses the seeds.
     """
     if any(row.configuration.progress for row in summary.rows):

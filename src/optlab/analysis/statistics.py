@@ -21,7 +21,7 @@ class Estimate:
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate | None:
-    """Return the mean with Student's t interval; without interval for one value, None for none."""
+    """Return the mean with Student's t interval. One value has no interval; no value gives None."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n == 0:

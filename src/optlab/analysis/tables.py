@@ -1,4 +1,4 @@
-"""Tables of a study as data frames: plain numbers, fractions and seconds, one idea a table.
+"""Tables of a study as data frames, with plain numbers, fractions and seconds.
 
 The summary has one definition of its columns, `SUMMARY`: the CSV file, the page, summary.md and the
 terminal all take theirs from it.

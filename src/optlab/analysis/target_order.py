@@ -3,9 +3,9 @@
 Runs with one seed start from the same weights and see the same batches, so steps are compared seed
 by seed; folds of a seed are averaged. Where every run of two configurations reached the target,
 the logarithms of their steps are compared by the moderated paired t test of `comparisons`. Where a
-run missed it, an exact sign test counts in which seeds each was earlier: a miss is later than every
-step up to its last one, and nothing more is known of it. All p-values of a workload are adjusted
-together after Holm, and multiplied by the number of looks (`looks`).
+run missed it, an exact sign test counts the seeds in which each was earlier. A miss is later than
+the last step of its run (right-censored). All p-values of a workload are adjusted together by
+Holm's method, and multiplied by the number of looks (`looks`).
 """
 
 import math

@@ -1,7 +1,7 @@
 """The fair sweeper's part of study.json: trials on tuning seeds, and the winners it re-ran.
 
-A row is written before its trial starts, with the status `unfinished`, and again with its outcome
-when all trials have ended. A sweep that was stopped in between leaves it as it was.
+A row is written before its trial starts, with the status `unfinished`, and again with the result
+when all trials have ended. If the sweep is stopped in between, the row stays `unfinished`.
 
 What is tuned is one optimizer with whatever else was typed for it; `configuration` is the hash of
 that config before tuning. It has one winner, or with `tune=each_seed` one for each fresh seed.

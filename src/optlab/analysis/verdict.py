@@ -33,7 +33,7 @@ def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
     """The outcome of one workload; `is_tuned` where a fair sweep has chosen its configurations."""
     best = summary.best
     if best is None:
-        return Verdict("No run finished, so nothing can be said.", tuple(_failures(summary)))
+        return Verdict("No run finished, so there is no result.", tuple(_failures(summary)))
     remarks = [
         *_rounds(summary),
         *_certainty(summary, best, is_tuned),
@@ -105,7 +105,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
 
 
 def _rounds(summary: WorkloadSummary) -> list[str]:
-    """Say which configurations an adaptive sweep stopped when, and what that costs the claims."""
+    """Return the rounds of an adaptive sweep: which configurations stopped after which round."""
     progress = {row: row.configuration.progress for row in summary.rows}
     planned = {row: found for row, found in progress.items() if found is not None}
     if not planned:
@@ -145,9 +145,10 @@ def _looks(summary: WorkloadSummary) -> list[str]:
         if len(looks) > 1:
             whose = "" if len(by_looks) == 1 else f" on {some(names)}"
             remarks.append(
-                f"The claims{whose} were read before, with fewer seeds "
+                f"The claims{whose} were tested before, with fewer seeds "
                 f"({joined([str(number) for number in looks[:-1]])}). Each look is one more chance "
-                f"to err, so their p-values are multiplied by {len(looks)}, the number of looks."
+                "of a false claim, so their p-values are multiplied by "
+                f"{len(looks)}, the number of looks."
             )
     return remarks
 

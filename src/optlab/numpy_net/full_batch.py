@@ -1,4 +1,4 @@
-"""Training without minibatches: the whole cost handed to `scipy.optimize.minimize`.
+"""Full-batch training with `scipy.optimize.minimize`.
 
 SciPy sees a function of one vector and asks for its value and gradient. It chooses every step
 length by a line search, so there is no learning rate.
@@ -59,7 +59,7 @@ def minimize_full_batch(
 
     costs, evaluations = [network.loss(images, labels)], [0]
 
-    def record(intermediate_result: OptimizeResult) -> None:  # SciPy goes by this argument's name
+    def record(intermediate_result: OptimizeResult) -> None:  # SciPy looks for this argument name
         costs.append(float(intermediate_result.fun))
         evaluations.append(num_evaluations)
 

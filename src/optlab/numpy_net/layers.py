@@ -36,9 +36,9 @@ def linear_backward(
         weight: the W of the forward pass, of shape (out, in).
     """
     return LinearGradients(
-        # Each input reached the cost through all `out` outputs: sum over them.
+        # Each input affects the cost through all `out` outputs, so sum over them.
         inputs=grad_outputs @ weight,  # (B, out) @ (out, in) -> (B, in)
-        # Each weight reached the cost through all B images: the product sums over them.
+        # Each weight affects the cost through all B images, so the product sums over them.
         weight=grad_outputs.T @ inputs,  # (out, B) @ (B, in) -> (out, in)
         bias=grad_outputs.sum(axis=0),  # (out,)
     )

@@ -160,7 +160,7 @@ class MLP:
         return float((self.predict(images) == labels).mean())
 
     def flatten(self, arrays: Sequence[np.ndarray] | None = None) -> np.ndarray:
-        """Parameters, or arrays laid out like them, end to end in one float64 vector for SciPy."""
+        """Return the parameters, or arrays of the same shapes, as one float64 vector for SciPy."""
         arrays = self.parameters if arrays is None else arrays
         return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
 

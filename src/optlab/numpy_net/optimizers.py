@@ -17,7 +17,7 @@ from optlab.ranges import check
 
 
 class Optimizer:
-    """Base class: the arrays to update, the learning rate, the weight decay, the count of steps.
+    """Base class of the optimizers, with parameters, learning rate, weight decay and step count.
 
     Args:
         parameters: float arrays; `step` updates them in place.
@@ -71,7 +71,7 @@ class Optimizer:
         return {"num_steps": self.num_steps, **arrays}
 
     def load_state_dict(self, state: dict[str, int | list[np.ndarray]]) -> None:
-        """Go on from a `state_dict` of the same optimizer over parameters of the same shapes."""
+        """Resume from a `state_dict` of the same optimizer, for parameters of the same shapes."""
         assert set(state) == {"num_steps", *self.state_names}
         for name, value in state.items():
             setattr(self, name, [a.copy() for a in value] if isinstance(value, list) else value)

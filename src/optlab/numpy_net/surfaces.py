@@ -1,4 +1,4 @@
-"""Two-dimensional functions on which optimizers show their character, and paths across them."""
+"""Two-dimensional test functions, and the paths of optimizers on them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,11 +59,11 @@ def follow_at_best_rate(
     rates: Sequence[float],
     num_steps: int,
 ) -> tuple[float, Trajectory]:
-    """The learning rate, out of `rates`, whose path ends lowest, and that path.
+    """Return the learning rate out of `rates` whose path ends lowest, and that path.
 
-    Optimizers compare fairly when each has the best of the same rates. A path counts by the highest
-    value in the last tenth of its steps, so that one which happens to fly over the minimum at the
-    very end does not win.
+    Each optimizer gets the best of the same learning rates. A path is scored by the highest value
+    in the last tenth of its steps, so one that happens to pass the minimum at the very end does not
+    win.
 
     Args:
         make_optimizer: receives a list with the point, and `lr`.

@@ -22,7 +22,7 @@ def train(
         diverges has infinite losses or nan; to stop is the caller's decision.
     """
     losses = []
-    # What overflows shows in the loss; a warning per array operation would say it many times
+    # Overflow makes the loss infinite or nan, so NumPy's warnings are silenced
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         for images, labels in batches:
             loss, gradients = network.loss_and_gradients(images, labels)

@@ -7,7 +7,7 @@ to AdamW.
 
 Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks",
 https://kellerjordan.github.io/posts/muon/ (algorithm, coefficients, which parameters); Liu et al.
-2025, arXiv:2502.16982, eq. 4 (one rate for both halves).
+2025, arXiv:2502.16982, eq. 4 (one learning rate for both parts).
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: Tensor, num_iterations: int) -> Tensor:
-    """The matrix with its singular values brought near 1, by Newton-Schulz iteration.
+    """Bring the singular values of a matrix close to 1 by Newton-Schulz iteration.
 
     Args:
         matrix: of shape (m, n).
@@ -53,8 +53,8 @@ class Muon(Optimizer):
 
     The rest is every parameter with fewer than two dimensions (biases, normalization), the head
     (the last matrix) and, unless `first_layer` says otherwise, the first layer: the source finds
-    input and output layers better served by AdamW. First and last go by the order in which the
-    network registers its parameters, frozen ones included.
+    input and output layers better served by AdamW. First and last refer to the order in which the
+    network registers its parameters, including frozen ones.
 
     Each incoming group is split in two; the group's key `uses` is "muon" or "adamw".
     """
@@ -78,16 +78,17 @@ class Muon(Optimizer):
         Args:
             params: groups or (name, parameter) pairs in the order of the network.
             lr: peak learning rate of the matrices, 0 or more.
-            momentum: averaging of the gradient before it is orthogonalised, in [0, 1).
-            nesterov: look one step ahead along the momentum.
-            num_iterations: of Newton-Schulz, 1 or more.
+            momentum: momentum of the gradient before it is orthogonalized, in [0, 1).
+            nesterov: whether to use Nesterov momentum.
+            num_iterations: number of Newton-Schulz iterations, at least 1.
             lr_adjustment: `match_rms_adamw` scales an (m, n) update by 0.2 sqrt(max(m, n)), which
                 gives it the size of AdamW's (Liu et al. 2025); `original` by sqrt(max(1, m / n)).
-            weight_decay: decoupled, on both halves, times the learning rate.
+            weight_decay: decoupled weight decay for all parameters, multiplied by the learning
+                rate.
             first_layer: `adamw` or `muon`.
             adamw_lr_ratio: AdamW's learning rate divided by `lr`.
-            betas: AdamW's averaging of gradient and squared gradient, each in [0, 1).
-            eps: AdamW's constant in the denominator.
+            betas: AdamW's decay rates of the first and second moment, each in [0, 1).
+            eps: AdamW's term added to the denominator.
 
         Raises:
             ValueError: if an option is out of its range, or no matrix is left to Muon.
@@ -132,15 +133,15 @@ class Muon(Optimizer):
                     split.append({**group, "params": chosen, "uses": uses, "lr": peak})
         if all(group["uses"] == "adamw" for group in split):
             raise ValueError(
-                f"Muon trains hidden matrices, and of the network's {len(matrices)} matrices first_"
-                f"layer={first_layer} leaves it none: all weights would go to AdamW.\n\n"
-                "hint: optimizer.first_layer=muon, a network with more layers, or optimizer=adamw"
+                f"Muon trains only hidden matrices, but with optimizer.first_layer={first_layer} "
+                f"this network ({len(matrices)} matrices) has none: AdamW would train all weights."
+                "\n\nhint: use optimizer.first_layer=muon, a deeper network, or optimizer=adamw"
             )
         super().__init__(split, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

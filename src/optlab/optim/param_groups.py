@@ -1,4 +1,4 @@
-"""Parameter groups: the parameters an optimizer gets, and which of them it decays."""
+"""Build parameter groups: the parameters of an optimizer, and which of them have weight decay."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from torch import nn
 
 
 def param_groups(net: nn.Module, *, decay_norm_and_bias: bool = True) -> list[dict[str, Any]]:
-    """The parameters of a network as groups for a torch optimizer, with their names.
+    """Return the named parameters of a network as groups for a torch optimizer.
 
-    Frozen parameters are included, so that a body which is unfrozen later is already known to the
-    optimizer, which skips what has no gradient. They form groups of their own, because torch's
-    fused SGD fails on a group in which some parameters get their first gradient later than others.
+    Frozen parameters are included, so that the optimizer can train a body that is unfrozen later;
+    it skips parameters without a gradient. They are in separate groups, because torch's fused SGD
+    fails if some parameters of a group get their first gradient later than others.
 
     Args:
         net: the network.
         decay_norm_and_bias: False puts biases and normalization scales (every parameter with fewer
             than two dimensions) into groups with weight decay 0. That makes sense only for an
-            optimizer that knows `weight_decay`.
+            optimizer with `weight_decay`.
 
     Returns:
         One group for a network without frozen parameters if everything decays, which is what LBFGS

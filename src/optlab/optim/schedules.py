@@ -1,14 +1,14 @@
 """Learning-rate schedulers from the options of a config.
 
-Each function builds a scheduler of torch that is stepped after every optimizer step. It is called
-with the optimizer and, where the schedule depends on it, with the length of the run, `total_steps`
-in optimizer steps. Lengths within the run are given as a fraction of it or in steps, one of the
-two. An option out of its range is a ValueError that names it.
+Each function builds a torch scheduler that is stepped after every optimizer step. It takes the
+optimizer and, if the schedule depends on it, the length of the run as `total_steps`, in optimizer
+steps. Lengths within the run are given either as a fraction of the run or in steps. An option out
+of range raises a ValueError that names it.
 
-A schedule is a factor on the peak rate, a function of the optimizer steps already taken: the first
-step uses the factor of 0, the last one that of `total_steps - 1`; the factor of `total_steps` is
-where a decay ends. A warm-up rises linearly as (step + 1) / (warmup_steps + 1), so that no step is
-taken at rate zero (Goyal et al. 2017, arXiv:1706.02677, section 2.2). Lengths may be fractional.
+A schedule is a factor on the peak learning rate, a function of the optimizer steps already taken.
+The first step uses the factor at 0 and the last one the factor at `total_steps - 1`; a decay ends
+at `total_steps`. A warm-up rises linearly as (step + 1) / (warmup_steps + 1), so that no step has a
+learning rate of 0 (Goyal et al. 2017, arXiv:1706.02677, section 2.2). Lengths may be fractional.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from optlab.ranges import check, check_choice
 def build_scheduler(
     make_scheduler: Callable[..., LRScheduler], optimizer: Optimizer, total_steps: int
 ) -> LRScheduler:
-    """Call `make_scheduler(optimizer)`, with `total_steps` where it takes that and has none yet."""
+    """Call `make_scheduler(optimizer)`, with `total_steps` if it is a parameter that is not set."""
     takes_length = "total_steps" in inspect.signature(make_scheduler).parameters
     given = getattr(make_scheduler, "keywords", {}).get("total_steps")
     if takes_length and given is None:
@@ -40,7 +40,7 @@ def step(
     drop_every_steps: int | None = None,
     gamma: float = 0.1,
 ) -> LambdaLR:
-    """A drop by `gamma` at regular distances: gamma^floor(step / distance)."""
+    """Multiply the learning rate by `gamma` at regular intervals: gamma^floor(step / interval)."""
     every = _length("drop_every", drop_every_fraction, drop_every_steps, total_steps)
     check("scheduler.gamma", gamma, "in (0, 1]")
     typed = "fraction" if drop_every_steps is None else "steps"
@@ -54,13 +54,13 @@ def step(
 
 
 def exponential(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.01) -> LambdaLR:
-    """The same ratio at every step: final_factor^(step / total_steps)."""
+    """Decay exponentially to `final_factor`: final_factor^(step / total_steps)."""
     check("scheduler.final_factor", final_factor, "in (0, 1]")
     return LambdaLR(optimizer, lambda step: final_factor ** (step / total_steps))
 
 
 def cosine(optimizer: Optimizer, *, total_steps: int, final_factor: float = 0.0) -> LambdaLR:
-    """Half a cosine over the whole run, from 1 to `final_factor`.
+    """Decay along half a cosine over the whole run, from 1 to `final_factor`.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
     """
@@ -76,7 +76,7 @@ def warmup_cosine(
     warmup_steps: int | None = None,
     final_factor: float = 0.0,
 ) -> LambdaLR:
-    """A warm-up, then half a cosine to `final_factor`; a warm-up of 0 starts at the peak."""
+    """Warm up, then decay along half a cosine to `final_factor`; warm-up 0 starts at the peak."""
     warmup = _warmup(warmup_fraction, warmup_steps, total_steps)
     check("scheduler.final_factor", final_factor, "in [0, 1]")
 
@@ -97,7 +97,7 @@ def polynomial(
     warmup_steps: int | None = None,
     final_factor: float = 0.0,
 ) -> LambdaLR:
-    """A warm-up, then a fall by a power of the remaining share of the run; 1 is the linear decay.
+    """Warm up, then decay polynomially to `final_factor`; `power` 1 is linear decay.
 
     f + (1 - f) * (1 - t / T)^power, with f = final_factor, t and T counted from the end of the
     warm-up.
@@ -125,7 +125,7 @@ def inverse_sqrt(
     warmup_fraction: float | None = None,
     warmup_steps: int | None = None,
 ) -> LambdaLR:
-    """A warm-up, then a fall with the square root of the step, whatever the length of the run.
+    """Warm up, then decay with the inverse square root of the step, independent of the run length.
 
     min(s / w, sqrt(w / s)) with s = step + 1, w = warmup_steps + 1.
 
@@ -146,9 +146,9 @@ def warmup_stable_decay(
     final_factor: float = 0.0,
     anneal: str = "linear",
 ) -> LambdaLR:
-    """A warm-up, the peak, a fall in the last `decay_steps`.
+    """Warm up, stay at the peak, then decay in the last `decay_steps`.
 
-    The fall is linear, or 1 - sqrt(share of the fall that is over), both down to `final_factor`.
+    The decay is linear or 1 - sqrt(elapsed fraction of the decay), both down to `final_factor`.
 
     Source: Hu et al. 2024, arXiv:2404.06395, section 4 (the phases); Hägele et al. 2024,
     arXiv:2405.18392 (the two shapes).
@@ -187,10 +187,10 @@ def onecycle(
     final_factor: float = 4.0e-6,
     anneal: str = "cosine",
 ) -> LambdaLR:
-    """A rise from `initial_factor` to 1 in the warm-up, then a fall to `final_factor`.
+    """Increase from `initial_factor` to 1 in the warm-up, then decrease to `final_factor`.
 
-    Both legs are half cosines or straight lines. Momentum is not cycled against the rate, as the
-    paper does: not every optimizer has one.
+    Both phases are half cosines or linear. Unlike in the paper, momentum is not cycled inversely to
+    the learning rate, as not every optimizer has momentum.
 
     Source: Smith and Topin 2018, arXiv:1708.07120.
     """
@@ -223,13 +223,13 @@ def warm_restarts(
     """`num_cycles` half cosines that together fill the run, each `cycle_growth` times as long.
 
     Source: SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5; T_mult is `cycle_growth`.
-    Where a cycle ends the next begins: the factor is 1 there.
+    At the end of a cycle the next one starts, and the factor is 1.
     """
     check("scheduler.num_cycles", num_cycles, f"in [1, {total_steps}]")  # a step each
     check("scheduler.cycle_growth", cycle_growth, ">= 1")
     if num_cycles * math.log10(cycle_growth) >= 300:
         raise ValueError(
-            f"scheduler.cycle_growth is {cycle_growth}, which is too much for {num_cycles} cycles."
+            f"scheduler.cycle_growth is {cycle_growth}, which is too large for {num_cycles} cycles."
             "\n\nhint: 2.0 doubles the length of each cycle"
         )
     check("scheduler.final_factor", final_factor, "in [0, 1]")
@@ -255,7 +255,7 @@ def plateau(
     cooldown: int = 0,
     min_lr: float = 1.0e-6,
 ) -> ReduceLROnPlateau:
-    """The learning rate falls by `factor` when the validation loss stops falling."""
+    """Multiply the learning rate by `factor` when the validation loss stops decreasing."""
     check("scheduler.factor", factor, "in (0, 1)")
     check("scheduler.patience", patience, ">= 0")
     check("scheduler.threshold", threshold, "in [0, 1)")
@@ -281,7 +281,7 @@ def _length(option: str, fraction: float | None, steps: int | None, total_steps:
     if (fraction is None) == (steps is None):
         raise ValueError(
             f"scheduler.{option}_fraction is {fraction} and scheduler.{option}_steps is {steps}, "
-            "but one of the two is given and the other is null.\n\n"
+            "but exactly one of them must be set and the other null.\n\n"
             f"hint: scheduler.{option}_fraction=null scheduler.{option}_steps={total_steps // 10}"
         )
     if fraction is not None:

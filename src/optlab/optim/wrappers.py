@@ -1,8 +1,8 @@
-"""Optimizers around another one: sharpness-aware minimization and Lookahead.
+"""Optimizers that wrap a base optimizer: sharpness-aware minimization and Lookahead.
 
-Each takes a base optimizer, shares its parameter groups and leaves the update itself to it, so that
-a scheduler, a checkpoint and the learning rate see one optimizer. The base may be any class whose
-step uses the gradients of one evaluation; L-BFGS and other wrappers are refused.
+Each shares the parameter groups and the state of its base optimizer, which makes the update.
+Schedulers and checkpoints thus handle a single optimizer. The base may be any class whose step uses
+the gradients of one evaluation; L-BFGS and other wrappers are rejected.
 
 Sources: SAM, Foret et al. 2021, arXiv:2010.01412; ASAM, Kwon et al. 2021, arXiv:2102.11600;
 Lookahead, Zhang et al. 2019, arXiv:1907.08610.
@@ -22,10 +22,10 @@ from optlab.ranges import check
 
 
 class Wrapper(Optimizer):
-    """An optimizer whose parameter groups and state are those of its base.
+    """Base class of optimizers that share the parameter groups and state of a base optimizer.
 
-    A base that evaluates at other weights than it trains has the methods `train` and `eval`, as
-    schedule-free ones do; then the wrapper has them as well.
+    If the base has the methods `train` and `eval`, as schedule-free optimizers do, because it uses
+    different weights for evaluation, the wrapper has them as well.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class Wrapper(Optimizer):
         """
         Args:
             params: parameters or groups, as for any optimizer.
-            base: called with `params`, and with `lr` where that is given, builds the base.
-            lr: peak learning rate of the base; None leaves the base its own.
+            base: callable that takes `params`, and `lr` if given, and returns the base optimizer.
+            lr: peak learning rate of the base; None keeps the default of the base.
 
         Raises:
-            ValueError: if the base evaluates the loss several times in a step.
+            ValueError: if the base evaluates the loss several times per step.
         """
         made = base(params, **({} if lr is None else {"lr": lr}))
         if isinstance(made, LBFGS | Wrapper):
             raise ValueError(
                 f"optimizer.base is {type(made).__name__}, but {type(self).__name__} needs one "
-                "that evaluates the loss once in a step, such as sgd"
+                "that evaluates the loss once per step, such as sgd"
             )
         self.base_optimizer = made
         super().__init__([each for group in made.param_groups for each in group["params"]], {})
@@ -77,11 +77,11 @@ class Wrapper(Optimizer):
 
 
 class SAM(Wrapper):
-    """Steps by the gradient at a nearby point where the loss is higher.
+    """Update the weights with the gradient at a nearby point where the loss is higher.
 
     The closure is evaluated at the weights w and again at w + e(w), on the same batch with the same
-    random numbers, e.g. the same dropout. The base then makes its update of w with the second
-    gradient. `step` returns the loss at w.
+    random numbers, e.g. the same dropout. The base then updates w with the second gradient. `step`
+    returns the loss at w.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class SAM(Wrapper):
         self._net: nn.Module | None = None
 
     def watch(self, net: nn.Module) -> None:
-        """Name the network whose buffers the second evaluation must leave as they are.
+        """Set the network whose buffers the second evaluation must not change.
 
-        Those are the running statistics of batch normalization, which would otherwise count each
-        batch twice, once at weights that are never used for prediction.
+        Otherwise the running statistics of batch normalization would count each batch twice, once
+        with weights that are never used for prediction.
         """
         self._net = net
 
@@ -183,11 +183,11 @@ class ASAM(SAM):
 
 
 class Lookahead(Wrapper):
-    """Every `k` steps the weights go back part of the way to where they were k steps ago.
+    """Interpolate every `k` steps between the current weights and those of k steps ago.
 
-    The base's weights are the fast ones. After k steps the slow weights move by `alpha` towards
-    them, and the fast weights start again from there. Evaluation uses the slow weights: `eval`
-    puts them in place, and `train` the fast ones.
+    The base updates the fast weights. Every k steps the slow weights move by `alpha` towards them,
+    and the fast weights are reset to the slow ones. Evaluation uses the slow weights: `eval`
+    switches to them, and `train` to the fast ones.
     """
 
     def __init__(
@@ -202,8 +202,8 @@ class Lookahead(Wrapper):
         """
         Args:
             params, base, lr: see `Wrapper`.
-            k: steps of the base for one of the slow weights, >= 1.
-            alpha: share of the way to the fast weights, in (0, 1]; 1 is the base by itself.
+            k: steps of the base between two updates of the slow weights, >= 1.
+            alpha: step size towards the fast weights, in (0, 1]; 1 is the base without Lookahead.
 
         Raises:
             ValueError: if an option is out of its range, or for the base.
@@ -215,7 +215,7 @@ class Lookahead(Wrapper):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of the base, and at each k-th one of the slow weights."""
+        """Take a step of the base, and every k steps update the slow weights."""
         before = {
             weight: weight.clone()
             for weight in self._weights()
@@ -261,7 +261,7 @@ def _norm(tensors: list[Tensor]) -> Tensor:
 
 @contextmanager
 def _same_draws_after(weights: list[Tensor]) -> Iterator[None]:
-    """Set the generators that a training step may draw from back at the end."""
+    """Restore the random generators that a training step may use at the end of the block."""
     devices = {weight.device for weight in weights if weight.is_cuda}
     of_numpy, of_python = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices, device_type="cuda"):
@@ -272,7 +272,7 @@ def _same_draws_after(weights: list[Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _same_buffers(net: nn.Module | None) -> Iterator[None]:
-    """Give a network its buffers back at the end."""
+    """Restore the buffers of a network at the end of the block."""
     buffers = [] if net is None else list(net.buffers())
     before = [buffer.clone() for buffer in buffers]
     yield

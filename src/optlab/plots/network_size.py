@@ -19,7 +19,7 @@ _LABEL_OFFSETS = ((9, -13), (-14, 9), (-24, 9), (9, 5))
 
 @dataclass(eq=False, kw_only=True)
 class NetworkSizeDisplay(Display):
-    """Test accuracy of networks of several sizes. All sequences have one entry a network."""
+    """Test accuracy of networks of several sizes. All sequences have one entry per network."""
 
     labels: Sequence[str]  # written next to a point
     depths: Sequence[int]  # convolutions; networks of one depth are joined

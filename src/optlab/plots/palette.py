@@ -1,10 +1,10 @@
 """One fixed color, line style and marker for each optimizer, in pictures, tables and pages alike.
 
-The five of the main study take Okabe and Ito's colors (2008, "Color Universal Design"), which
-stay apart under the common color-vision deficiencies; adam and adamw, whose curves lie closest,
-take the pair that is farthest apart, blue and orange. The others follow Paul Tol's muted set.
-Dashes differ as well, so that gray print keeps them apart. An unknown optimizer gets a style from
-its name, the same one everywhere and always.
+The five optimizers of the main study have Okabe and Ito's colors (2008, "Color Universal Design"),
+which are distinguishable with the common color-vision deficiencies. adam and adamw, whose curves
+are closest, have the most different pair, blue and orange. The others have Paul Tol's muted colors.
+Dashes differ as well, so lines are distinguishable in gray print. An unknown optimizer gets a style
+from its name, which is always the same.
 """
 
 import hashlib

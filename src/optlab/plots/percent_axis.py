@@ -15,8 +15,8 @@ def stretched_percent(ax: Axes, fractions: Sequence[float] | np.ndarray) -> str:
     """Scale a percent axis to its values; stretched toward 100 % where they come near it.
 
     Close to 100 % the errors are what differs: 98 and 99 % are as far apart as 80 and 90 %.
-    No error has no logarithm: where a value is 100 %, or all but, half of the next smallest error
-    is added to all, which puts 100 % on the axis, a little above the others.
+    An error of 0 has no logarithm. If a value is 100 %, or almost, half of the next smallest error
+    is added to all errors, so that 100 % is on the axis, a little above the others.
 
     Returns:
         A remark for the headline; empty when the axis is linear.

@@ -1,4 +1,4 @@
-"""Validation accuracy against the learning rate: how narrow is each optimizer's good range?"""
+"""Plot validation accuracy against the learning rate, one line for each optimizer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Pictures of the time to a validation target, in one workload and across workloads."""
+"""Plot the time to a validation target, in one workload and across workloads."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Fill the report's sections on the study: tuning, published numbers, failures, machines."""
+"""Fill the report's sections on the whole study: tuning, published numbers, failures."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""The ranked table in a terminal."""
+"""Print the ranked table in a terminal."""
 
 from rich.console import Console
 from rich.markup import escape

@@ -1,8 +1,8 @@
-"""Pack a study in one file, to compare new optimizers without training the others again.
+"""Pack a study into one file, to compare new optimizers without training the others again.
 
-The archive is a `.tar.xz` of the study's folder with what the analysis reads: study.json, and of
-each run its record, its curve of epochs and the classes that it answered for the test images.
-Weights, steps and pictures stay behind.
+The archive is a `.tar.xz` of the files in the study's folder that the analysis reads: study.json,
+and for each run its record, its epochs.csv and its predicted classes for the test images. Weights,
+steps.csv and images are not included.
 """
 
 import io
@@ -25,8 +25,8 @@ from optlab.runs.study_file import read_study_file, study_path
 def pack_study(study: Path, archive: Path) -> int:
     """Write a study's archive and return the number of its runs.
 
-    Trials of a fair sweep keep no answers for the test images, which nobody judges. Of the path of
-    an image folder only the name is kept. The same study gives the same bytes.
+    Test predictions of a fair sweep's trials are not included, as nothing uses them. The path of an
+    image folder is reduced to its name. Archives of the same study are identical byte for byte.
 
     Args:
         study: the folder, such as outputs/mnist-mlp.
@@ -40,7 +40,7 @@ def pack_study(study: Path, archive: Path) -> int:
     runs = sorted(folder for folder in study.iterdir() if RunFolder(folder).record.is_file())
     if not runs:
         raise ValueError(
-            f"{study} holds no recorded run.\n\nhint: give a study's folder, such as "
+            f"{study} has no recorded runs.\n\nhint: use the folder of a study, such as "
             "outputs/mnist-mlp"
         )
     tuning = read_study_file(study).tuning
@@ -76,18 +76,18 @@ def unpack_study(archive: Path, outputs: Path) -> Path:
         except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
             raise ValueError(
                 f"{archive} is not an archive of a study ({error}).\n\n"
-                "hint: python scripts/archive.py pack makes one"
+                "hint: create one with python scripts/archive.py pack"
             ) from error
         folders = list(Path(partial).iterdir())
         if len(folders) != 1 or not recorded_runs(Path(partial)):
             raise ValueError(
-                f"{archive} holds no study.\n\nhint: python scripts/archive.py pack makes one"
+                f"{archive} has no study.\n\nhint: create one with python scripts/archive.py pack"
             )
         study = outputs / folders[0].name
         if study.exists():
             raise ValueError(
-                f"{study} is there already.\n\n"
-                "hint: use it as it is, or name another folder with --outputs"
+                f"{study} already exists.\n\n"
+                "hint: use the existing folder, or choose another one with --outputs"
             )
         shutil.move(folders[0], study)
     return study

@@ -11,7 +11,7 @@ EPOCH_COLUMNS = (
     "step",
     "lr",
     "train/loss",  # mean over the epoch's steps
-    "train/accuracy",  # share of the epoch's images, as they came: augmented, weights moving
+    "train/accuracy",  # running accuracy over the epoch, on augmented images
     "val/loss",
     "val/accuracy",
     "train_time_s",
@@ -26,11 +26,11 @@ _SNAPSHOT = re.compile(r"step-(\d{6,18})\.pt")
 
 
 class RunLocked(ValueError):
-    """Another process is training the run, and will record it."""
+    """Raised if another process is training the run; that process will record it."""
 
 
 class RunFolder:
-    """The files in the folder of one run, `outputs/<study>/<run name>-<hash>`; none need exist."""
+    """Paths of the files in a run's folder, `outputs/<study>/<run name>-<hash>`; may not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,10 +41,10 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
         self.diagnostics = path / "diagnostics.csv"  # DIAGNOSTIC_COLUMNS; of callbacks=diagnostics
-        self.snapshots = path / "snapshots"  # weights along the way, with callbacks=snapshots
+        self.snapshots = path / "snapshots"  # weights during training, with callbacks=snapshots
         self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
         self.predictions = path / "test_predictions.npz"  # in archives: labels, classes of both
-        self.mistakes = path / "test_mistakes.npz"  # test images that were not recognized
+        self.mistakes = path / "test_mistakes.npz"  # misclassified test images
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python
         self.config = path / ".hydra" / "config.yaml"
@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def snapshot_steps(self) -> list[int]:
-        """The optimizer steps of which there is a snapshot, in order."""
+        """The optimizer steps that have a snapshot, in order."""
         try:
             names = [file.name for file in self.snapshots.iterdir()]
         except OSError:
@@ -90,14 +90,14 @@ class RunFolder:
     @property
     def is_locked(self) -> bool:
         """Whether a process is training here."""
-        from filelock import FileLock, Timeout  # here: --cfg job asks for no lock
+        from filelock import FileLock, Timeout  # imported here, as --cfg job needs no lock
 
         try:
             with FileLock(self._lock, timeout=0):
                 return False
         except Timeout:
             return True
-        except OSError:  # no such folder, or none that can be written: nobody trains there
+        except OSError:  # no such folder or no permission, so no process trains there
             return False
 
     @contextmanager
@@ -118,13 +118,13 @@ class RunFolder:
         except Timeout:
             raise RunLocked(
                 f"another process is training {self.path}.\n\n"
-                "hint: wait until it ends; the same command then finds its result"
+                "hint: wait until it has finished, then run the same command to use its result"
             ) from None
         with held:
             yield
 
     def tag(self, command_id: str | None) -> None:
-        """Note that a command asked for this run; several may."""
+        """Record the ID of a command that includes this run; there may be several."""
         if command_id and command_id not in self._tags():
             self.path.mkdir(parents=True, exist_ok=True)
             with self._commands.open("a") as file:

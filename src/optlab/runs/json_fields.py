@@ -10,14 +10,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
-_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class DamagedFile(ValueError):
-    """A file that cannot be read as its dataclass.
+    """Raised if a file cannot be read as its dataclass.
 
     Attributes:
-        problem: what is wrong with it, as a clause that begins with the file's name.
+        problem: description of the problem that starts with the file's name.
     """
 
     def __init__(self, path: Path, problem: str, hint: str) -> None:
@@ -35,11 +35,11 @@ def read_fields(path: Path, kind: type[T], *, version: int, hint: str) -> T:
         hint: what a user can do about a damaged file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DamagedFile: it is no JSON, or a field is missing or has another type.
+        FileNotFoundError: if the file does not exist.
+        DamagedFile: if it is not JSON, or a field is missing or has the wrong type.
     """
     try:
-        # NaN and Infinity are Python's, no JSON; elsewhere they are null
+        # NaN and Infinity are not JSON, although Python reads and writes them; read them as null
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except FileNotFoundError:
         raise
@@ -73,7 +73,7 @@ def from_json(kind: Any, value: Any, field: str = "") -> Any:
         return None if value is None else from_json(inner, value, field)
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(f"has {field} {value!r}; known are {', '.join(arguments)}")
+            raise ValueError(f"has {field} {value!r}; allowed: {', '.join(arguments)}")
         return value
     if origin is list and isinstance(value, list):
         return [from_json(arguments[0], one, f"{field}[{i}]") for i, one in enumerate(value)]

@@ -18,14 +18,14 @@ HINT = "train the run again with rerun=true"
 
 
 class NoRecord(ValueError):
-    """A folder without a record: an unfinished run, or no run at all."""
+    """Raised for a folder without a record: an unfinished run, or no run at all."""
 
 
 @dataclass
 class Metrics:
     """Metrics of one split with one set of weights."""
 
-    loss: float | None = None  # mean cross-entropy, nats an image
+    loss: float | None = None  # mean cross-entropy in nats per image
     accuracy: float | None = None  # a fraction
 
 
@@ -55,7 +55,7 @@ class Validation:
 
 @dataclass
 class DatasetFacts:
-    """The images. A run that failed before it saw them knows `name` and `title`."""
+    """The data set. A run that failed before loading it has only `name` and `title`."""
 
     name: str
     title: str | None = None
@@ -66,8 +66,8 @@ class DatasetFacts:
     class_names: list[str] = field(default_factory=list)
     in_channels: int | None = None
     image_size: int | None = None  # side of the network's input, pixels
-    preparation: str | None = None  # how the page makes such an image of a picture
-    mean: list[float] | None = None  # by which pixels in [0, 1] are normalized, for each channel
+    preparation: str | None = None  # how the web page turns a drawing into an input
+    mean: list[float] | None = None  # per channel, to normalize pixels in [0, 1]
     std: list[float] | None = None
 
 
@@ -78,7 +78,7 @@ class ModelFacts:
     name: str
     target: str | None = None  # dotted path of the class
     kwargs: dict[str, Any] = field(default_factory=dict)
-    source: dict[str, Any] | None = None  # target and kwargs of what a fine-tuned one started from
+    source: dict[str, Any] | None = None  # target and kwargs of the pretrained network, if any
     num_parameters: int | None = None
     num_trainable_parameters: int | None = None
     num_buffer_elements: int | None = None
@@ -90,7 +90,7 @@ class OptimizerFacts:
 
     name: str
     target: str | None = None
-    lr: float | None = None  # that was used, lr_multiplier included
+    lr: float | None = None  # including lr_multiplier
 
 
 @dataclass
@@ -108,25 +108,25 @@ class Replica:
     """How a run was trained together with other seeds, as one stacked network."""
 
     of: int = 1  # seeds trained together; each records its share of their common time
-    equality: str | None = None  # how far its numbers equal those of the same run by itself
+    equality: str | None = None  # in what sense its results equal those of a single run
 
 
 @dataclass
 class RunRecord:
-    """All fields of record.json. What a diverged or failed run did not reach is None."""
+    """All fields of record.json. Fields that a diverged or failed run did not reach are None."""
 
     protocol_version: int
     status: Status
     study: str
     run_name: str
-    hash: str  # of everything in the config that can change a number
+    hash: str  # of all options that can change a result
     seed: int
     config: dict[str, Any]  # what the hash covers
     dataset: DatasetFacts
     model: ModelFacts
     optimizer: OptimizerFacts
     reason: str | None = None  # why there is no result
-    command: str | None = None  # that repeats the run; None if it was started from Python
+    command: str | None = None  # command to repeat the run; None if started from Python
     overrides: list[str] = field(default_factory=list)
     own_code: dict[str, str] = field(default_factory=dict)  # fingerprints of the user's modules
     validation: Validation | None = None
@@ -199,7 +199,7 @@ class RunRecord:
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write record.json atomically: a crash leaves the old file or none, never half of one."""
+    """Write record.json atomically, so that a crash never leaves a partial file."""
     write_json(RunFolder(folder).record, asdict(record))
 
 
@@ -207,9 +207,9 @@ def read_record(folder: Path) -> RunRecord:
     """Read the record of the run in a folder.
 
     Raises:
-        NoRecord: there is no such folder, or no record in it.
-        DamagedFile: it cannot be read, a field is missing or of another type, or it has another
-            format.
+        NoRecord: if the folder does not exist or has no record.
+        DamagedFile: if the record cannot be read, a field is missing or has the wrong type, or the
+            format has another version.
     """
     files = RunFolder(folder)
     try:
@@ -242,10 +242,10 @@ def find_record(folder: Path) -> RunRecord | None:
 
 def _no_record(files: RunFolder) -> NoRecord:
     if not files.path.is_dir():
-        problem, hint = "is not a folder", "give that of a run, outputs/<study>/<run name>-<hash>"
+        problem, hint = "is not a folder", "use the folder outputs/<study>/<run name>-<hash>"
     elif files.has_begun:
         problem = "is unfinished: it has no record.json yet"
-        hint = "run its command again, it resumes where it stopped"
+        hint = "run its command again to resume where it stopped"
     else:
-        problem, hint = "holds no run: it has no record.json", "give the folder of a run"
+        problem, hint = "is not a run: it has no record.json", "use the folder of a run"
     return NoRecord(f"{files.path} {problem}.\n\nhint: {hint}")

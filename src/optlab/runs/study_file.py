@@ -13,18 +13,18 @@ from optlab.runs.json_fields import read_fields
 STUDY_FORMAT = 1
 
 TrialStatus = Literal["unfinished", "finished", "diverged", "failed"]
-# Stopped for being lower on validation, or because none of its runs finished
+# "lower": stopped for lower validation accuracy; "no result": none of its runs finished
 CandidateStatus = Literal["open", "lower", "no result"]
 
 HINT = (
-    "restore it, or give further sweeps a study of their own with study=NAME: it says which runs "
-    "are trials"
+    "restore the file, which lists the runs that are trials, or use a new study for further sweeps "
+    "with study=NAME"
 )
 
 
 @dataclass
 class TrialRow:
-    """One trial of a fair sweep. It is noted before it starts, as `unfinished`."""
+    """One trial of a fair sweep. It is written before it starts, with status `unfinished`."""
 
     optimizer: str
     configuration: str  # hash of the config before tuning: what is tuned
@@ -80,7 +80,7 @@ class AdaptiveRows:
 
 @dataclass
 class LookRow:
-    """At how many seeds reports have compared a configuration with others."""
+    """The numbers of seeds at which reports have compared a configuration with others."""
 
     configuration: str  # hash of its config without seed and fold
     label: str  # as the newest of these reports calls it
@@ -94,8 +94,8 @@ class StudyFile:
     study: str | None = None  # name of the folder
     title: str | None = None
     commands: list[str] = field(default_factory=list)  # in their order
-    # As an experiment has it: source, metric and rows. `analysis.published` checks row by row, so
-    # that one that cannot be compared does not cost the others
+    # As in an experiment's config: source, metric and rows. `analysis.published` checks each row,
+    # so that a row that cannot be compared does not affect the others
     published: dict[str, Any] | None = None
     tuning: TuningRows | None = None
     adaptive: AdaptiveRows | None = None
@@ -128,7 +128,7 @@ def write_study_file(study: Path, content: StudyFile) -> None:
 
 @contextmanager
 def lock_study_file(study: Path) -> Iterator[None]:
-    """Make other commands that change study.json wait. Do not nest."""
+    """Lock study.json against changes by other commands. Must not be nested."""
     from filelock import FileLock
 
     study.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
 """The adaptive sweeper: rounds of seeds, in which only undecided configurations continue.
 
-After each round it looks at validation (`analysis.adaptive`), stops configurations that are clearly
-lower, and continues with the others until only the best is left or the last round is over. Works
-with every launcher: it hands over lists of overrides and reads the records that the runs left.
+After each round it compares validation results (`analysis.adaptive`), stops configurations that are
+clearly worse, and continues with the others until only the best is left or the last round is over.
+It works with every launcher, as it only passes lists of overrides and reads the runs' records.
 
-The plan is in study.json before the first run, and the outcome of a round when it is over. A sweep
-that is killed leaves runs of an unfinished round, which count in no report; the same command
-resumes it, and comes to the same decisions from the same records.
+The plan is written to study.json before the first run, and the outcome of each round at its end.
+Reports ignore the runs of an unfinished round. The same command resumes an interrupted sweep and
+makes the same decisions from the same records.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,12 +59,12 @@ def sweep(
     """Run every configuration on the command line in rounds of seeds.
 
     Args:
-        rounds: seeds of a configuration by the end of each round, rising.
-        first_seed: the others follow it.
+        rounds: cumulative number of seeds per configuration after each round, increasing.
+        first_seed: first of the consecutive seeds.
 
     Raises:
-        ValueError: for another plan than the study's, a study with tuned winners, a study.json
-            that cannot be read.
+        ValueError: if the plan differs from the study's, the study has tuned winners, or its
+            study.json cannot be read.
     """
     plan = AdaptiveRows(rounds, levels_of(len(rounds)), first_seed)
     candidates = _candidates(parsed, compose, plan)
@@ -94,8 +94,9 @@ def sweep(
         missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
         if missing:
             print(
-                f"round {number} is not over: another command is training "
-                f"{some([folder.name for folder in missing])}; the same command resumes the sweep",
+                f"round {number} is incomplete: another command is training "
+                f"{some([folder.name for folder in missing])}. Run this command again later to "
+                "resume the sweep",
                 flush=True,
             )
             break
@@ -131,7 +132,7 @@ def _print_plan(
     jobs = [[*job, *no_effect] for one in candidates for job in one.jobs(plan.first_seed, first)]
     returned = launcher.launch(jobs, initial_job_idx=0)
     most = len(candidates) * (plan.rounds[-1] - plan.rounds[0])
-    print(f"that is the first round; the others add at most {most} runs, of what is undecided")
+    print(f"this is the first round; later rounds add at most {most} runs, if undecided")
     if effect:
         composed = [compose(one.row.typed) for one in candidates]
         runs = [(each, run_dir(each), "") for each in composed]
@@ -140,20 +141,20 @@ def _print_plan(
 
 
 def _refuse_other_plan(study: Path, file: StudyFile, plan: AdaptiveRows) -> None:
-    """Raise ValueError where the study has been read by another plan, or has tuned winners."""
+    """Raise ValueError if a round of another plan has ended, or the study has tuned winners."""
     if file.tuning and file.tuning.rows:
         raise ValueError(
-            f"{study} has tuned configurations, next to which an adaptive sweep would not count."
-            "\n\nhint: give the adaptive sweep a study of its own with study=NAME"
+            f"{study} has tuned configurations, so reports would ignore an adaptive sweep in it."
+            "\n\nhint: run the adaptive sweep in a separate study with study=NAME"
         )
     older = file.adaptive
     if older is None or not any(row.num_rounds for row in older.candidates):
         return
     if (older.rounds, older.first_seed) != (plan.rounds, plan.first_seed):
         raise ValueError(
-            f"hydra.sweeper.rounds is {plan.rounds} from seed {plan.first_seed} on, but {study} "
-            f"was planned with {older.rounds} from seed {older.first_seed} on, and a plan holds "
-            "from its first round on.\n\nhint: repeat the command with that plan, or start on new "
+            f"hydra.sweeper.rounds is {plan.rounds} with first_seed={plan.first_seed}, but {study} "
+            f"was planned with {older.rounds} and first_seed={older.first_seed}. A plan cannot "
+            "change after its first round.\n\nhint: repeat the command with that plan, or use new "
             "seeds with study=NAME and hydra.sweeper.first_seed"
         )
 
@@ -210,11 +211,11 @@ def _decide(
     further = [names[each] for each in decision.continuing]
     print(
         f"{workload.name}, round {number} of {len(plan.rounds)}, {plan.rounds[number - 1]} seeds: "
-        + (f"{some(stopped)} stopped by validation" if stopped else "validation decides nothing")
+        + (f"{some(stopped)} stopped" if stopped else "no configuration is clearly worse")
         + (
             f"; {some(further)} continue to {plan.rounds[number]}"
             if going_on
-            else "; all is decided"
+            else "; the sweep is complete"
         ),
         flush=True,
     )

@@ -1,9 +1,10 @@
-"""Config loader of studies: Hydra's own, made for many runs.
+"""Config loader for studies, which extends Hydra's to many runs.
 
-Hydra composes a study before it knows the runs, with the default of every group that is swept, and
-then each run from its files. Here an option that only the swept choices have is left to the runs,
-and files are read and merged once for each choice of groups: runs that differ in values, such as
-seeds, get a copy to which Hydra applies them. Each config is the one that Hydra composes.
+Hydra first composes the study's config, with the default of every swept group, and then each run
+from its files. This loader differs in two ways. An option that only swept choices have is accepted
+in the study and checked in the runs. Files are read and merged once for each choice of groups: runs
+that differ only in values, such as seeds, get a copy to which Hydra applies these values. Each
+config is equal to the one that Hydra composes.
 """
 
 import pickle
@@ -31,7 +32,7 @@ omegaconf.base.parse = cache(parse)
 
 
 class StudyConfigLoader(ConfigLoaderImpl):
-    """Replaces Hydra's config loader, for which Hydra has no plugin."""
+    """Replace Hydra's config loader, for which Hydra has no plugin type."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -46,7 +47,7 @@ class StudyConfigLoader(ConfigLoaderImpl):
     def get_group_options(
         self, group_name: str, results_filter: Any = ObjectType.CONFIG, *args: Any, **kwargs: Any
     ) -> list[str]:
-        """Return the choices of a group. Hydra copies all sources each time; --help asks often."""
+        """Return the choices of a group, cached: Hydra copies all sources at each call."""
         if args or kwargs:
             return super().get_group_options(group_name, results_filter, *args, **kwargs)
         if self._files is None:
@@ -54,7 +55,7 @@ class StudyConfigLoader(ConfigLoaderImpl):
         return list(self._files.get_group_options(group_name, results_filter))
 
     def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
-        """Compose, and refuse options of Hydra's own that do not exist, which `+` would add."""
+        """Compose a config; reject unknown options of Hydra itself, which `+` would add."""
         config = super()._load_configuration_impl(*args, **kwargs)
         if problems := list(unknown_in_hydra(config.hydra)):
             raise ValueError("\n\n".join(problems))
@@ -92,7 +93,7 @@ class StudyConfigLoader(ConfigLoaderImpl):
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """Compose one run of a study, from the config of an earlier run where that is the same."""
+        """Compose one run of a study, if possible from a cached config with the same choices."""
         compose = super().load_sweep_config
         parsed = _parsed(sweep_overrides)
         if any(map(_concerns_more, parsed)):

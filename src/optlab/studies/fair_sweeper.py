@@ -1,10 +1,10 @@
 """The fair sweeper: every optimizer gets the same number of trials, the winners get fresh seeds.
 
-Tuning uses other seeds than the report, so a lucky seed does not pass for a good optimizer. Equal
-budgets keep a well-tuned favorite from beating a default. Works with every launcher: it passes
-lists of overrides and reads the records of the runs.
+Tuning uses different seeds than the report, so that a lucky seed is not mistaken for a good
+optimizer. With equal budgets, a well-tuned favorite is not compared with an untuned default. Works
+with every launcher, as it only passes lists of overrides and reads the records of the runs.
 
-`search` has the rule that chooses. Trials are written to study.json (`tuning_rows`) before they
+`search` implements the selection. Trials are written to study.json (`tuning_rows`) before they
 start, so a trial of a killed sweep never counts as a result. The same command resumes the sweep.
 """
 
@@ -61,7 +61,7 @@ class TrialRunner:
             jobs.append(self.job(trial, overrides))
             composed = self.compose(jobs[-1])
             if run_hash(composed) in {row.hash for row in trial.search.trials}:
-                continue  # the same run as an earlier trial: the values differ without an effect
+                continue  # the same run as an earlier trial: the values differ only nominally
             rows[run_dir(composed)] = row = TrialRow(
                 optimizer=trial.search.optimizer,
                 configuration=trial.search.configuration,
@@ -117,14 +117,14 @@ def sweep(
     """Tune every optimizer on the command line, then run each winner on fresh seeds.
 
     Raises:
-        ValueError: for folds that it would tune apart, an optimizer without a search space, a
-            study.json that cannot be read.
+        ValueError: if data.fold is swept, an optimizer has no search space, or a study.json cannot
+            be read.
     """
     if any(each.key_or_group == "data.fold" and each.is_sweep_override() for each in parsed):
         raise ValueError(
-            "hydra/sweeper=fair would tune on each data.fold by itself, as if folds were "
-            "optimizers.\n\n"
-            "hint: tune without folds; then run the winners' options over data.fold=..."
+            "hydra/sweeper=fair would tune each data.fold separately, as if each fold were a "
+            "configuration.\n\n"
+            "hint: tune without folds, then run the winners' options with data.fold=..."
         )
     composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
     untuned = [search_of(typed, one, options) for typed, one in composed]
@@ -145,7 +145,7 @@ def sweep(
         first = next(tuning)
         overrides = [overrides_of(trial.search, trial.values, compose)[0] for trial in first]
         runs.launch(list(map(runs.job, first, overrides)))
-        print(f"then {options.num_later(searches)} runs, chosen by those trials")
+        print(f"then {options.num_later(searches)} runs, depending on the results of these trials")
         if config.effect:
             plan = Plan.of([(each, run_dir(each), "") for _, each in composed])
             plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")
@@ -168,7 +168,7 @@ def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
         else:
             raise ValueError(
                 f"{each.input_line} has no list of values.\n\n"
-                f"hint: write {key}=A,B; ranges that trials draw from are in conf/search_space"
+                f"hint: use {key}=A,B; define ranges for tuning in conf/search_space"
             )
     found = [list(each) for each in product(*choices.values())]
     if not found:

@@ -17,8 +17,8 @@ def server_imports() -> Iterator[None]:
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with frozen_imports():
         yield
-    signal.signal(signal.SIGINT, interrupt)  # which the children inherit
+    signal.signal(signal.SIGINT, interrupt)  # the children inherit it
     if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
-        # At the end of a study, the server would take a second or two to unload torch, and hold
-        # the pipe of a program that reads the study's output
+        # At the end of a study, the server would take a second or two to unload torch, and keep
+        # the study's output pipe open for that time
         atexit.register(os._exit, 0)

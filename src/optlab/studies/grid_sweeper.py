@@ -1,4 +1,4 @@
-"""The common parts of sweepers that compare a grid of configurations and choose the seeds."""
+"""Base class of the sweepers that compare a grid of configurations and choose the seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,14 +26,14 @@ class GridSweeper(Sweeper):
         """
         Args:
             name: as in hydra/sweeper=NAME.
-            params: what an experiment sweeps as well; its seeds do not count.
-            rows: the rows of an experiment that is a table, which are refused.
+            params: swept options of the experiment; its seeds are ignored.
+            rows: rows of an experiment that is a table; an error if there are any.
         """
         check_arguments("hydra.sweeper", GridSweeper, locals())
         if rows:
             raise ValueError(
                 f"hydra/sweeper={name} compares a grid, but this experiment is a table of rows.\n\n"
-                "hint: leave hydra/sweeper out, or choose an experiment over optimizers"
+                "hint: remove hydra/sweeper, or choose an experiment that sweeps optimizers"
             )
         self.name = name
         self.params = dict(params or {})
@@ -62,8 +62,8 @@ class GridSweeper(Sweeper):
         if any(override.key_or_group == "seed" for override in parsed):
             raise ValueError(
                 f"hydra/sweeper={self.name} chooses the seeds itself.\n\n"
-                f"hint: leave seed=... out; conf/hydra/sweeper/{self.name}.yaml says how many "
-                "there are, and where they begin"
+                f"hint: remove seed=...; conf/hydra/sweeper/{self.name}.yaml has options for the "
+                "number of seeds and the first seed"
             )
         compose = partial(self.loader.load_sweep_config, self.config)
         return sweep(parsed, compose, launcher=self.launcher, config=self.config, **options)

@@ -1,4 +1,4 @@
-"""Jobs of a study: what each process will train, and what is done. Nothing is started here."""
+"""Compose the jobs of a study, and find out which are done. Nothing is started here."""
 
 import sys
 from collections import Counter
@@ -33,7 +33,7 @@ class Job:
 
     @cached_property
     def runs(self) -> list[tuple[DictConfig, Path]]:
-        """Config and folder of each replica; of the job itself where there is only one."""
+        """Config and folder of each replica, or of the job itself without replicas."""
         return [
             (each, self.folder if each is self.config else run_dir(each))
             for each in replicas(self.config)
@@ -46,7 +46,7 @@ class Job:
         return not self.config.rerun and all(record and record.has_result for record in found)
 
     def tag_runs(self) -> None:
-        """Note in each folder that this command asked for the run, which selects its report."""
+        """Tag each folder with the ID of this command, so that its report includes the run."""
         for _, folder in self.runs:
             RunFolder(folder).tag(self.config.hydra.job.env_set.get(COMMAND_ID))
 
@@ -60,7 +60,7 @@ def compose_jobs(
     """Compose and check the jobs of a study, with a progress bar on a terminal.
 
     Raises:
-        ValueError: for a command without runs, and for options that nothing reads.
+        ValueError: if the command has no runs, or an option is unknown or has a wrong value.
     """
     if not job_overrides:
         raise ValueError(
@@ -88,9 +88,9 @@ def refuse_shared_seeds(jobs: Sequence[Job]) -> None:
         folders = {folder for _, folder in job.runs}
         if seen & folders:
             raise ValueError(
-                f"num_replicas={job.config.num_replicas} with seed={job.config.seed}: another run "
-                f"of this sweep trains one of the seeds from {job.config.seed} on as well.\n\n"
-                "hint: space the seeds of a sweep num_replicas apart"
+                f"num_replicas={job.config.num_replicas} with seed={job.config.seed} trains "
+                f"{job.config.num_replicas} seeds from {job.config.seed}, but another run of this "
+                "sweep trains one of them too.\n\nhint: space the seeds num_replicas apart"
             )
         seen |= folders
 
@@ -108,7 +108,7 @@ def plan_of(jobs: Sequence[Job]) -> Plan:
 
 
 def print_changed_code(done: Sequence[Job]) -> None:
-    """Print which classes were edited since: a run is recognized by its config only."""
+    """Print which modules have changed since the runs: a run is identified only by its config."""
     counts = Counter(
         name
         for job in done
@@ -118,6 +118,6 @@ def print_changed_code(done: Sequence[Job]) -> None:
     )
     for name, number in counts.items():
         print(
-            f"{name} has changed since {number} of them were trained: rerun=true trains them again",
+            f"{name} has changed since {number} of them were trained; retrain with rerun=true",
             flush=True,
         )

@@ -20,7 +20,7 @@ FOLDER = "mean"  # within the study; TensorBoard shows <study>/mean/<configurati
 def write_mean_curves(study: Study) -> list[Path]:
     """Write the mean curves of every configuration with several finished runs.
 
-    Only for a study whose runs wrote to TensorBoard. What an earlier call wrote is replaced.
+    Only for runs that were logged to TensorBoard. Curves of an earlier call are replaced.
 
     Returns:
         The folders that were written.

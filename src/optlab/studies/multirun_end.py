@@ -24,17 +24,17 @@ class StudyReport(Callback):
     """A Hydra callback, which runs after any launcher and sweeper."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Give the command an id that reaches its runs in any process or machine."""
+        """Give the command an ID that is passed to its runs, in any process and on any machine."""
         self.command_id = f"command-{uuid.uuid4().hex}"
         with open_dict(config):
             config.hydra.overrides.hydra.append(f"+{STUDY_ID}{self.command_id}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Report every study that the command touched. Exit with 1 if one of its runs failed."""
+        """Report every study with runs of this command. Exit with code 1 if a run failed."""
         if config.plan:
             return
         folders = tagged_with(resolve_path(config.outputs), self.command_id)
-        # None of this command's runs is in training any more
+        # All runs of this command have ended, so another command holds these locks
         held = [folder for folder in folders if RunFolder(folder).is_locked]
         folders = [folder for folder in folders if folder not in held]
         reported = True
@@ -42,10 +42,10 @@ class StudyReport(Callback):
             try:
                 write_study(study, config, title=_title(next(runs), config))
                 _report(study)
-            except ValueError as error:  # which says all that a user can act on
+            except ValueError as error:  # its message is enough for the user
                 print(f"error: {error}", file=sys.stderr)
                 reported = False
-            except Exception:  # Hydra would make a warning of it and exit with 0
+            except Exception:  # Hydra would only warn and exit with code 0
                 traceback.print_exc()
                 reported = False
         unfinished = [folder for folder in folders if not _as_expected(folder)]
@@ -54,17 +54,17 @@ class StudyReport(Callback):
         for folder in held:
             print(f"  {folder.name}: another command is training it", file=sys.stderr)
         if unfinished or held or not reported:
-            sys.exit(1)  # SystemExit passes Hydra, which swallows what callbacks raise else
+            sys.exit(1)  # Hydra suppresses any other exception of a callback
 
 
 def _as_expected(folder: Path) -> bool:
-    """Whether a run finished, or is a trial that diverged: a search space may reach that far."""
+    """Return whether a run finished, or is a trial that diverged, which tuning may include."""
     record = find_record(folder)
     if record is None or record.status != "diverged":
         return record is not None and record.status == "finished"
     try:
         tuning = read_study_file(folder.parent).tuning
-    except DamagedFile:  # which the report says
+    except DamagedFile:  # the report mentions it
         return False
     return tuning is not None and record.hash in {row.hash for row in tuning.rows}
 
@@ -80,7 +80,7 @@ def _title(run: Path, config: DictConfig) -> str | None:
 
 def write_study(study: Path, config: DictConfig, title: str | None) -> None:
     """Write study.json: the commands, and published figures to show next to ours."""
-    # The report says that a file is damaged; written again, nobody would know
+    # A damaged file is not overwritten, so that the report can mention it
     with suppress(DamagedFile), edit_study_file(study) as file:
         command = study_command(config.hydra)
         file.study, file.title = study.name, None if title is None else str(title)

@@ -1,5 +1,5 @@
 # ruff: noqa: F401
-"""Imports of the fork server, made once for all runs of a study."""
+"""Modules that the fork server imports once for all runs of a study."""
 
 from optlab.studies.fork_server import server_imports
 

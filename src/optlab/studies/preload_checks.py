@@ -1,5 +1,5 @@
 # ruff: noqa: F401
-"""Imports of the fork server for plan=true: only what checks configs."""
+"""Modules that the fork server imports for plan=true: only those that validate configs."""
 
 from optlab.studies.fork_server import server_imports
 

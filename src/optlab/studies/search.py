@@ -1,6 +1,6 @@
-"""Choose options in a fair sweep: trials, more trials near the best, finalists.
+"""Tune hyperparameters in a fair sweep: trials, more trials near the best, finalists.
 
-Nothing here knows Hydra or files: a trial is a row with an outcome.
+This module is independent of Hydra and files: a trial is a row with an outcome.
 """
 
 import math
@@ -20,18 +20,18 @@ class Search:
     """The trials that choose the options of one configuration, for all fresh seeds or for one.
 
     Attributes:
-        optimizer: its name.
+        optimizer: name of the optimizer.
         configuration: hash of the config before tuning.
-        typed: its overrides.
-        space: what is tuned; a second round may extend it.
-        default: the values of the config before tuning.
-        tuning_seeds: of the trials: all are on the first one, finalists on each.
-        fresh_seeds: that its winner will run on.
-        for_seed: the only one of these that it tunes for; None where it tunes for all seeds.
-        rungs: trials and epochs of each rung of a halving, the first round first; None are those of
-            a whole run.
-        chance_accuracy: 1 / number of classes, with which a diverged trial counts.
-        trials: a row for each run, in their order.
+        typed: overrides of the configuration.
+        space: hyperparameters to tune; the second round may extend their ranges.
+        default: their values in the config before tuning.
+        tuning_seeds: seeds of the trials. All trials use the first one, finalists use all.
+        fresh_seeds: seeds of the winner's final runs.
+        for_seed: the only fresh seed that this search tunes for; None if it tunes for all.
+        rungs: number of trials and epochs of each rung of successive halving, in order; None epochs
+            are those of a full run.
+        chance_accuracy: 1 / number of classes, the score of a diverged trial.
+        trials: one row per run, in order.
     """
 
     optimizer: str
@@ -77,12 +77,13 @@ class Search:
         return drawn
 
     def ranked(self, num_epochs: int | None = None) -> list[TrialRow]:
-        """Return one trial for each choice of values, the best mean first.
+        """Return one trial for each set of values, sorted by mean score, best first.
 
-        Only values that ran on the most tuning seeds are ranked: after a final, the finalists.
+        Only values with the largest number of tuning seeds are ranked: after the final round, these
+        are the finalists.
 
         Args:
-            num_epochs: of the rung; None for whole runs.
+            num_epochs: epochs of the rung; None for full runs.
         """
         by_values: dict[str, list[TrialRow]] = {}
         for trial in self.trials:
@@ -118,7 +119,7 @@ class Search:
 
 
 class Trial(NamedTuple):
-    """A trial that a search asks for."""
+    """A trial to run for a search."""
 
     search: Search
     values: Values
@@ -173,17 +174,17 @@ def mean_score(trials: Iterable[TrialRow], chance_accuracy: float) -> float | No
 def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:
     """Return trials and epochs of each rung of successive halving; the last has whole runs (None).
 
-    A third of the trials is promoted, to three times the epochs, so each rung costs about the same.
-    Source: Jamieson and Talwalkar 2016, arXiv:1502.07943, algorithm 1, with a third for a half.
+    A third of the trials is promoted to three times the epochs, so each rung costs about the same.
+    Source: Jamieson and Talwalkar 2016, arXiv:1502.07943, algorithm 1, with 1/3 in place of 1/2.
 
     Raises:
-        ValueError: a third of the epochs or trials is less than one.
+        ValueError: if a third of the epochs or of the trials is less than one.
     """
     if min(trials, max_epochs) < SHARE_PROMOTED:
         raise ValueError(
-            f"hydra.sweeper.schedule=halving with {trials} trials and trainer.max_epochs="
-            f"{max_epochs}: its first rung would have less than one epoch or promote nothing.\n\n"
-            f"hint: both must be {SHARE_PROMOTED} or more; schedule=full trains every trial fully"
+            f"hydra.sweeper.schedule=halving needs at least {SHARE_PROMOTED} trials and "
+            f"{SHARE_PROMOTED} epochs, but there are {trials} trials and trainer.max_epochs is "
+            f"{max_epochs}.\n\nhint: raise them, or use hydra.sweeper.schedule=full"
         )
     number = int(math.log(min(trials, max_epochs), SHARE_PROMOTED) + 1e-9)
     shorter = [

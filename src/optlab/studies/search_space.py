@@ -12,7 +12,7 @@ from optlab.training.identity import GROUPS, OPTIONS
 from optlab.training.option_values import RANGES, misfit
 
 EDGE_SHARE = 0.02  # of a range: a winner this close to an end is at the edge of its space
-NEARBY_SHARE = 0.25  # of a range: what the second round of trials draws from
+NEARBY_SHARE = 0.25  # of a range: the part that the second round of trials samples
 SIGNIFICANT_DIGITS = 6  # of a drawn value: readable in folder names and commands
 NOT_TUNED = ("data", "model", "optimizer", "seed", "ckpt_path")  # what a comparison keeps fixed
 
@@ -21,7 +21,7 @@ Values = dict[str, Any]  # a value for each tuned option, by the names of the se
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """The range of an option. Points are in [0, 1]; equal distances are equally worth trying."""
+    """The range of a hyperparameter, scaled to [0, 1] so that trials can sample it uniformly."""
 
     name: str  # as in the search file
     kind: str  # log | one_minus_log | linear | choice
@@ -47,7 +47,7 @@ class Hyperparameter:
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
     def point(self, value: Any) -> float | None:
-        """Return the place of a value in [0, 1], or beyond the range; None if it has no place."""
+        """Return the position of a value, in [0, 1] within the range; None if it has none."""
         if self.kind == "choice" or isinstance(value, bool) or not isinstance(value, int | float):
             return None
         low, high = self.values
@@ -67,8 +67,8 @@ class Hyperparameter:
     def nearby(self, value: Any) -> "Hyperparameter":
         """Return the quarter of the range around a value, or beyond the edge if it is at one.
 
-        A range does not extend to values that the option cannot have, as far as `option_values`
-        knows. A value without a place in the range stays, and choices do.
+        A range is not extended to values that `option_values` does not allow. A value without a
+        position in the range becomes the only choice; choices do not change.
         """
         point = self.point(value)
         if point is None:
@@ -108,15 +108,15 @@ def read_space(
     found = []
     if not isinstance(space, Mapping) or not space:
         raise ValueError(
-            f"conf/search_space/{optimizer}.yaml names no option.\n\n"
-            "hint: conf/search_space/adam.yaml shows how"
+            f"conf/search_space/{optimizer}.yaml has no options.\n\n"
+            "hint: see conf/search_space/adam.yaml for an example"
         )
     for name, ranges in space.items():
         where = f"conf/search_space/{optimizer}.yaml: {name}"
         if name in NOT_TUNED:
             raise ValueError(
-                f"{where} cannot be tuned: a comparison keeps it the same.\n\n"
-                "hint: to compare several, type them on the command line"
+                f"{where} cannot be tuned, as it must be the same for all trials.\n\n"
+                "hint: to compare several values, list them on the command line"
             )
         if not isinstance(ranges, Mapping):
             raise ValueError(f"{where} is {ranges}; it must be a range such as {{log: [0.1, 1]}}")
@@ -139,7 +139,7 @@ def read_space(
 def grid(tuned: Hyperparameter, trials: int, default: Any) -> list[Values]:
     """Return the default, then equally spaced values of a range.
 
-    Of these the one nearest to the default gives way to it, but both ends stay where that can be.
+    The default replaces the nearest of these values, but not an end of the range if possible.
     """
     points = [index / (trials - 1) for index in range(trials)]
     at = tuned.point(default)
@@ -158,16 +158,16 @@ def stratified(tuned: Hyperparameter, number: int, seed: Sequence[int]) -> list[
 def quasi_random(
     space: Sequence[Hyperparameter], number: int, seed: Sequence[int], tried: Sequence[Values]
 ) -> list[Values]:
-    """Return points of a scrambled Halton sequence over a space: even in every projection.
+    """Return points of a scrambled Halton sequence, which covers each projection of a space evenly.
 
     Args:
-        space: the options.
-        number: of points.
-        seed: of the scrambling.
-        tried: points that were drawn before, and are not drawn again.
+        space: the hyperparameters.
+        number: number of points.
+        seed: seed of the scrambling.
+        tried: earlier points, which are not drawn again.
 
     Raises:
-        ValueError: the space has fewer points.
+        ValueError: if the space has too few points.
 
     Source: Bousquet et al. 2017, arXiv:1706.03200; Google's tuning playbook, exploration phase.
     """

@@ -18,7 +18,7 @@ SEEDS_APART = 10_000  # between the tuning seeds of one search, so that none is 
 
 @dataclass(frozen=True)
 class FairOptions:
-    """The options of conf/hydra/sweeper/fair.yaml, which says what they mean."""
+    """The options of conf/hydra/sweeper/fair.yaml, which documents them."""
 
     trials: int
     extra_trials: int
@@ -65,11 +65,11 @@ class FairOptions:
 
     def words(self, num_configurations: int) -> str:
         """Describe the sweep in one sentence."""
-        each = f"{self.trials} trials, the default included"
+        each = f"{self.trials} trials including the default"
         if self.schedule == "halving":
-            each += ", a third of them again with three times the epochs, and so on"
+            each += ", the best third with three times the epochs, and so on"
         if self.extra_trials:
-            each += f", then {self.extra_trials} near the best or beyond an edge"
+            each += f", then {self.extra_trials} near the best or beyond the edge of the space"
         if self.finalists and self.finalist_seeds:
             each += f", then the best {self.finalists} on {self.finalist_seeds} more tuning seeds"
         where = (
@@ -84,7 +84,7 @@ class FairOptions:
 
 def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
     """Return a search for a configuration, without seeds."""
-    refuse_replicas(composed, "fair")  # no row would name the seeds next to the tuning seed
+    refuse_replicas(composed, "fair")  # rows have only the tuning seed, no other seeds
     optimizer = str((composed.optimizer or {}).get("name", "null"))
     space = _space_of(optimizer, composed)
     keys = {override.lstrip("+~").partition("=")[0] for override in typed}
@@ -94,14 +94,14 @@ def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> S
     for each in space:
         if each.option.partition(".")[0] not in groups and not _has(each, composed):
             raise ValueError(
-                f"conf/search_space/{optimizer}.yaml: {each.name} is {each.option}, which the "
-                "config does not have.\n\nhint: a name is below optimizer., unless it begins with "
-                "another group"
+                f"conf/search_space/{optimizer}.yaml: {each.name} stands for {each.option}, which "
+                "is not in the config.\n\nhint: names refer to options of optimizer, unless they "
+                "start with another group"
             )
         if each.option in keys:
             raise ValueError(
-                f"{each.option} is what hydra/sweeper=fair tunes.\n\n"
-                f"hint: leave it out; the values to try are in conf/search_space/{optimizer}.yaml"
+                f"{each.option} cannot be set, because hydra/sweeper=fair tunes it.\n\n"
+                f"hint: remove it; the values to try are in conf/search_space/{optimizer}.yaml"
             )
     return Search(
         optimizer,
@@ -165,5 +165,5 @@ def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list
 
 
 def override_of(tuned: Hyperparameter, values: Values) -> str:
-    # As JSON, which Hydra reads as it is meant: Python's None would be the text "None"
+    # As JSON, which Hydra parses correctly: Python's None would become the string "None"
     return f"{tuned.option}={json.dumps(values[tuned.name], ensure_ascii=False)}"

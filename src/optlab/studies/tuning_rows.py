@@ -1,4 +1,4 @@
-"""A fair sweep's part of study.json: its trials before they start, its winners before they run."""
+"""Write the trials and winners of a fair sweep to study.json, before their runs start."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from optlab.runs.study_file import (
 
 
 def note(rows: Iterable[tuple[Path, TrialRow]]) -> None:
-    """Put trials and winners into study.json of their study's folder."""
+    """Add trials and winners to the study.json of their study."""
     by_study: dict[Path, list[TrialRow]] = defaultdict(list)
     for study, row in rows:
         by_study[study].append(row)
@@ -31,9 +31,9 @@ def note(rows: Iterable[tuple[Path, TrialRow]]) -> None:
 def _added(older: TuningRows, rows: list[TrialRow]) -> TuningRows:
     """Return a study's tuning with a sweep's rows added.
 
-    A run that chose values must never count as a result, so earlier trials stay. Earlier winners
-    stay as well, but a configuration that was tuned again has its newer winners only: of two, the
-    better one would be chosen a second time.
+    A tuning run must never count as a result, so earlier trials are kept. Earlier winners are kept
+    as well, but a configuration that was tuned again keeps only its newer winners. Otherwise the
+    better of two would be selected, which is tuning again.
     """
     winners = [row for row in rows if isinstance(row, WinnerRow)]
     trials = [row for row in rows if not isinstance(row, WinnerRow)]
@@ -46,7 +46,7 @@ def _added(older: TuningRows, rows: list[TrialRow]) -> TuningRows:
 
 
 def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
-    """Read study.json of each study; None where there is none."""
+    """Read the study.json of each study; None if a study has none."""
     return {
         study: read_study_file(study) if study_path(study).exists() else None for study in studies
     }
@@ -56,18 +56,18 @@ def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
 def restored_if_refused(
     before: Mapping[Path, StudyFile | None], folders: Iterable[Path]
 ) -> Iterator[None]:
-    """Launch runs whose rows were just noted; take the rows back if none of the runs was started.
+    """Launch runs whose rows were just written; restore study.json if none of them was started.
 
-    A file that another command has changed since keeps the rows.
+    A file that another command has changed in the meantime is not restored.
 
     Args:
-        before: what `read_files` read before the rows were noted.
-        folders: of the runs.
+        before: result of `read_files` before the rows were written.
+        folders: folders of the runs.
     """
     noted = read_files(before)
     try:
         yield
-    except ValueError:  # a config contradicts itself, so most likely none was started
+    except ValueError:  # an invalid config, so most likely no run was started
         if not any(folder.exists() for folder in folders):
             _restore(before, noted)
         raise

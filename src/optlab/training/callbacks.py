@@ -1,4 +1,4 @@
-"""Callbacks that OptLab adds to a run in code, because its numbers depend on them."""
+"""Callbacks that OptLab adds to every run in code, because its results depend on them."""
 
 import random
 import warnings
@@ -86,7 +86,7 @@ class OptimizerModes(Callback):
 
 
 class AttachNetworkToSAM(Callback):
-    """Tells SAM which network it trains: its second pass must not change batch-norm statistics."""
+    """Pass the network to SAM, whose second pass must not change batch-norm statistics."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:
@@ -120,8 +120,8 @@ class StopAtMaxSteps(Callback):
 class ValidateAtEpochEnd(Callback):
     """Adds a validation at the end of each epoch to those of `trainer.val_check_interval`.
 
-    epochs.csv, the best epoch and the record are of the ends of epochs. Lightning validates there
-    only where the interval divides the epoch.
+    epochs.csv, the best epoch and the record need a validation there, and Lightning has one only if
+    the interval divides the number of batches.
     """
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -143,10 +143,10 @@ class ValidateAtEpochEnd(Callback):
 
 
 class CheckClosureFirst(Callback):
-    """Refuses optimizers that move the weights before they have called their closure.
+    """Reject optimizers that update the weights before they call their closure.
 
     Such a class, for example some versions of SAM, expects gradients to exist when `step` is
-    called. In a run they would be those of the batch before, so it would train another algorithm.
+    called. In a run these are the gradients of the previous batch, so its result would be wrong.
     """
 
     NUM_STEPS = 3  # at the first step there are no old gradients to move by
@@ -166,13 +166,13 @@ class CheckClosureFirst(Callback):
     ) -> None:
         if self._before and self._before != _versions(pl_module):
             raise ValueError(
-                f"{type(trainer.optimizers[0]).__name__} moves the weights before it calls its "
-                "closure, by the gradients of the batch before: it would train another algorithm."
-                "\n\nhint: step(self, closure) has to call closure() first; it makes the gradients"
+                f"{type(trainer.optimizers[0]).__name__} updates the weights before it calls its "
+                "closure, with the gradients of the previous batch, which gives wrong results."
+                "\n\nhint: call closure() first in step(self, closure); it computes the gradients"
             )
         self._before = []  # later calls within a step may follow a move
 
 
 def _versions(module: L.LightningModule) -> list[int]:
-    """Return how often each parameter was written to, as torch counts it."""
+    """Return torch's version counter of each parameter, which every in-place change increases."""
     return [parameter._version for parameter in module.parameters()]

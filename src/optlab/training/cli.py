@@ -130,8 +130,8 @@ def train(config: DictConfig) -> float:
         for (replica, folder), record in zip(runs, found, strict=True):
             assert record is not None
             changed = changed_modules(replica, record.own_code)
-            since = f"{' and '.join(changed)} changed since: " if changed else ""
-            print(f"{folder}: already {record.outcome}. {since}rerun=true trains it again.")
+            since = f"{' and '.join(changed)} changed since then. " if changed else ""
+            print(f"{folder}: already done: {record.outcome}. {since}rerun=true trains it again.")
     if any(record is None or record.status != "finished" for record in found):
         return _failed(config)
     return found[0].objective if found[0] else math.nan

@@ -1,7 +1,7 @@
 """Detect that a user's own classes have changed since a run was trained with them.
 
-A run is recognized by its config, which names classes but holds no code: without this, an edited
-optimizer would silently keep its old results. Imports neither torch nor the user's modules.
+A run is identified by its config, which names classes but contains no code. Without fingerprints,
+an edited optimizer would silently keep its old results. Imports neither torch nor user modules.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from optlab.training.environment import targets
 from optlab.training.identity import identity
 
-INSTALLED = ("site-packages", "dist-packages")  # what is there has a version of its own
+INSTALLED = ("site-packages", "dist-packages")  # installed packages have versions
 
 
 def own_code(config: DictConfig) -> dict[str, str]:
-    """Fingerprints of the user's own modules that a run's classes come from, by name.
+    """Return the fingerprints of the user's modules that define a run's classes, by module name.
 
-    For a package, all its Python files count. For a single file, what it imports does not.
+    The fingerprint of a package covers all its Python files, that of a module only its own file.
     """
     names = sorted({target.partition(".")[0] for target in targets(identity(config))})
     return {name: found for name in names if (found := _fingerprint(name))}
@@ -37,7 +37,7 @@ def changed_modules(config: DictConfig, then: Mapping[str, str]) -> list[str]:
 
 @cache
 def _fingerprint(name: str) -> str | None:
-    """16 hexadecimal digits; None for what is installed, built in or not to be found."""
+    """Return 16 hexadecimal digits; None for an installed, built-in or missing module."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

@@ -1,7 +1,7 @@
-"""CUDA graphs: a training step whose kernels are recorded once and then launched all together.
+"""CUDA graphs: capture the kernels of a training step once, then replay them in one launch.
 
-A small network on a GPU waits for launches: each of its dozens of kernels takes longer to start
-than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentation.
+A small network on a GPU is limited by kernel launches: each of its dozens of kernels takes longer
+to launch than to run. Source: "Whole-network capture", CUDA semantics, PyTorch documentation.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +17,10 @@ from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop,
 
 from optlab.training.lean_loop import LeanEpochLoop
 
-NUM_WARM_UPS = 3  # libraries and torch.compile settle in their first calls, which no graph may hold
+NUM_WARM_UPS = 3  # the first calls initialize libraries and compile, which cannot be captured
 
 FUSED = (SGD, Adam, AdamW, Adagrad)  # their kernels take the learning rate from the device's memory
-# Not Adamax, ASGD, NAdam and RAdam: what is recorded of them takes powers in float32
+# Not Adamax, ASGD, NAdam and RAdam: their capturable versions compute powers in float32
 CAPTURABLE = (Adadelta, RMSprop, Rprop)
 
 Batch = tuple[Tensor, ...]
@@ -28,10 +28,10 @@ Outputs = dict[str, Tensor]  # "loss" and what else training_step returned
 
 
 class CUDAGraphLoop(LeanEpochLoop):
-    """The lean loop whose forward pass, backward pass and, where possible, update are replayed.
+    """LeanEpochLoop that replays the forward pass, the backward pass and, if possible, the update.
 
-    A graph holds kernels and no Python, so hooks within a step would be called only while it is
-    recorded. Callbacks that have some are refused.
+    A graph contains kernels and no Python code, so hooks within a step would be called only during
+    capture. Callbacks with such hooks are rejected.
     """
 
     _step: "CUDAGraphStep | None" = None
@@ -40,13 +40,14 @@ class CUDAGraphLoop(LeanEpochLoop):
         super().on_run_start(data_fetcher)
         if not self._lean:
             raise ValueError(
-                "cuda_graphs=true needs the lean loop, and this run takes Lightning's own; its "
-                "train.log has the reason.\n\nhint: cuda_graphs=false"
+                "cuda_graphs=true needs the lean loop, but this run uses Lightning's own loop; see "
+                "train.log for the reason.\n\nhint: cuda_graphs=false"
             )
         if self.trainer.accumulate_grad_batches > 1 or self._clips:
             raise ValueError(
-                "cuda_graphs=true records one batch a step, without clipping.\n\n"
-                "hint: cuda_graphs=false with trainer.accumulate_grad_batches or gradient_clip_val"
+                "cuda_graphs=true supports neither gradient accumulation nor gradient clipping.\n\n"
+                "hint: cuda_graphs=false, or leave trainer.accumulate_grad_batches at 1 and "
+                "trainer.gradient_clip_val at null"
             )
         self._check_hooks()
         if self._step is None:
@@ -78,7 +79,7 @@ class CUDAGraphLoop(LeanEpochLoop):
             if owners:
                 raise ValueError(
                     f"cuda_graphs=true replays a step without calling {hook}, which "
-                    f"{', '.join(owners)} overrides.\n\nhint: cuda_graphs=false, or leave it out"
+                    f"{', '.join(owners)} overrides.\n\nhint: cuda_graphs=false, or remove the hook"
                 )
 
     def _train_on(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class CUDAGraphLoop(LeanEpochLoop):
         return found[-1]
 
     def _pass(self, batch: Batch) -> Outputs:
-        """Make new gradients; return what training_step returned, detached."""
+        """Compute new gradients; return the outputs of training_step, detached."""
         self._optimizer.zero_grad()
         with self._forward_context():
             output = (
@@ -121,7 +122,7 @@ class CUDAGraphLoop(LeanEpochLoop):
 
 
 def use_cuda_graphs(trainer: L.Trainer) -> None:
-    """Replace the trainer's epoch loop; to be called before `trainer.fit`."""
+    """Replace the trainer's epoch loop by a `CUDAGraphLoop`. Call this before `trainer.fit`."""
     standard = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = CUDAGraphLoop(
         trainer, min_steps=standard.min_steps, max_steps=standard.max_steps
@@ -136,14 +137,15 @@ class _Recorded(NamedTuple):
 
 
 class CUDAGraphStep:
-    """A computation over a batch, recorded for each shape that batches come in.
+    """A computation on a batch, captured as a CUDA graph for each batch shape and replayed.
 
-    The first call is launched as ever, which makes what the optimizer keeps.
+    The first call runs without a graph, which creates the optimizer's state.
 
     Args:
-        compute: makes new gradients of `net`, and returns tensors. It may not wait for the device.
-        net: whose weights and buffers it reads and writes.
-        optimizer: whose update it makes as well, one that `can_be_recorded`; None if it makes none.
+        compute: computes new gradients of `net` and returns tensors. Must not synchronize.
+        net: the network whose weights and buffers `compute` reads and writes.
+        optimizer: the optimizer that `compute` steps, one that `can_be_recorded`; None if it does
+            not make the update.
     """
 
     def __init__(
@@ -166,7 +168,7 @@ class CUDAGraphStep:
         self._set_rates()
         if not self._num_trained:
             self._num_trained = self._count_trained()
-            with self._rates_on_device():  # as in every later step, in whichever process it is made
+            with self._rates_on_device():  # as in the later steps, which may be of a resumed run
                 return self._compute(batch)
         shapes = tuple(tensor.shape for tensor in batch)
         if shapes not in self._recorded:
@@ -181,7 +183,7 @@ class CUDAGraphStep:
         return {name: value.clone() for name, value in recorded.outputs.items()}
 
     def follow_unfreezing(self) -> None:
-        """Forgets what was recorded if the net has other weights to train by now."""
+        """Discard the captured graphs if the number of trainable parameters has changed."""
         if self._num_trained != self._count_trained():
             self._recorded.clear()
             self._num_trained = 0
@@ -205,7 +207,7 @@ class CUDAGraphStep:
             group["lr"] = rate
 
     def _record(self, batch: Batch) -> _Recorded:
-        """Record without a trace: weights, statistics and random numbers are as they were."""
+        """Capture a graph, then restore weights, batch-norm statistics and the random state."""
         own = tuple(tensor.clone() for tensor in batch)
         changed = [*self._net.parameters(), *self._net.buffers()]
         changed += [
@@ -228,14 +230,15 @@ class CUDAGraphStep:
 
 
 def can_be_recorded(optimizer: Optimizer) -> bool:
-    """Whether its update can be, to the numbers of launching it, but for the rate in float32.
+    """Return whether the optimizer's update can be captured without changing its results.
 
-    Such an optimizer is made ready for it; one whose state was just loaded, too.
+    Only the learning rate is rounded to float32. If so, the optimizer is prepared for capture,
+    also when its state has just been loaded.
     """
     groups = optimizer.param_groups
     if type(optimizer) in FUSED:
         possible = all(group["fused"] for group in groups)
-    else:  # the update of one weight after the other reads the rate
+    else:  # the for-loop implementation reads the learning rate
         possible = type(optimizer) in CAPTURABLE and all(g["foreach"] is not False for g in groups)
     if possible:
         for group in groups:
@@ -246,10 +249,10 @@ def can_be_recorded(optimizer: Optimizer) -> bool:
 
 
 def record(compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-    """Record the kernels that `compute` launches.
+    """Capture the kernels that `compute` launches.
 
     Returns:
-        What launches them again, and the result, whose tensors every launch rewrites.
+        A function that replays them, and the result, whose tensors each replay overwrites.
     """
     stream = _side_stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -265,8 +268,8 @@ def record(compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]
 
 @cache
 def _side_stream() -> torch.cuda.Stream:
-    """One for all recordings: nothing can be recorded on the default stream, and libraries set up
-    memory of their own for every stream that they see."""
+    """Return one stream for all captures: the default stream cannot be captured, and libraries
+    allocate memory for every stream."""
     return torch.cuda.Stream()
 
 

@@ -1,4 +1,4 @@
-"""Fields of a run's record: what the run was, its validation results, its cost."""
+"""Build the fields of a run's record: description, validation results and training cost."""
 
 import logging
 from pathlib import Path
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 def describe_run(
     config: DictConfig, trainer: L.Trainer, net: nn.Module, datamodule: Any
 ) -> dict[str, Any]:
-    """Fields of `RunRecord` that say what the run was, and nothing of its results.
+    """Return the fields of `RunRecord` that describe the run, without its results.
 
-    A module with a network or an optimizer of its own is described by what it has; `name` in the
-    config is still its label.
+    If the module builds its own network or optimizer, that one is described, with `name` from the
+    config as its label.
     """
     parameters = list(net.parameters())
     targets = OmegaConf.to_container(config.targets) if config.targets else {}
@@ -90,7 +90,7 @@ def _named(node: Any, part: Any) -> dict[str, str]:
 
 
 def dataset_facts(config: DictConfig, datamodule: Any) -> DatasetFacts:
-    """Facts of the data set; what a user's data module does not say is None."""
+    """Return the facts of the data set; None for attributes that a user's data module lacks."""
     kinds = get_type_hints(DatasetFacts)
     said = {fact: getattr(datamodule, fact, None) for fact in kinds}
     said["name"] = str(said["name"] or config.data.get("name") or type(datamodule).__name__)
@@ -107,7 +107,7 @@ def dataset_facts(config: DictConfig, datamodule: Any) -> DatasetFacts:
 
 
 def validation_results(folder: Path, config: DictConfig) -> dict[str, Any]:
-    """Fields of `RunRecord` on validation, from epochs.csv; None without an epoch."""
+    """Return the validation fields of `RunRecord` from epochs.csv; None without a validation."""
     epochs = pd.read_csv(RunFolder(folder).epochs)
     monitor, mode = best_rule(config)
     values = epochs[monitor].dropna()
@@ -136,7 +136,7 @@ def _epoch(epochs: pd.DataFrame, row: int) -> EpochMetrics:
 
 
 def first_lr(folder: Path) -> float | None:
-    """The learning rate of the first step; None without a step."""
+    """Return the learning rate of the first step, or None if there was no step."""
     lrs = pd.read_csv(RunFolder(folder).steps).lr
     return None if lrs.empty else float(lrs.iloc[0])
 
@@ -148,7 +148,7 @@ def training_cost(
     cost: OptimizerCost,
     num_replicas: int = 1,
 ) -> dict[str, Any]:
-    """Fields of `RunRecord` on steps, training time, speed, memory and the optimizer's part."""
+    """Return the fields of `RunRecord` for steps, time, speed, memory and optimizer share."""
     memory_gib = peak_memory_gib()
     if trainer.strategy.root_device.type == "cuda":
         memory_gib = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**30
@@ -166,8 +166,8 @@ def training_cost(
 def log_hyperparameters(loggers: list[Any], config: DictConfig, record: RunRecord) -> None:
     """Log the main hyperparameters, the outcome and the final metrics.
 
-    TensorBoard sorts both by name and its HParams table opens with the first five of them.
-    Metrics have a card each, which a name after "train" and "val" puts below the curves.
+    TensorBoard sorts both by name, and its HParams table first shows five of them. Each metric has
+    its own card; names that sort after "train" and "val" put these cards below the curves.
     """
     hyperparameters = {
         "learning_rate": record.optimizer.lr,

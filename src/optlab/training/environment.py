@@ -19,7 +19,7 @@ PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchm
 
 
 def initial_record_fields(config: DictConfig) -> dict[str, Any]:
-    """Fields of `RunRecord` that are known before anything is built."""
+    """Return the fields of `RunRecord` that are known before anything is built."""
     config_of_run = identity(config)
     return {
         "protocol_version": PROTOCOL_VERSION,
@@ -36,12 +36,12 @@ def initial_record_fields(config: DictConfig) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Return the current UTC time in ISO 8601 format, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def targets(config: Any) -> Iterator[str]:
-    """Every `_target_` in nested dicts and lists."""
+    """Yield every `_target_` in nested dicts and lists."""
     if isinstance(config, dict):
         for key, value in config.items():
             if key == "_target_" and value is not None:
@@ -54,7 +54,7 @@ def targets(config: Any) -> Iterator[str]:
 
 
 def versions(config: dict[str, Any] | None = None) -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on.
+    """Return the versions of Python and of the packages that results depend on.
 
     Args:
         config: a run's identity; the packages that its `_target_`s come from are included.
@@ -72,7 +72,7 @@ def versions(config: dict[str, Any] | None = None) -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that ran, `-dirty` where it was changed; None outside of git."""
+    """Return the git commit of the program, with `-dirty` if it has changes; None outside git."""
     asked = ["git", "-C", str(resolve_path(sys.argv[0]).absolute().parent)]
     try:
         commit = subprocess.run(
@@ -87,7 +87,7 @@ def git_commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor as it calls itself, where the system says."""
+    """Return the model name of the processor, or its architecture if the name is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(
@@ -98,7 +98,7 @@ def cpu_name() -> str:
 
 
 def peak_memory_gib() -> float:
-    """The largest memory that this process has had, GiB."""
+    """Return the peak memory of this process in GiB."""
     try:
         import resource
     except ImportError:  # Windows

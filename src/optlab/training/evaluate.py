@@ -69,7 +69,7 @@ class TestResults(Callback):
         self.add(logits, labels)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Here and not later: several devices add up where the sums are still stored on them
+        # Compute now, while the sums are still on the devices, as several devices reduce them
         self.results = self.metrics.compute()
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
@@ -88,23 +88,23 @@ def pair(batch: Any) -> tuple[Tensor, Tensor]:
     """Return images and labels of a batch.
 
     Raises:
-        ValueError: if it is anything else than a pair of tensors.
+        ValueError: if the batch is not a pair of tensors.
     """
     if isinstance(batch, tuple | list) and len(batch) == 2:
         images, labels = batch
         if isinstance(images, Tensor) and isinstance(labels, Tensor):
             return images, labels
     raise ValueError(
-        f"the data module yielded a batch of type {type(batch).__name__}, but a batch is a pair of "
-        "tensors (images, labels).\n\n"
-        "hint: change what its Dataset or collate_fn returns, or its on_after_batch_transfer"
+        f"the data module yielded a batch of type {type(batch).__name__}, but a batch must be a "
+        "pair of tensors (images, labels).\n\n"
+        "hint: change the return value of its Dataset, collate_fn or on_after_batch_transfer"
     )
 
 
 def evaluate(
     trainer: L.Trainer, module: L.LightningModule, batches: Iterable[Any], num_classes: int
 ) -> dict[str, Tensor]:
-    """Loss () and accuracy () of a module on batches (images, labels), without calling hooks."""
+    """Return the metrics of a module on batches (images, labels), without calling hooks."""
     device, precision = trainer.strategy.root_device, trainer.precision_plugin
     module.to(device).eval()
     metrics = ClassificationMetrics(num_classes).to(device)
@@ -127,9 +127,9 @@ def write_test_probabilities(path: Path, predictions: Mapping[str, TestPredictio
 def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) -> None:
     """Write the misclassified test images, which reports and the page show.
 
-    As many as fit in `MISTAKES_BYTES`. A fixed random order of the test set says which come first:
-    different runs keep the same images, and a set that is sorted by class keeps every class. None
-    for a data module without `test_pictures`.
+    At most `MISTAKES_BYTES` of images are kept, in a fixed random order of the test set. Different
+    runs thus keep the same images, and of a data set sorted by class images of every class. Nothing
+    is written for a data module without `test_pictures`.
     """
     test_pictures = getattr(datamodule, "test_pictures", None)
     indices = np.flatnonzero(predictions.predicted != predictions.true)
@@ -146,9 +146,9 @@ def write_mistakes(path: Path, predictions: TestPredictions, datamodule: Any) ->
 
 
 def write_classification_report(folder: Path, record: RunRecord) -> None:
-    """Write classification_report.{json,txt}: precision, recall and F1 a class, by scikit-learn.
+    """Write classification_report.{json,txt}: precision, recall and F1 per class (scikit-learn).
 
-    A class without test images has none of them. It is named, and the averages leave it out.
+    Classes without test images are listed separately and excluded from the averages.
     """
     from sklearn.metrics import classification_report
 
@@ -186,7 +186,7 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
         The metrics that the module logged, such as `val/accuracy`.
 
     Raises:
-        ValueError: the folder holds no config, or the checkpoint does not fit its module.
+        ValueError: if the folder has no config, or the checkpoint does not fit its module.
     """
     from hydra.core.plugins import Plugins
     from omegaconf import DictConfig, OmegaConf
@@ -197,7 +197,7 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     for file in (path, checkpoint):
         if not file.is_file():
             raise ValueError(
-                f"{file} is missing.\n\nhint: give the folder of a run, outputs/<study>/<run>, "
+                f"{file} is missing.\n\nhint: use the folder of a run, outputs/<study>/<run>, "
                 "or a checkpoint in it"
             )
     Plugins.instance()  # registers the resolvers that the config holds

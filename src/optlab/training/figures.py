@@ -27,8 +27,8 @@ class RunFigures(Callback):
     def __init__(self, to_loggers: bool = False) -> None:
         """
         Args:
-            to_loggers: whether the loggers get the figures and the network's graph as well, where
-                they have a place for them.
+            to_loggers: whether to send the figures and the network's graph to the loggers as well,
+                if they support them.
         """
         self.to_loggers = to_loggers
 
@@ -44,12 +44,12 @@ class RunFigures(Callback):
         """Save each figure as figures/NAME.png.
 
         Args:
-            folder: of the run; epochs.csv is read from it.
-            record: of the run, with its confusion matrix.
-            predictions: on the test set, of the best weights; None draws no sample of them.
+            folder: folder of the run, with epochs.csv.
+            record: record of the run, with its confusion matrix.
+            predictions: predictions of the best weights on the test set; None draws no sample.
             net: the network, with the best weights.
-            datamodule: knows the test images.
-            loggers: of the run.
+            datamodule: data module with the test images.
+            loggers: loggers of the run.
         """
         shown = list(loggers) if self.to_loggers else []
         for name, picture in self._pictures(folder, record, predictions, net, datamodule):
@@ -107,7 +107,7 @@ def _sample(
 
 
 def first_layer_filters(weights: dict[str, Tensor], dataset: DatasetFacts) -> np.ndarray | None:
-    """Weights of the first layer as pictures (N, C, H, W); None where they are none."""
+    """Return the first layer's weights as images (N, C, H, W); None if they have no such shape."""
     first = next((w for w in weights.values() if w.ndim in (2, 4)), None)
     if first is None:
         return None

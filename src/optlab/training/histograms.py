@@ -1,4 +1,4 @@
-"""Histograms of weights and gradients in the loggers, once an epoch."""
+"""Log histograms of weights and gradients once per epoch."""
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -8,7 +8,7 @@ from optlab.training.loggers import log_histogram
 
 
 class Histograms(Callback):
-    """Looks at the last optimizer step of each epoch, before its update."""
+    """Log histograms before the last optimizer step of each epoch."""
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer

@@ -31,7 +31,7 @@ OPTIONS = (
     "ckpt_path",
 )
 
-# What cannot change a number, and why. At the top level:
+# Options that cannot change a result, and why. At the top level:
 NOT_IN_HASH = {
     "hydra": "how the run is launched and where its log is",
     "study": "a folder",
@@ -46,16 +46,16 @@ NOT_IN_HASH = {
     "plan": "whether to train, not what",
     "effect": "whether to train, not what",
     "on_error": "about the other runs of a study",
-    "lean_loop": "both loops end in the same numbers, which a test holds",
+    "lean_loop": "both loops give the same results, as a test checks",
     "num_replicas": "each replica is the run of its seed",
 }
 # Arguments of lightning.Trainer:
 NEUTRAL_IN_TRAINER = {
     "accelerator": "where the same steps are computed; precision and threads count",
     "log_every_n_steps": "how often a logger is written to",
-    "enable_progress_bar": "looks on",
-    "enable_model_summary": "looks on",
-    "profiler": "looks on",
+    "enable_progress_bar": "only prints",
+    "enable_model_summary": "only prints",
+    "profiler": "only measures",
     "enable_autolog_hparams": "writes to loggers",
     "model_registry": "where a checkpoint is uploaded to",
 }
@@ -89,15 +89,15 @@ NEUTRAL_ANYWHERE = {
     "_partial_": "when a class is called",
     "_convert_": "plain lists or OmegaConf's",
 }
-# Text that stays as it is written. A run's folder depends on the hash, so the hash cannot depend on
-# it; and `${seed}` in a class of your own says the same for every seed.
+# Interpolations that are not resolved. A run's folder depends on the hash, so the hash cannot
+# depend on it; and `${seed}` in a class of your own must have the same value for every seed.
 KEPT_AS_WRITTEN = re.compile(r"^\$\{seed\}$|\$\{(run_dir\}|run_folder:|hydra:)")
 
 _hashing: ContextVar[bool] = ContextVar("hashing", default=False)
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """Everything in a run's config that can change its result, resolved, as plain nested dicts."""
+    """Return all of a run's config that can change its result, resolved, as plain nested dicts."""
     with _no_circle():
         kept: dict[str, Any] = {group: _group(config, group) for group in GROUPS}
         kept |= {option: _plain(config, option) for option in OPTIONS if option in config}
@@ -117,13 +117,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 
 def run_hash(config: DictConfig) -> str:
-    """16 hexadecimal digits that name a run: equal for equal identities and protocol versions."""
+    """Return a hash of 16 hexadecimal digits, equal for equal identities and protocol versions."""
     canonical = json.dumps([PROTOCOL_VERSION, identity(config)], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def run_folder_name(config: DictConfig) -> str:
-    """`<run name>-<hash8>`, the run name reduced to characters that every file system takes.
+    """Return `<run name>-<hash8>`, with only those characters that every file system allows.
 
     While a hash is computed, return an interpolation instead: the hash cannot depend on itself.
 
@@ -134,7 +134,7 @@ def run_folder_name(config: DictConfig) -> str:
         return "${run_folder:}"
     if not re.fullmatch(r"\w[\w.+=-]*", str(config.study)):
         raise ValueError(
-            f"study is {config.study!r}; it names one folder: letters, digits and any of .+=-_"
+            f"study is {config.study!r}; it must be a folder name of letters, digits and .+=-_"
         )
     readable = re.sub(r"[^\w.=+-]+", "_", str(config.run_name)).strip("._") or "run"
     return f"{readable}-{run_hash(config)[:8]}"
@@ -148,7 +148,7 @@ def run_dir(config: DictConfig) -> Path:
 def resolve_path(path: object) -> Path:
     """Return a path of the config with `~` expanded.
 
-    A relative path starts in the folder where the command was typed, also with hydra.job.chdir.
+    A relative path is relative to the folder where the command was run, even with hydra.job.chdir.
     """
     expanded = Path(str(path)).expanduser()
     typed_in = HydraConfig.get().runtime.cwd if HydraConfig.initialized() else None
@@ -158,7 +158,7 @@ def resolve_path(path: object) -> Path:
 def replicas(config: DictConfig) -> list[DictConfig]:
     """Return one config for each seed from seed to seed + num_replicas - 1.
 
-    Each is the config of that one seed, so a run has one folder however it was trained.
+    Each is the config of a single run with that seed, so a run has the same folder either way.
     """
     if config.num_replicas == 1:
         return [config]
@@ -195,7 +195,7 @@ def _callbacks(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(node: DictConfig | ListConfig, key: Any) -> Any:
-    """One value of a config, resolved, except for text that has to stay as it is written."""
+    """Return one resolved value of a config, except for interpolations in KEPT_AS_WRITTEN."""
     raw = node._get_node(key)
     text = raw._value() if raw is not None and raw._is_interpolation() else None  # type: ignore[union-attr]
     if isinstance(text, str) and KEPT_AS_WRITTEN.search(text):

@@ -14,8 +14,8 @@ def instantiate_partial(node: DictConfig | None, **values: Any) -> Any:
         values: arguments that replace those of the node, or are added to them.
 
     Returns:
-        A `functools.partial`, to call with the arguments that only a run knows; None for a node
-        that is None or has no `_target_`.
+        A `functools.partial`, to call with the remaining arguments; None if the node is None or has
+        no `_target_`.
     """
     if node is None or node.get("_target_") is None:
         return None
@@ -25,7 +25,7 @@ def instantiate_partial(node: DictConfig | None, **values: Any) -> Any:
 
 
 def optimizer_nodes(node: DictConfig | None) -> list[DictConfig]:
-    """Return the node of an optimizer and, for a wrapper, that of its base."""
+    """Return the config nodes of an optimizer and, for a wrapper, of its base optimizers."""
     nodes = []
     while isinstance(node, DictConfig):
         nodes.append(node)
@@ -34,7 +34,7 @@ def optimizer_nodes(node: DictConfig | None) -> list[DictConfig]:
 
 
 def _without_labels(node: dict[Any, Any]) -> dict[Any, Any]:
-    """A node without its `name`, and without that of the optimizer which it wraps."""
+    """Return a node without its `name` and without the `name` of its base optimizer."""
     return {
         key: _without_labels(value) if key == "base" and isinstance(value, dict) else value
         for key, value in node.items()

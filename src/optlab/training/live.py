@@ -1,4 +1,4 @@
-"""Reports of a run while it trains, for the page's live race."""
+"""Report the progress of a run to the live race of the web page."""
 
 import json
 import math
@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import Callback
 class LiveReports(Callback):
     """Appends a line of JSON before training and after each validation.
 
-    A line has `step`, `val_accuracy` (a fraction; null before training) and `probabilities`, what
-    the network says of the drawing, (num_classes,); null while there is no drawing, and where they
-    are not finite. The drawing is read again for each line. A run whose parent process has ended
-    stops at its next report.
+    A line has `step`, `val_accuracy` (a fraction; null before training) and `probabilities`, the
+    network's prediction for the drawing, (num_classes,). It is null if there is no drawing or a
+    value is not finite. The drawing is read again for each line. A run whose parent process has
+    ended stops at its next report.
     """
 
     def __init__(self, file: str, drawing: str) -> None:

@@ -1,4 +1,4 @@
-"""The paths of a study's optimizers over the training loss of their common network.
+"""Project the optimizers' paths of a study onto the training-loss surface of their network.
 
 A network has too many weights to draw. The paths are projected on the plane in which they move
 most, the first two principal components of all their snapshots, and the loss is computed on a grid
@@ -25,7 +25,7 @@ BATCH_SIZE = 1000
 
 @dataclass(frozen=True, eq=False)
 class Path2D:
-    """One run's way over the plane: `steps` (T,), optimizer steps, and `points` (T, 2)."""
+    """Path of one run in the plane: `steps` (T,), optimizer steps, and `points` (T, 2)."""
 
     steps: np.ndarray
     points: np.ndarray
@@ -55,13 +55,13 @@ def read_snapshots(run: Path, net: nn.Module) -> tuple[np.ndarray, Tensor]:
     """Return the steps (T,) of a run's snapshots and the parameters (T, num_parameters) there.
 
     Raises:
-        ValueError: the run has kept fewer than two.
+        ValueError: if the run has fewer than two snapshots.
     """
     files = RunFolder(run)
     steps = files.snapshot_steps
     if len(steps) < 2:
         raise ValueError(
-            f"{run} has kept no snapshots of its weights.\n\n"
+            f"{run} has fewer than two snapshots of its weights.\n\n"
             "hint: train it with callbacks=snapshots"
         )
     names = [name for name, _ in net.named_parameters()]
@@ -81,7 +81,7 @@ def plane_of(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
         the variance in their plane.
     """
     center = vectors.mean(dim=0)
-    # Of the small (N, N) matrix of products: the directions are combinations of the N vectors
+    # From the small (N, N) Gram matrix: the directions are combinations of the N vectors
     values, combinations = torch.linalg.eigh((vectors - center) @ (vectors - center).T)
     directions = F.normalize(combinations[:, -2:].T.flip(0) @ (vectors - center), dim=1)
     return center, directions, float(values[-2:].sum() / values.clamp(min=0).sum())
@@ -90,7 +90,7 @@ def plane_of(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
 def loss_at(net: nn.Module, images: Tensor, labels: Tensor) -> Callable[[Tensor], float]:
     """Return the function from a parameter vector to the mean cross-entropy in nats.
 
-    Batch normalization takes the statistics of the images themselves: running ones belong to other
+    Batch normalization uses the statistics of each batch, as the running statistics belong to other
     weights.
 
     Args:
@@ -126,10 +126,10 @@ def loss_surface(
 
     Args:
         net: the network that all of them trained.
-        snapshots: by label, of `read_snapshots`.
+        snapshots: results of `read_snapshots`, by label.
         images: (N, C, H, W), prepared as in training.
         labels: (N,).
-        num_points: of the grid along each side.
+        num_points: number of grid points along each side.
         progress: wraps the loop over the rows of the grid.
     """
     center, directions, explained = plane_of(torch.cat([each for _, each in snapshots.values()]))

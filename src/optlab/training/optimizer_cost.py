@@ -15,18 +15,18 @@ from torch.utils._pytree import tree_leaves
 from optlab.training.clock import synchronize
 from optlab.training.cuda_graphs import CUDAGraphLoop
 
-SKIPPED, SAMPLED = 3, 5  # steps at the start of each epoch: buffers are new, and what is timed
+SKIPPED, SAMPLED = 3, 5  # steps at the start of each epoch: skipped as warm-up, then timed
 
 Mark = float | torch.cuda.Event  # a moment, in the time of the device
 
 
 class OptimizerCost(Callback):
-    """Times the optimizer in a few steps of every epoch.
+    """Measure the optimizer's share of the step time in a few steps of every epoch.
 
-    A step lasts from the end of the previous one to its own end. The optimizer's part is the time
-    within `Optimizer.step` without that of its closure, which makes the forward and backward pass.
-    On CUDA the moments are events, which do not wait for the device. The hooks are on the optimizer
-    in the timed steps only, and change no number.
+    A step lasts from the end of the previous one to its own end. The optimizer's share is the time
+    in `Optimizer.step` minus the time in its closure, which runs the forward and backward pass. On
+    CUDA, times are measured with events, which do not synchronize. The optimizer has hooks only in
+    the timed steps, and they do not change its results.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class OptimizerCost(Callback):
 
     @property
     def share(self) -> float | None:
-        """The optimizer's share of a step, median over the timed ones; None without one."""
+        """The optimizer's share of the step time, median over timed steps; None without any."""
         return median(self.shares) if self.shares else None
 
     @property
     def evaluations_per_step(self) -> float | None:
-        """Forward and backward passes in a step: one, except for L-BFGS and two-pass classes."""
+        """Forward and backward passes per step: 1, except for L-BFGS and two-pass optimizers."""
         return fmean(self.evaluations) if self.evaluations else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class OptimizerCost(Callback):
         self._num_steps = 0
         self._previous: Mark | None = None
         self._device = pl_module.device
-        # Only their module knows which of several makes the step; a graph replays all as one
+        # With several optimizers, the module decides which one steps; a graph replays a whole step
         is_replayed = isinstance(trainer.fit_loop.epoch_loop, CUDAGraphLoop)
         if len(trainer.optimizers) == 1 and not is_replayed:
             (optimizer,) = trainer.optimizers
@@ -68,7 +68,7 @@ class OptimizerCost(Callback):
             ]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._previous = None  # no step lasts as long as a validation
+        self._previous = None  # validation is not part of a step
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._remove_hooks()

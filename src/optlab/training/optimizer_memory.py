@@ -1,7 +1,8 @@
-"""Estimate the memory of an optimizer before a run: a step on tensors that have shapes and no data.
+"""Estimate the memory of an optimizer before a run by taking a step on meta tensors.
 
-Most optimizers keep one to three numbers for each weight. Preconditioners keep squares of a layer's
-sides, and some form far larger products on the way, which end a machine's memory at the first step.
+Most optimizers keep one to three numbers per weight. Preconditioners keep square matrices of a
+layer's dimensions, and some compute much larger intermediate products, which use up a machine's
+memory at the first step.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ GIB = 2**30
 
 
 class LargestResult(TorchDispatchMode):
-    """Notes the bytes of the largest tensor that an operation makes."""
+    """Record the size in bytes of the largest tensor that an operation returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,14 +40,14 @@ class LargestResult(TorchDispatchMode):
 
 
 def step_bytes(make_optimizer: Callable[..., Optimizer], net: nn.Module) -> int:
-    """Return a lower bound of what the first step of an optimizer needs, in bytes.
+    """Return a lower bound on the memory of an optimizer's first step, in bytes.
 
-    It is the state after the step or the largest intermediate result, whichever is larger. Where a
-    class reads values, which these tensors do not have, the step stops there: the bound is that of
-    the part before.
+    It is the size of the state after the step or of the largest intermediate result, whichever is
+    larger. If a class reads values, which meta tensors do not have, the step stops there and the
+    bound covers only the part before.
 
     Args:
-        make_optimizer: called with parameter groups, builds the optimizer.
+        make_optimizer: callable that takes parameter groups and returns the optimizer.
         net: the network; its weights are neither read nor copied.
     """
     groups = param_groups(net)
@@ -69,12 +70,12 @@ def check_memory(node: DictConfig | None, net: nn.Module, device: torch.device) 
     """Refuse an optimizer whose first step needs more memory than a device has free.
 
     Args:
-        node: the optimizer of the config.
-        net: that it trains.
-        device: that it trains on.
+        node: config node of the optimizer.
+        net: the network to train.
+        device: the device to train on.
 
     Raises:
-        ValueError: naming the optimizer and what it needs.
+        ValueError: if memory is insufficient; the message has the required and the free memory.
     """
     if node is None or node.get("_target_") is None or is_from_tested_package(node):
         return  # torch's own keep a few numbers for each weight
@@ -87,8 +88,8 @@ def check_memory(node: DictConfig | None, net: nn.Module, device: torch.device) 
     if needed > free:
         raise ValueError(
             f"{node._target_} needs at least {needed / GIB:.1f} GiB for its first step on this "
-            f"network, and {free / GIB:.1f} GiB are free on {device}.\n\n"
-            "hint: a smaller network, or the class's options for smaller preconditioners"
+            f"network, but only {free / GIB:.1f} GiB are free on {device}.\n\n"
+            "hint: use a smaller network, or options of the class for smaller preconditioners"
         )
 
 

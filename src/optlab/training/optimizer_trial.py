@@ -33,7 +33,7 @@ from optlab.training.option_names import nearest
 
 log = logging.getLogger(__name__)
 
-NUM_STEPS = 12  # some classes do something else at every tenth
+NUM_STEPS = 12  # some classes treat every tenth step differently
 TESTED = ("torch", "optlab", "schedulefree")  # packages whose optimizers the tests train with
 
 
@@ -44,9 +44,9 @@ def is_from_tested_package(node: DictConfig | None) -> bool:
 
 
 def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
-    """Refuse an optimizer that a run would use in another way than its class expects.
+    """Reject an optimizer whose class expects to be called differently from how a run calls it.
 
-    A wrapper's base is looked at by itself first.
+    A wrapper's base optimizer is checked first.
 
     Returns:
         Whether the class differentiates the gradients, so that the run has to call
@@ -62,8 +62,8 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
     for option, near in ignored_options(node).items():
         meant = f"did you mean {near}?" if near else "see the class for the names of its options"
         raise ValueError(
-            f"{node._target_} takes any option, but reads no {option}: optimizer.{option} would "
-            f"have no effect.\n\nhint: {meant}"
+            f"{node._target_} accepts any option but does not read {option}, so "
+            f"optimizer.{option} would have no effect.\n\nhint: {meant}"
         )
     if not module.automatic_optimization or is_overridden("optimizer_step", module):
         return False  # the module calls the optimizer in its own way
@@ -75,34 +75,34 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
     uses_graph = with_graph.error is None and not with_graph.equals(usual)
     differs = usual.error is None and (uses_ready or uses_graph)
     if differs and not take_steps(make_optimizer).equals(usual):
-        uses_ready = uses_graph = False  # no seed repeats its steps, which cannot be compared
+        uses_ready = uses_graph = False  # not reproducible with a seed, so not comparable
     if uses_ready:
         raise ValueError(
-            f"{node._target_} uses gradients before it calls its closure, which makes them. They "
-            "would be those of the batch before, and another algorithm would be trained.\n\n"
-            "hint: step(self, closure) has to call closure() first. optimizer=sam and "
-            "optimizer=asam do, around any base; docs/extending.md shows how to inherit it"
+            f"{node._target_} uses gradients before it calls its closure, which computes them. It "
+            "would use the gradients of the previous batch and train incorrectly.\n\n"
+            "hint: call closure() first in step(self, closure), as optimizer=sam and "
+            "optimizer=asam do with any base; docs/extending.md shows how to subclass them"
         )
     if base_uses_graph and with_graph.error is not None:
         raise ValueError(
-            f"{node.base._target_} differentiates the gradients, which {node._target_} moves the "
-            "weights for, so it cannot be its base.\n\nhint: optimizer.base=sgd"
+            f"{node.base._target_} differentiates the gradients, but {node._target_} changes the "
+            "weights in between, so it cannot be its base.\n\nhint: optimizer.base=sgd"
         )
     if refused := refused_part((with_graph if uses_graph else usual).state, "state_dict()"):
         raise ValueError(
-            f"{node._target_}: {refused}, which a checkpoint cannot hold, so an interrupted run "
-            "could not resume.\n\nhint: keep tensors, numbers, text, lists and dicts in self.state "
-            "and in the groups; float(x) makes a number of a NumPy scalar"
+            f"{node._target_}: {refused}, which a checkpoint cannot contain, so an interrupted run "
+            "could not resume.\n\nhint: use only tensors, numbers, strings, lists and dicts in "
+            "self.state and param_groups; convert NumPy scalars with float(x)"
         )
     return uses_graph and not is_overridden("backward", module)
 
 
 def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
-    """Refuse to resume with an optimizer that continues with other steps when saved and loaded.
+    """Reject an optimizer that takes different steps after its state is saved and loaded.
 
     Args:
-        node: the optimizer of the config.
-        checkpoint: what the run resumes from; None only warns that it could not be resumed.
+        node: config node of the optimizer.
+        checkpoint: the checkpoint to resume from. If None, only warn that the run cannot resume.
 
     Raises:
         ValueError: if there is a checkpoint.
@@ -117,7 +117,7 @@ def check_resumes(node: DictConfig | None, checkpoint: Path | None) -> None:
         take_steps(make_optimizer, create_graph=graph, resumes=True)
     ):
         return
-    problem = f"{node._target_} leaves a part of its state out of state_dict()"
+    problem = f"state_dict() of {node._target_} does not contain all of its state"
     if checkpoint is not None:
         raise ValueError(
             f"{problem}, so the run cannot resume from {checkpoint} with the same numbers.\n\n"
@@ -146,14 +146,14 @@ def ignored_options(node: DictConfig) -> dict[str, str | None]:
     options = [key for key in map(str, node) if key not in known and key[0] != "_"]
     try:
         source = "".join(map(inspect.getsource, classes if options else ()))
-    except OSError:  # nobody can tell what a compiled class reads
+    except OSError:  # a compiled class has no source to read
         return {}
     unread = [key for key in options if not re.search(rf"""['"]{re.escape(key)}['"]""", source)]
     if not unread:
         return {}
     try:
         instantiate_partial(node, option_of_no_class=0)(param_groups(_net()))
-    except Exception:  # what the class does not know it hands on to one that refuses it
+    except Exception:  # the class passes unknown options on to one that rejects them
         return {}
     known |= {*re.findall(r"""\.(?:get|pop)\(['"](\w+)['"]""", source)}
     return {name: nearest(name, known - {"name", "self", "params", "kwargs"}) for name in unread}
@@ -183,11 +183,11 @@ def take_steps(
     """Train on random batches, as a run does.
 
     Args:
-        make_optimizer: called with parameter groups.
-        gradients_before_step: whether the gradients of a batch are there when `step` begins.
-            Otherwise those of the batch before are, as in a run.
-        create_graph: whether gradients can be differentiated.
-        resumes: whether a new optimizer takes over the state after half of the steps.
+        make_optimizer: callable that takes parameter groups and returns the optimizer.
+        gradients_before_step: whether to compute the gradients of a batch before calling `step`.
+            Otherwise, as in a run, `step` starts with the gradients of the previous batch.
+        create_graph: whether to call `loss.backward(create_graph=True)`.
+        resumes: whether to load the state into a new optimizer after half of the steps.
     """
     outcome = Outcome()
     with isolate_rng(include_cuda=False), warnings.catch_warnings():

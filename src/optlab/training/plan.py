@@ -41,15 +41,15 @@ class Plan:
 
     @classmethod
     def of(cls, runs: list[tuple[DictConfig, Path, str]]) -> "Plan":
-        """Looks at the folders of the runs; changes nothing.
+        """Create the plan by reading the runs' folders, without changing them.
 
         Args:
-            runs: config, folder, and the overrides by which it differs from the others.
+            runs: for each run its config, folder, and the overrides that only it has.
         """
         return cls([_planned(*run) for run in runs])
 
     def seconds(self, num_processes: int) -> float | None:
-        """Rough time of what is still to train, from records next to it; None without any."""
+        """Estimate the remaining training time from earlier records; None if there are none."""
         ends_s = [0.0] * num_processes  # when each is free for the next run
         finished = cache(_finished_records)  # read once for all runs of the plan
         for run in self.runs:
@@ -61,11 +61,11 @@ class Plan:
         return max(ends_s)
 
     def print(self, num_processes: int, effect: float | None = None) -> None:
-        """Print a table of the runs and what they would cost.
+        """Print a table of the runs and their estimated training time.
 
         Args:
             num_processes: runs at a time.
-            effect: a difference in points of accuracy; also print how many seeds find it.
+            effect: a difference in percentage points; also print how many seeds detect it.
         """
         table = Table("run", "state", "folder", title="what this command would do")
         for run in self.runs:
@@ -85,7 +85,7 @@ class Plan:
     def print_seeds_for(
         self, effect: float, num_processes: int, seeds_option: str = "'seed=range({})'"
     ) -> None:
-        """Print how many seeds find a difference of so many points, for each workload."""
+        """Print for each workload how many seeds detect a difference of `effect` points."""
         from optlab.training.power import requirement  # brings SciPy
 
         finished = cache(_finished_records)
@@ -105,9 +105,9 @@ class Plan:
             Console().print(needed.text(seeds_option, _cost(seconds, num_processes)))
 
     def _workloads(self) -> dict[str, list[PlannedRun]]:
-        """The runs that a report would compare, by data and model.
+        """Group the runs that a report would compare by data and model.
 
-        Models that have one configuration each are compared with each other, as in the report.
+        Models with one configuration each are compared with each other, as in the report.
         """
         by_workload: dict[tuple[str, str], list[PlannedRun]] = {}
         for run in self.runs:
@@ -128,7 +128,7 @@ def _num_configurations(runs: Sequence[PlannedRun]) -> int:
 
 def _cost(seconds: float | None, num_processes: int) -> str:
     if seconds is None:
-        return "unknown: no finished run of this data and model to go by"
+        return "unknown, as no run with this data and model has finished"
     return f"roughly {seconds:.0f} s with {num_processes} at a time"
 
 
@@ -162,7 +162,7 @@ def _workload_of(record: RunRecord) -> tuple[str, str]:
 
 
 def _seconds_per_epoch(run: PlannedRun, finished: Sequence[RunRecord]) -> float | None:
-    """Median over the finished runs of the same data and model."""
+    """Return the median seconds per epoch of finished runs with the same data and model."""
     costs = []
     for record in finished:
         if _workload_of(record) != run.workload:
@@ -172,8 +172,8 @@ def _seconds_per_epoch(run: PlannedRun, finished: Sequence[RunRecord]) -> float 
         together = record.replica.of if record.replica else 1  # in the same seconds
         fraction = (record.config.get("data") or {}).get("train_fraction", 1.0)
         share = run.train_fraction / fraction
-        # Does not shrink with the images; unknown of a run that was interrupted, whose wall time
-        # is that of its last process
+        # This part does not depend on the number of images. It is unknown (0) for a run that was
+        # interrupted, whose wall time covers only its last process
         rest_s = max(0.0, record.wall_time_s / together - record.train_time_s)
         costs.append((rest_s + record.train_time_s * share) / record.num_epochs)
     return median(costs) if costs else None

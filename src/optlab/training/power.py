@@ -1,8 +1,8 @@
 """Estimate how many seeds a study needs to detect a difference: `plan=true effect=0.2`.
 
-The answer is that of `analysis.comparisons` for as many configurations as the command has. The
-noise between seeds is that of finished runs, where there are any. Pairing by seed is not counted
-on: the two runs of a pair are taken to be independent, because in real studies they nearly are.
+`analysis.comparisons` computes the number for as many configurations as the command has. The
+standard deviation between seeds is estimated from finished runs, if there are any. Pairing by seed
+is ignored: the two runs of a pair are assumed independent, which in real studies they nearly are.
 """
 
 import json
@@ -20,7 +20,7 @@ from optlab.analysis.comparisons import MAX_SEEDS, POWER, prior_df, seeds_to_fin
 from optlab.runs.record import RunRecord
 from optlab.training.identity import identity
 
-ASSUMED_DEVIATION = 0.002  # of test accuracy over seeds, where no finished runs tell it
+ASSUMED_DEVIATION = 0.002  # of test accuracy over seeds, if there are no finished runs
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Requirement:
 
     Attributes:
         workload: data and network.
-        num_configurations: that are compared.
-        effect: the difference to find, in points of accuracy.
+        num_configurations: number of configurations to compare.
+        effect: the difference to detect, in percentage points of accuracy.
         deviation: standard deviation of test accuracy over seeds, a fraction.
-        num_measured: finished runs that it was measured on; 0 where it is assumed.
-        num_seeds: of each configuration; None where `MAX_SEEDS` are too few.
-        num_runs: of all configurations together.
-        num_done: of these.
+        num_measured: finished runs from which it was estimated; 0 if it is assumed.
+        num_seeds: seeds per configuration; None if more than `MAX_SEEDS` are needed.
+        num_runs: runs of all configurations together.
+        num_done: those of them that are finished.
     """
 
     workload: str
@@ -66,11 +66,11 @@ class Requirement:
             noise = f"a standard deviation of {noise}, from {self.num_measured} finished runs"
         else:
             noise = (
-                f"an assumed standard deviation of {noise}; two finished seeds of a "
-                "configuration replace it"
+                f"an assumed standard deviation of {noise}, to be estimated once a configuration "
+                "has two finished seeds"
             )
         if self.num_seeds is None:
-            return f"{wanted} takes more than {MAX_SEEDS:,} seeds (with {noise})."
+            return f"{wanted}, more than {MAX_SEEDS:,} seeds are needed (with {noise})."
         return (
             f"{wanted} in {100 * POWER:.0f} % of studies, {self.num_configurations} configurations "
             f"need {self.num_seeds} seeds each (with {noise}): "
@@ -85,10 +85,10 @@ def requirement(
     """Return the seeds that a comparison of these runs' configurations needs.
 
     Args:
-        workload: its name.
-        configs: of the command's runs on this workload.
-        finished: records of finished runs on it, whatever their configuration.
-        effect: in points of accuracy, above 0.
+        workload: name of the workload.
+        configs: configs of the command's runs on this workload.
+        finished: records of finished runs on it, of any configuration.
+        effect: difference to detect, in percentage points of accuracy, above 0.
     """
     planned = {configuration_key(identity(config)) for config in configs}
     folds = {config.data.get("fold") for config in configs}
@@ -142,7 +142,7 @@ def _pooled_deviation(configurations: Iterable[dict[int, float]]) -> float:
 
 
 def configuration_key(config: dict[str, Any]) -> str:
-    """Return a text that is equal for runs of one configuration, whose seeds and folds differ.
+    """Return a key that is equal for runs that differ only in seed and fold.
 
     Args:
         config: a run's identity, as in its record.

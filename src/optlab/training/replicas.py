@@ -1,11 +1,11 @@
 """Replicas: R seeds of one configuration trained at once, as one network with stacked weights.
 
-A small network leaves most of a GPU idle, so R of them in one program cost little more than one.
-Every parameter of the stack has a leading dimension R; an optimizer that treats each weight by
-itself needs no change, since the gradient of the summed losses is each replica's own.
+A small network leaves most of a GPU idle, so training R of them at once costs little more than one.
+Every parameter of the stack has a leading dimension R. An elementwise optimizer needs no change, as
+the gradient of the summed losses with respect to a replica is the gradient of its own loss.
 
-Everything that knows of replicas is in this module, except for the loader's batches of several
-seeds. Each replica has the folder, the files and the record of the run of its seed.
+All code for replicas is in this module, except for the loader's batches of several seeds. Each
+replica has the folder, the files and the record of the single run with its seed.
 """
 
 import copy
@@ -66,7 +66,7 @@ def run_replicas(config: DictConfig) -> list[RunRecord]:
         for replica in replicas(config):
             if needs_training(replica, run_dir(replica)):
                 locks.enter_context(RunFolder(run_dir(replica)).lock())
-        # Asked again, now that no other process can finish one any more
+        # Check again: now that they are locked, no other process can finish one
         configs = [each for each in replicas(config) if needs_training(each, run_dir(each))]
         for replica in configs:
             clear(replica, run_dir(replica))
@@ -83,7 +83,7 @@ def run_replicas(config: DictConfig) -> list[RunRecord]:
 
 
 def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
-    """Train two or more seeds of one configuration together; `run.train` is for one."""
+    """Train two or more seeds of one configuration together; `run.train` trains one."""
     config, started_at, start_s = configs[0], now(), time.perf_counter()
     folders = [run_dir(each) for each in configs]
     code = own_code(config)
@@ -95,7 +95,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
     module = build.build_module(config, net, datamodule, target=f"{__name__}.ReplicaClassifier")
     assert isinstance(module, ReplicaClassifier)
     origin = {"own_code": code, "dataset_checksum": datamodule.checksum}
-    # Of these seeds only: what is left to do may differ from one command to the next
+    # The checkpoint is for these seeds only, as the next command may have other seeds to train
     seeds = zlib.crc32(repr(datamodule.seeds).encode())
     resume = ResumeCheckpoint(folders[0], origin, f"{len(configs)}-replicas-{seeds:08x}")
     checkpoint = resume_point(resume.path, config, datamodule.checksum)
@@ -145,7 +145,9 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
             _test(record, index, trainer, module, datamodule, folder, loggers[index])
         if trainer.is_global_zero:
             describe.log_hyperparameters(list(loggers[index]), configs[index], record)
-    for record, folder in zip(new, folders, strict=True):  # together: killed before, they resume
+    for record, folder in zip(
+        new, folders, strict=True
+    ):  # at the end, so that a killed process resumes all
         finish(record, folder, start_s, trainer)
     return new
 
@@ -216,7 +218,7 @@ class ReplicaClassifier(ImageClassifier):
             reduction="none",
         )
         losses = losses.reshape(labels.shape).mean(dim=1)  # (R,)
-        # The sum's gradient is each replica's own: no parameter is shared
+        # No parameter is shared, so the sum gives each replica the gradient of its own loss
         return {"loss": losses.sum(), "losses": losses.detach(), "logits": logits.detach()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -243,7 +245,7 @@ class ReplicaClassifier(ImageClassifier):
 
 
 class SharedFate(Callback):
-    """Ends the training when every replica has diverged, and remembers why each did."""
+    """End the training when all replicas have diverged, and keep the reasons."""
 
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
@@ -256,10 +258,10 @@ class SharedFate(Callback):
         self.reasons = dict(state_dict["reasons"])
 
     def diverged(self, replica: int, reason: str) -> None:
-        """Note that a replica has diverged.
+        """Record that a replica has diverged.
 
         Raises:
-            Diverged: if none is left.
+            Diverged: if all replicas have diverged.
         """
         self.reasons.setdefault(replica, reason)
         if len(self.reasons) == self.num_replicas:
@@ -324,12 +326,12 @@ class StackedNet(nn.Module):
         for name, stack in {**stacks, **buffers}.items():
             owner, _, leaf = name.rpartition(".")
             setattr(self.stacked.get_submodule(owner), leaf, stack)
-        # The code that runs, without weights of its own; in a tuple, so that it is not registered
+        # Module for functional_call, without weights; in a tuple, so that it is not registered
         self._skeleton = (copy.deepcopy(nets[0]).to("meta"),)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (R, B, classes) of images (B, C, H, W), or (R, B, C, H, W): a batch for each."""
-        # Lightning restores the mode after validation module by module, past our train()
+        """Return logits (R, B, num_classes) of images (B, C, H, W), or of one batch per replica."""
+        # After validation, Lightning restores the mode of each module without calling train()
         if self._skeleton[0].training != self.training:
             self._skeleton[0].train(self.training)
         parameters: dict[str, Tensor] = dict(self.stacked.named_parameters())
@@ -347,7 +349,7 @@ class StackedNet(nn.Module):
         return logits
 
     def param_groups(self, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-        """The groups of the single network, with the stacked parameters in them."""
+        """Return the parameter groups of a single network, with the stacked parameters."""
         stacked = dict(self.stacked.named_parameters())
         groups = param_groups(self._skeleton[0], decay_norm_and_bias=decay_norm_and_bias)
         for group in groups:
@@ -355,12 +357,12 @@ class StackedNet(nn.Module):
         return groups
 
     def state_of(self, replica: int) -> dict[str, Tensor]:
-        """The state of one replica, as a checkpoint of the single seed holds it."""
+        """Return the state of one replica, in the format of a single run's checkpoint."""
         state = self.stacked.state_dict()
         return {f"net.{name}": tensor[replica].detach().clone() for name, tensor in state.items()}
 
     def single(self, replica: int) -> nn.Module:
-        """One replica as a network of its own, with copies of its weights."""
+        """Return one replica as a separate network, with copies of its weights."""
         net = copy.deepcopy(self._skeleton[0]).to_empty(device=next(self.parameters()).device)
         net.load_state_dict(
             {name: tensor[replica] for name, tensor in self.stacked.state_dict().items()}
@@ -368,13 +370,13 @@ class StackedNet(nn.Module):
         return net
 
     def draws_random_numbers(self) -> bool:
-        """Whether replicas equal a single seed in distribution only: dropout shares a stream."""
+        """Return whether replicas share random numbers (dropout), unlike runs of single seeds."""
         dropout = nn.modules.dropout._DropoutNd  # of single units and of whole channels
         return any(module.p > 0 for module in self.stacked.modules() if isinstance(module, dropout))
 
 
 class ReplicaCheckpoints(Callback):
-    """best.ckpt and last.ckpt of every replica, in its own folder."""
+    """Save best.ckpt and last.ckpt of every replica in its own folder."""
 
     def __init__(self, folders: Sequence[Path], net: StackedNet, monitor: str, mode: str) -> None:
         self.folders = folders

@@ -1,4 +1,4 @@
-"""Snapshots of a network while it trains, for pictures of its path."""
+"""Save snapshots of a network during training, to plot its path."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ from optlab.runs.folder import snapshot_name
 class Snapshots(Callback):
     """Saves the trained weights before training, after some optimizer steps and after each epoch.
 
-    Each file, `step-000030.pt`, is the state_dict of the LightningModule on the CPU, with numbers
-    of half precision (10 bits), which halves it. A resumed run writes the same files again.
+    Each file, such as `step-000030.pt`, is the state_dict of the LightningModule on the CPU, in
+    float16, which halves its size. A resumed run writes the same files again.
     """
 
     def __init__(self, dirpath: str, steps: Sequence[int] = (10, 30, 100, 300)) -> None:
         """
         Args:
             dirpath: folder of the files.
-            steps: optimizer steps after which to save, next to 0 and the end of each epoch.
+            steps: optimizer steps after which to save, in addition to step 0 and epoch ends.
         """
         check("callbacks.snapshots.steps", steps, ">= 1")
         self.folder = Path(dirpath)

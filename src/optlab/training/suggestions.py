@@ -1,6 +1,6 @@
-"""Answers to typos on the command line: the nearest name that exists, and what can be chosen.
+"""Explain typos on the command line: suggest the closest name and list the allowed ones.
 
-Must not import torch, so that a typo is answered at once.
+Must not import torch, so that typos are reported at once.
 """
 
 import difflib
@@ -33,10 +33,10 @@ OTHER_SOURCES = ("--config-dir", "-cd", "--config-path", "-cp", "hydra.searchpat
 
 
 def explain_overrides(arguments: list[str], conf_dir: Path | None = None) -> str | None:
-    """Everything on the command line that names no group, choice or option; None if all does.
+    """Return messages for all unknown groups, choices and options of a command, or None.
 
     Args:
-        arguments: of the command, flags included.
+        arguments: the command's arguments, including flags.
         conf_dir: the config folder; by default conf/ next to the program.
     """
     if any(argument.startswith(OTHER_SOURCES) for argument in arguments):
@@ -71,7 +71,7 @@ def _wrong_choices(overrides: list[Override]) -> list[str]:
                 problems.append(
                     f"unknown choice {override.key_or_group}={choice}"
                     + (
-                        f'\nhint: it comes with pip install -e ".[{extra}]"'
+                        f'\nhint: install it with pip install -e ".[{extra}]"'
                         if extra
                         else _hint(choice, known, f"{override.key_or_group}=")
                     )
@@ -80,7 +80,7 @@ def _wrong_choices(overrides: list[Override]) -> list[str]:
 
 
 def _wrong_keys(overrides: list[Override]) -> list[str]:
-    """Keys that the config composed from the chosen groups does not have."""
+    """Return a message for each key that the config of the chosen groups does not have."""
     choices = {
         override.get_key_element(): _values(override)
         for override in overrides
@@ -94,7 +94,7 @@ def _wrong_keys(overrides: list[Override]) -> list[str]:
         if _options(key) or override.is_force_add() or (override.is_delete() and key in _groups()):
             continue
         problem = _wrong_in_some(override, sweeps)
-        # No `+` helps below a sweeper or launcher, which take what they are made for
+        # Under a sweeper or launcher, `+` cannot add an option that the class does not accept
         is_free = override.is_add() and not re.match(r"hydra\.(sweeper|launcher)\.(?!params)", key)
         if problem is None and not is_free:
             problem = _wrong_key(config, key, _values(override)[0])
@@ -142,8 +142,8 @@ def _wrong_in_some(override: Override, sweeps: list[dict[str, DictConfig]]) -> s
         if having and lacking:
             return (
                 f"{key} is an option of {', '.join(having)}, but not of {', '.join(lacking)}\n"
-                f"hint: give {', '.join(lacking)} a command of its own, without {key}; the report "
-                "has all runs of a study, whichever command they come from"
+                f"hint: start {', '.join(lacking)} with a separate command, without {key}; the "
+                "report includes all runs of a study, from any command"
             )
     return None
 
@@ -188,7 +188,7 @@ def _hint(typed: str, known: Iterable[str], prefix: str = "", also: Iterable[str
     as_near = [name for name, ratio in zip(found, near, strict=True) if ratio > near[0] - 0.12]
     named = " or ".join(f"{prefix}{name}" for name in as_near)
     meant = f"\nhint: did you mean {named}?" if as_near else ""
-    return f"{meant}\nallowed: {', '.join(known) or 'nothing below it'}"
+    return f"{meant}\nallowed: {', '.join(known) or 'none (it has no options)'}"
 
 
 def _options(group: str) -> list[str]:

@@ -1,8 +1,9 @@
-"""Check a run's config as a whole, before data is read or a GPU is touched.
+"""Validate a run's config as a whole, before data is read or a GPU is used.
 
-A constructor checks its own values. Here are unknown options at every level, what spans components,
-and then what the constructors of optimizer, scheduler, data module, network and Trainer say. All
-problems are collected and raised once.
+A constructor checks only its own values. This module finds unknown options at every level and
+options of different components that contradict each other. It then builds optimizer, scheduler,
+data module, network, callbacks and Trainer to find the errors that their constructors raise. All
+problems are collected and raised together.
 """
 
 import inspect
@@ -25,27 +26,27 @@ from optlab.training.option_values import ConfigError, wrong_options, wrong_top_
 
 OPTLAB_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
-# Callbacks that look at the weights of one network
+# Callbacks that use the weights of a single network
 OF_ONE_NETWORK = (
     *("EMAWeightAveraging", "WeightAveraging", "StochasticWeightAveraging", "SWA", "LAWA"),
     *("Snapshots", "Diagnostics"),
 )
-BEST = {  # what callbacks.best has for its file to hold the weights that the record calls best
+BEST = {  # required options of callbacks.best: its file must have the best weights of the record
     "_target_": "optlab.training.checkpoints.BestCheckpoint",
     **{"dirpath": "${run_dir}/checkpoints", "filename": "best"},
     **{"save_top_k": 1, "enable_version_counter": False},
     **dict.fromkeys(("every_n_epochs", "every_n_train_steps", "train_time_interval")),
 }
 HALF = ("16-mixed", "16", 16)  # precisions that Lightning replaces on a CPU
-# Update rules that look beyond the single weight mix up replicas, which share one stacked tensor.
+# Update rules that are not elementwise would mix the replicas, which share one stacked tensor
 NOT_ELEMENTWISE = {
     "LBFGS": "its line search and curvature pairs span all weights",
     "Muon": "it orthogonalizes whole matrices",
     "Adafactor": "it factors and clips whole matrices",
-    "SAM": "the length of its move is one for all weights",
-    "ASAM": "the length of its move is one for all weights",
-    "SOAP": "it turns whole matrices",
-    "Shampoo": "it scales whole matrices",
+    "SAM": "it normalizes its perturbation over all weights",
+    "ASAM": "it normalizes its perturbation over all weights",
+    "SOAP": "it rotates whole matrices",
+    "Shampoo": "it preconditions whole matrices",
     "CAME": "it factors and clips whole matrices",
     "Lamb": "it scales whole layers",
     "LARS": "it scales whole layers",
@@ -88,17 +89,17 @@ def validate_config(config: DictConfig) -> None:
 
 
 def on_cuda(config: DictConfig) -> bool:
-    """Whether the run will train on CUDA devices."""
+    """Return whether the run will train on CUDA devices."""
     return config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def uses_ddp(config: DictConfig) -> bool:
-    """Whether several processes share each batch."""
+    """Return whether several processes share each batch."""
     return str(config.trainer.strategy).startswith("ddp")
 
 
 def uses_cuda_graphs(config: DictConfig) -> bool:
-    """Whether the kernels of a training step are recorded once and replayed."""
+    """Return whether training steps are captured as CUDA graphs and replayed."""
     return bool(config.cuda_graphs) and on_cuda(config) and not uses_ddp(config)
 
 
@@ -107,7 +108,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _trainer_limits(config: DictConfig) -> Iterator[str]:
-    """Values that lightning.Trainer takes, or silently replaces, and a run cannot work with."""
+    """Yield a message for each value that the Trainer accepts or replaces but a run cannot use."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
 
@@ -120,25 +121,25 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
         yield f"trainer.strategy is {trainer.strategy}; allowed: {', '.join(strategies)}"
     if trainer.get("fast_dev_run") and config.study != "debug":
         yield (
-            f"trainer.fast_dev_run is {trainer.fast_dev_run}; its run is no result and would count "
-            f"as one in study={config.study}. Write debug=fast_dev_run"
+            f"trainer.fast_dev_run is {trainer.fast_dev_run}; its run is not a result, but would "
+            f"count as one in study={config.study}. Use debug=fast_dev_run instead"
         )
     if trainer.get("max_epochs") is None:
         yield (
-            "trainer.max_epochs is null; it must be a whole number >= 1. trainer.max_steps ends a "
-            "run earlier"
+            "trainer.max_epochs is null; it must be a whole number >= 1. To end a run earlier, set "
+            "trainer.max_steps"
         )
     every, epochs = trainer.get("check_val_every_n_epoch") or 1, trainer.get("max_epochs")
     if _is_number(every) and _is_number(epochs) and every > epochs > 0:
         yield (
-            f"trainer.check_val_every_n_epoch is {every}, more than trainer.max_epochs; the best "
-            "weights are chosen by validation"
+            f"trainer.check_val_every_n_epoch is {every}, more than trainer.max_epochs; a run must "
+            "validate at least once to choose its best weights"
         )
     each = trainer.get("check_val_every_n_epoch", 1)
     if each != 1 and _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield (
             f"trainer.check_val_every_n_epoch is {'null' if each is None else each}, but "
-            "scheduler=plateau looks at the validation loss of every epoch; use 1"
+            "scheduler=plateau needs the validation loss of every epoch; use 1"
         )
     for count in ("epochs", "steps"):
         least, most = trainer.get(f"min_{count}"), trainer.get(f"max_{count}")
@@ -153,17 +154,17 @@ def _trainer_limits(config: DictConfig) -> Iterator[str]:
     if precision in HALF and not (on_cuda(config) or _on_mps(config)):
         yield (
             f"trainer.precision is {precision}, which needs a GPU: Lightning would use bf16-mixed "
-            "on the CPU. Write trainer.precision=bf16-mixed"
+            "on the CPU. Use trainer.precision=bf16-mixed"
         )
 
 
 def _checkpoint(config: DictConfig) -> Iterator[str]:
     if config.ckpt_path is not None and not resolve_path(config.ckpt_path).is_file():
-        yield f"ckpt_path is {config.ckpt_path}, which is not a file; give a checkpoint of a run"
+        yield f"ckpt_path is {config.ckpt_path}, which is not a file; use the path of a checkpoint"
 
 
 def _finder(config: DictConfig) -> Iterator[str]:
-    """A scheduler of torch remembers the learning rate that it was built with."""
+    """Reject LearningRateFinder with a scheduler, which keeps the lr that it was built with."""
     if not _target(config, "scheduler"):
         return
     for name, entry in _callbacks(config):
@@ -191,9 +192,9 @@ def _monitors(config: DictConfig) -> Iterator[str]:
             for option, kept in BEST.items():
                 if written.get(option, kept) != kept:
                     yield (
-                        f"callbacks.best.{option} is {written[option]}; a run is tested from "
-                        f"checkpoints/best.ckpt, its best epoch: leave {option} {kept}, or add "
-                        "another ModelCheckpoint under a name of its own"
+                        f"callbacks.best.{option} is {written[option]}, but a run is tested with "
+                        f"checkpoints/best.ckpt, its best epoch. Leave {option} at {kept}, or add "
+                        "another ModelCheckpoint under a different name"
                     )
         if kind not in ("BestCheckpoint", "ModelCheckpoint", "EarlyStopping"):
             continue
@@ -201,10 +202,10 @@ def _monitors(config: DictConfig) -> Iterator[str]:
         if monitor is None and name != "best":  # a checkpoint now and then
             continue
         if str(monitor).startswith("test") or (own and monitor not in MONITORS):
-            allowed = ", ".join(MONITORS) if own else "what your module logs on validation"
+            allowed = ", ".join(MONITORS) if own else "metrics your module logs in validation"
             yield f"{path}.monitor is {monitor}; allowed: {allowed} (never test)"
         elif monitor in MONITORS and mode != MONITORS[monitor]:
-            yield f"{path}.mode is {mode}; {monitor} is better at its {MONITORS[monitor]}"
+            yield f"{path}.mode is {mode}; for {monitor} it must be {MONITORS[monitor]}"
 
 
 def _callbacks(config: DictConfig) -> Iterator[tuple[str, DictConfig]]:
@@ -227,7 +228,7 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
     if config.lr_multiplier != 1 and optimizer.get("lr") is None:
         yield (
             f"lr_multiplier is {config.lr_multiplier}, but optimizer={_label(config, 'optimizer')} "
-            "has no lr that it would multiply"
+            "has no lr to multiply"
         )
     if _is_optlab_module(config):
         for group, example in (("optimizer", "adam"), ("model", "mlp")):
@@ -238,35 +239,38 @@ def _optimizer_limits(config: DictConfig) -> Iterator[str]:
         for switch in ("capturable", "differentiable"):
             if node.get(switch) is True and not (switch == "capturable" and on_cuda(config)):
                 path = f"optimizer{'.base' * depth}.{switch}"
-                yield f"{path} is true, with which a run here cannot step; leave it false"
+                yield f"{path} is true, which this run does not support; leave it false"
     if target in TWO_PASSES:
         of = f"optimizer={_label(config, 'optimizer')} evaluates each batch twice, so"
         if trainer.get("accumulate_grad_batches", 1) != 1:
             yield (
                 f"{of} trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is "
-                "refused; raise data.batch_size instead"
+                "not supported; raise data.batch_size instead"
             )
         if config.cuda_graphs:
-            yield f"{of} cuda_graphs=true, which records a single pass, is refused; use false"
+            yield f"{of} cuda_graphs=true, which captures one pass, is not supported; use false"
         if trainer.get("precision") in ("16-mixed", "16", 16):
             yield (
-                f"{of} trainer.precision={trainer.precision}, which scales the loss once a step, "
-                "is refused; use bf16-mixed"
+                f"{of} trainer.precision={trainer.precision}, which scales the loss once per step, "
+                "is not supported; use bf16-mixed"
             )
     sizes: Any = optimizer.get("step_sizes")
     if OmegaConf.is_list(sizes) and all(map(_is_number, sizes)) and list(sizes) != sorted(sizes):
-        yield f"optimizer.step_sizes is {sizes}; the smallest step comes first"
+        yield f"optimizer.step_sizes is {sizes}; the smaller step size must come first"
     if target.endswith(".LBFGS"):
         if trainer.get("accumulate_grad_batches", 1) != 1:
             yield (
-                "optimizer=lbfgs evaluates its loss several times in a step, so "
-                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is refused; "
-                "raise data.batch_size instead"
+                "optimizer=lbfgs evaluates the loss several times per step, so "
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} is not "
+                "supported; raise data.batch_size instead"
             )
         if (config.get("model") or {}).get("freeze_body"):
             yield "optimizer=lbfgs takes all weights at once; set model.freeze_body=false"
         if trainer.get("gradient_clip_val") is not None:
-            yield "optimizer=lbfgs with trainer.gradient_clip_val: line search needs the true one"
+            yield (
+                "optimizer=lbfgs does not support trainer.gradient_clip_val, as its line search "
+                "needs the unclipped gradient; use null"
+            )
     spares = _is_optlab_module(config) and config.module.get("decay_norm_and_bias") is False
     if spares and target and not any("weight_decay" in node for node in nodes):
         yield (
@@ -288,8 +292,8 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
         rule = str(node.get("_target_")).rpartition(".")[2]
         if rule in NOT_ELEMENTWISE:
             yield (
-                f"{so} with optimizer={node.get('name') or rule}: {NOT_ELEMENTWISE[rule]}; "
-                "sweep seed=... instead"
+                f"{so} with optimizer={node.get('name') or rule}: {NOT_ELEMENTWISE[rule]}. "
+                "Sweep over seed=... instead"
             )
     if config.trainer.get("gradient_clip_val") is not None:
         yield f"{so} with trainer.gradient_clip_val: the norm would span all replicas"
@@ -299,7 +303,7 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
     if callbacks.get("early_stopping") is not None:
         yield f"{so} with early stopping: replicas would stop at different epochs"
     if callbacks.get("best") is None:
-        yield f"{so} with callbacks.best=null: replicas are tested from their best weights"
+        yield f"{so} with callbacks.best=null: replicas are tested with their best weights"
     for name, entry in _callbacks(config):
         if str(entry.get("_target_")).rpartition(".")[2] in OF_ONE_NETWORK:
             yield f"{so} with callbacks.{name}: it would see the weights of all replicas as one"
@@ -310,12 +314,12 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
     if _target(config, "model").endswith(".FineTuned"):
         yield f"{so} with model={_label(config, 'model')}: a frozen body cannot be stacked"
     if config.data.get("seed", config.seed) != config.seed:
-        yield f"{so} with data.seed={config.data.seed}: each replica has batches of its own seed"
+        yield f"{so} with data.seed={config.data.seed}: each replica shuffles with its own seed"
     module, data = _target(config, "module"), _target(config, "data")
     if module != OPTLAB_MODULE:
-        yield f"{so} with module._target_={module}: it has no replicas"
+        yield f"{so} with module._target_={module}: it does not support replicas"
     if data != OPTLAB_DATAMODULE and not _is_image_data(data):
-        yield f"{so} with data._target_={data}: it has no replicas"
+        yield f"{so} with data._target_={data}: it does not support replicas"
 
 
 def _is_image_data(target: str) -> bool:
@@ -327,37 +331,37 @@ def _is_image_data(target: str) -> bool:
 
 
 def _device_limits(config: DictConfig) -> Iterator[str]:
-    """Devices that are not there, and what several devices or CUDA graphs would get wrong."""
+    """Yield a message for missing devices and for options that devices or CUDA graphs preclude."""
     trainer = config.trainer
     if trainer.accelerator in ("gpu", "cuda") and not (
         torch.cuda.is_available() or _on_mps(config)
     ):
         yield (
-            f"trainer.accelerator is {trainer.accelerator}, but torch sees none; use trainer=auto "
-            "or trainer=cpu"
+            f"trainer.accelerator is {trainer.accelerator}, but torch finds no GPU; use "
+            "trainer=auto or trainer=cpu"
         )
     is_bf16 = trainer.get("precision") in ("bf16-mixed", "bf16")
     if is_bf16 and on_cuda(config) and not _has_bf16():
         yield "trainer.precision is bf16-mixed, which this GPU only emulates; use 32-true"
     devices = trainer.get("devices", 1)
     if devices in (0, "0") or devices == []:
-        yield f"trainer.devices is {devices}; a run needs one or more"
+        yield f"trainer.devices is {devices}; a run needs at least one device"
     for option in ("devices", "num_nodes"):
         value = trainer.get(option, 1)
         if _several(value, config) and trainer.get("strategy", "auto") == "auto":
             yield f"trainer.{option} is {value}; that needs trainer.strategy=ddp (trainer=ddp)"
     if uses_ddp(config):
         if (config.get("model") or {}).get("unfreeze_epoch") is not None:
-            yield "trainer.strategy=ddp with model.unfreeze_epoch: its weights join too late"
+            yield (
+                "trainer.strategy=ddp with model.unfreeze_epoch: weights that are unfrozen later "
+                "are not synchronized; use null"
+            )
         if _target(config, "optimizer").endswith(".LBFGS"):
-            yield "trainer.strategy=ddp with optimizer=lbfgs: each device would search its own line"
+            yield "trainer.strategy=ddp with optimizer=lbfgs: line searches would differ by device"
         if '"' in str(resolve_path(config.outputs)):  # Lightning puts it between two
             yield f'trainer.strategy=ddp with outputs={config.outputs}: use a path without "'
     if config.cuda_graphs is True and not uses_cuda_graphs(config):
-        yield (
-            "cuda_graphs=true records what one CUDA device is to do, and this run has none of its "
-            "own; use cuda_graphs=false"
-        )
+        yield ("cuda_graphs=true needs a run on one CUDA device without DDP; use cuda_graphs=false")
 
 
 def _has_bf16() -> bool:
@@ -379,7 +383,7 @@ def _numpy_limits(config: DictConfig) -> Iterator[str]:
     if (config.get("model") or {}).get("name") != "mlp_numpy":
         return
     if not _is_optlab_module(config):
-        yield f"model=mlp_numpy has a module of its own; leave module._target_ {OPTLAB_MODULE}"
+        yield f"model=mlp_numpy uses its own module; leave module._target_ at {OPTLAB_MODULE}"
     elif _target(config, "optimizer"):
         from optlab.training.numpy_run import limits
 
@@ -387,8 +391,8 @@ def _numpy_limits(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_values(config: DictConfig) -> Iterator[str]:
-    """Yield the errors of optimizer and scheduler about their values; they may be of any class."""
-    tiny = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))  # Muon wants a hidden matrix
+    """Yield the errors that the constructors of optimizer and scheduler raise, whatever class."""
+    tiny = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))  # Muon needs a hidden matrix
     made: Any = torch.optim.SGD(tiny.parameters(), lr=1.0)
     if _target(config, "optimizer"):
         try:
@@ -404,7 +408,7 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
                 f"{config.optimizer._target_} has no lr in its param_groups; use scheduler=constant"
             )
             return
-        # How many steps an epoch has only the data will tell: nothing is longer than this run
+        # The steps per epoch are unknown before data is read, so assume more than any run has
         max_steps = config.trainer.get("max_steps", -1)
         total_steps = max_steps if max_steps > 0 else 10**9
         try:
@@ -414,9 +418,9 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
 
 
 def _refused_parts(config: DictConfig) -> Iterator[str]:
-    """Yield the errors of data module and network about their values, built without data or memory.
+    """Yield the errors that the constructors of data module and network raise on the meta device.
 
-    Of OptLab's own classes only: another's may rightly want images of one size.
+    Only OptLab's own classes are built, as other networks may require another image size.
     """
     shape = {"in_channels": 1, "image_size": 224, "num_classes": 10}
     for group, make in (
@@ -430,39 +434,39 @@ def _refused_parts(config: DictConfig) -> Iterator[str]:
             with torch.device("meta"):
                 make()
         except Exception as error:
-            cause = error.__cause__ or error  # Hydra's words hide it
-            if isinstance(cause, ValueError):  # which says all that a user can act on
+            cause = error.__cause__ or error  # Hydra wraps the error
+            if isinstance(cause, ValueError):  # its message is enough for the user
                 yield str(cause).replace(".\n\nhint: ", "; ")
             else:
                 yield _refusal(group, config[group], cause)
 
 
 def _refused_callbacks(config: DictConfig) -> Iterator[str]:
-    """Yield the errors of Lightning's callbacks and OptLab's about their arguments."""
+    """Yield the errors that the constructors of Lightning's and OptLab's callbacks raise."""
     for name, entry in _callbacks(config):
         if str(entry.get("_target_")).startswith(TRUSTED_PACKAGES):
             try:
                 instantiate(entry, _convert_="all")
             except Exception as error:
-                yield f"callbacks.{name} refuses its options: {error.__cause__ or error}"
+                yield f"callbacks.{name} has invalid options: {error.__cause__ or error}"
 
 
 def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
     chosen = f"{group}={part.name}" if part.get("name") else ""
     command = " ".join(f"python train.py {chosen} --cfg job -p {group}".split())
     return (
-        f"{part._target_} refuses its options: {error} ({type(error).__name__}); "
-        f"{command} shows them"
+        f"{part._target_} has invalid options: {error} ({type(error).__name__}); to see them, "
+        f"run {command}"
     )
 
 
 def _refused_trainer(config: DictConfig) -> Iterator[str]:
-    """Yield the error of lightning.Trainer about its flags, built without loggers and callbacks."""
+    """Yield the error that lightning.Trainer raises, built without loggers and callbacks."""
     if not _target(config, "trainer").startswith(TRUSTED_PACKAGES):
         return
     replaced: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     replaced |= {"enable_progress_bar": False, "enable_model_summary": False}
-    if config.trainer.get("strategy", "auto") != "auto":  # it would look for its other processes
+    if config.trainer.get("strategy", "auto") != "auto":  # else it would connect to other processes
         replaced |= {"strategy": "auto", "devices": 1}
     quiet = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = quiet.level
@@ -473,6 +477,6 @@ def _refused_trainer(config: DictConfig) -> Iterator[str]:
             instantiate(config.trainer, **replaced)
     except Exception as error:
         cause = error.__cause__ or error
-        yield f"{config.trainer._target_} refuses its options: {cause} ({type(cause).__name__})"
+        yield f"{config.trainer._target_} has invalid options: {cause} ({type(cause).__name__})"
     finally:
         quiet.setLevel(level)

@@ -27,7 +27,7 @@ BATCH_NORM_IMAGES = 4_096
 
 
 class _StepAverage(WeightAveraging):
-    """An average that begins some time after the first step; until then it is the weights."""
+    """Weight average that starts after some steps; until then it equals the current weights."""
 
     def __init__(self, every_n_steps: int | None) -> None:
         super().__init__(use_buffers=False)
@@ -53,17 +53,18 @@ class _StepAverage(WeightAveraging):
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     def _follow(self, module: L.LightningModule) -> None:
-        """Copy the weights while there is no average; Lightning would use the initial ones."""
+        """Use the current weights until averaging starts; Lightning would use the initial ones."""
         average = self._average_model
         if average is not None and not average.n_averaged:
             average.module.load_state_dict(module.state_dict())
 
 
 class SWA(_StepAverage):
-    """Average the weights of the last part of a run, each with the same share.
+    """Average the weights of the last part of a run with equal weighting.
 
     Source: Izmailov et al. 2018, arXiv:1803.05407, algorithm 1, with any learning-rate schedule.
-    Unlike Lightning's StochasticWeightAveraging it counts optimizer steps and changes no rate.
+    Unlike Lightning's StochasticWeightAveraging, it counts optimizer steps and leaves the learning
+    rate unchanged.
     """
 
     def __init__(self, start: float = 0.75, every_n_steps: int | None = None) -> None:
@@ -71,8 +72,8 @@ class SWA(_StepAverage):
         Args:
             start: share of the run's optimizer steps before the first weights are averaged, in
                 [0, 1).
-            every_n_steps: optimizer steps between two weights that are averaged; None for those of
-                an epoch.
+            every_n_steps: optimizer steps between two updates of the average; None for one update
+                per epoch.
         """
         super().__init__(every_n_steps)
         check("callbacks.average.start", start, "in [0, 1)")
@@ -90,16 +91,16 @@ class SWA(_StepAverage):
 
 
 class LAWA(_StepAverage):
-    """Average the latest weights of a run: those of now and of the k - 1 times before.
+    """Average the latest k weights of a run, taken every `every_n_steps` optimizer steps.
 
-    Source: Kaddour 2022, arXiv:2209.14981, section 2; there of the ends of k epochs.
+    Source: Kaddour 2022, arXiv:2209.14981, section 2, which averages the ends of k epochs.
     """
 
     def __init__(self, k: int = 5, every_n_steps: int | None = None) -> None:
         """
         Args:
-            k: weights that are averaged, 2 or more; as many copies are kept.
-            every_n_steps: optimizer steps between two of them; None for those of an epoch.
+            k: number of weights to average, at least 2; as many copies are kept in memory.
+            every_n_steps: optimizer steps between two of them; None for once per epoch.
         """
         super().__init__(every_n_steps)
         check("callbacks.average.k", k, ">= 2")
@@ -129,12 +130,12 @@ class LAWA(_StepAverage):
 
 
 class RecomputeBatchNorm(Callback):
-    """Takes batch-norm statistics again before each validation of weights that were not trained.
+    """Recompute batch-norm statistics before validating averaged or schedule-free weights.
 
-    The running statistics are of the weights that gradients were taken at. An average of weights,
-    or the point that a schedule-free optimizer evaluates, has others. They are taken from training
-    images that are not augmented. Frozen layers stay as they are, and so do other networks and
-    optimizers.
+    The running statistics belong to the weights at which gradients are computed. Averaged weights,
+    or the weights that a schedule-free optimizer evaluates, need their own. They are computed from
+    training images without augmentation. Frozen layers are not changed. Runs without such weights
+    keep their running statistics.
     """
 
     def __init__(self) -> None:
@@ -181,7 +182,7 @@ class RecomputeBatchNorm(Callback):
 
 
 def _batches(trainer: L.Trainer) -> Iterable[Any]:
-    """Training images without augmentation, or of a data module that has none, as it trains."""
+    """Return training images without augmentation, or as in training if there is no such loader."""
     datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
     if hasattr(datamodule, "train_eval_dataloader"):
         batches: Iterable[Any] = datamodule.train_eval_dataloader(max_images=BATCH_NORM_IMAGES)
@@ -203,13 +204,13 @@ def trained_batch_norms(module: nn.Module) -> list[_BatchNorm]:
 def take_statistics(
     module: nn.Module, layers: Sequence[_BatchNorm], batches: Iterable[Tensor]
 ) -> None:
-    """Set running statistics to the mean of those of all batches; other layers stay in eval mode.
+    """Set running statistics to the mean over all batches; other layers stay in eval mode.
 
-    `torch.optim.swa_utils.update_bn` does the same, but for frozen layers and with dropout.
+    `torch.optim.swa_utils.update_bn` would also update frozen layers, and with active dropout.
 
     Args:
-        module: is left in eval mode.
-        layers: of the module.
+        module: the network; it is left in eval mode.
+        layers: its batch-norm layers to update.
         batches: images (B, C, H, W), on its device.
     """
     module.eval()

@@ -1,5 +1,5 @@
-"""The page: draw a digit, and every optimizer's model answers.
+"""Web page: draw a digit, and every optimizer's model classifies it.
 
 `optlab.web.app.create_app` makes the server; `scripts/serve.py` starts it. Nothing is imported
-here, so that `optlab.web.optional_deps` can tell of what is not installed.
+here, so that `optlab.web.optional_deps` can report missing packages.
 """

@@ -1,4 +1,4 @@
-"""The interactive description of the API, with scripts that are installed and not loaded."""
+"""Serve the interactive API documentation with installed scripts, not from a CDN."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""The page's server: a FastAPI application around the index of runs and the models.
+"""FastAPI application of the web page, on top of the run index and the models.
 
-Disk and networks are only touched in a small pool of threads, so the event loop stays free; each
-of its threads runs torch on one core, because small networks lose more to sharing than they gain.
+Disk access and inference run in a small thread pool, so they do not block the event loop. Each of
+its threads runs torch on one core, because small networks are slower with several threads.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ from optlab.web.selection import NotFound, model_of, short, study_of
 
 STATIC = Path(__file__).parent / "static"
 
-# The report is one self-contained file of our own making. Only our two scripts run in it; in a
-# sandbox without an origin, what a file in its folder might hold reaches neither page nor API.
+# The report is one self-contained file. Only OptLab's two scripts run in it. The sandbox has no
+# origin, so other content of its folder cannot access the page or the API.
 REPORT_POLICY = (
     "sandbox allow-popups allow-downloads allow-scripts; default-src 'none'; "
     f"script-src {hash_sources(interactive.scripts())}; img-src data:; "
@@ -432,7 +432,7 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)  # outside all middleware, so the headers come here
     async def on_server_error(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse(
-            {"detail": "The server failed at this; its log says why."}, 500, SECURITY_HEADERS
+            {"detail": "The server failed; see its log for the reason."}, 500, SECURITY_HEADERS
         )
 
 

@@ -1,6 +1,6 @@
-"""ONNX Runtime Web, which runs models in a browser: from npm, or where it was unpacked.
+"""Find ONNX Runtime Web, which runs models in a browser, or download it with npm.
 
-It is no part of OptLab, because its WebAssembly has 14 MB. npm knows where packages come from.
+It is not part of OptLab, because its WebAssembly file has 14 MB.
 """
 
 import base64

@@ -115,7 +115,7 @@ class Networks:
             network = self._load(model.run.folder, weights)
             with torch.inference_mode():
                 logits = network(torch.zeros(1, read.in_channels, read.image_size, read.image_size))
-        except Exception:  # whatever a damaged or foreign file sets off, the others must answer
+        except Exception:  # any error of a damaged or foreign file; the others must answer
             log.exception("cannot load the weights of %s", model.run.folder)
             return "its weights could not be loaded; the server's log says why"
         if logits.shape != (1, len(read.class_names)):

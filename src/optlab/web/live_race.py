@@ -1,4 +1,4 @@
-"""A race of runs that train right now, each in a process of its own, for the page."""
+"""Live race of the page: runs that train while you watch, one process per run."""
 
 import json
 import logging
@@ -118,7 +118,7 @@ class LiveRaces:
         """
         with self._lock:
             if self.race is not None and self.race.is_running:
-                raise RaceUnderWay("A race is under way; wait until it has ended.")
+                raise RaceUnderWay("A race is already running; wait until it has ended.")
             self.stop()
             self.race = _Race(self._commands, pixels)
             return self.race.optimizers

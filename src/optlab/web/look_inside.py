@@ -1,4 +1,4 @@
-"""Explain answers by parts of a picture, mixtures of two, and the first layers' maps."""
+"""Compute occlusion maps, mixtures of two pictures, and feature maps of the first layers."""
 
 import copy
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Patches:
 
 
 def falls(probabilities: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return how much each patch lowers the answer's probability, and the answer to the worst.
+    """Return how much each patch lowers the top class's probability, and the class at the worst.
 
     Args:
         probabilities: (1 + n * n, num_classes) of the picture itself, then of it covered by each

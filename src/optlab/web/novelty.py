@@ -1,8 +1,8 @@
-"""Decide whether a drawing looks like anything that the networks were trained on.
+"""Detect drawings that are out of distribution for the networks.
 
-Networks answer whatever they are shown, and are often sure of it. A letter differs from a digit in
-how far a network's features of it (the input of its last layer, scaled to length 1) are from those
-of training images. Source: Sun, Ming, Zhu and Li 2022, "Out-of-Distribution Detection with
+Networks classify any input, often with high confidence. The features of a letter (the input of the
+last layer, scaled to length 1) are farther from those of training images than the features of a
+digit. Source: Sun, Ming, Zhu and Li 2022, "Out-of-Distribution Detection with
 Deep Nearest Neighbors", arXiv:2204.06507, section 3. As there, the threshold lets 95 % of held-out
 images pass. Held-out MNIST has many untidy digits; of drawn ones more pass (docs/page.md).
 
@@ -35,7 +35,7 @@ from optlab.web.schemas import NoReference
 log = logging.getLogger(__name__)
 
 NUM_TRAINING_IMAGES = 20_000  # at most, whose features are kept: 10 MB with 128 features
-NUM_HELD_OUT = 3_000  # at most, from which the threshold is taken
+NUM_HELD_OUT = 3_000  # maximum number of images for the threshold
 NEIGHBOR = 5  # the distance is that of the fifth nearest
 SHARE_PASSED = 0.95
 MAX_PARAMETERS = 3_000_000  # of a network; more would take a minute

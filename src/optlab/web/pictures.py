@@ -1,4 +1,4 @@
-"""Read the bytes of a request as pixels; refuse what is too large or no picture.
+"""Read the bytes of a request as pixels; reject images that are too large or unreadable.
 
 Sizes are read from the header and checked before a single pixel is decoded.
 """

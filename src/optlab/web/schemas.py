@@ -243,7 +243,10 @@ class Whom(BaseModel):
 class Question(Whom):
     """The models to ask about a picture, and what else to answer."""
 
-    saliency: bool = Field(default=False, description="also say which pixels the answers hang on")
+    saliency: bool = Field(
+        default=False,
+        description="also return the input gradient: which pixels the answers depend on",
+    )
     occlusion: bool = Field(
         default=False, description="also say what covering parts of the picture does to the answers"
     )
@@ -409,7 +412,9 @@ class Prediction(_Answered):
     no_novelty: NoReference | None = Field(
         default=None, description="why it will not be known, where it could be"
     )
-    elapsed_ms: float = Field(description="preparing and asking, without the way here")
+    elapsed_ms: float = Field(
+        description="milliseconds to prepare the picture and run the models, without the transfer"
+    )
 
 
 class Switch(_Reply):
