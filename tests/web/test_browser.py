@@ -229,19 +229,24 @@ def test_doubt_replaces_the_agreement(page: Any) -> None:
 
     page.route("**/api/predict*", far_from_all_images)
     draw(page, STROKES["0"])
-    wait_until(page, "document.getElementById('verdict').textContent.includes('no digit I was')")
+    wait_until(
+        page,
+        "document.getElementById('verdict').textContent.includes('the digits I was trained on')",
+    )
     assert page.get_attribute("#verdict", "class") == "verdict split"
-    wait_until(page, "document.getElementById('live').textContent.includes('no digit I was')")
+    wait_until(
+        page, "document.getElementById('live').textContent.includes('the digits I was trained on')"
+    )
 
 
 def test_blank_canvas_undo_and_clear(page: Any) -> None:
-    wait_until(page, "document.getElementById('sentence').textContent.includes('Blank')")
+    wait_until(page, "document.getElementById('sentence').textContent.includes('is blank')")
     draw_digit(page, "1")
     page.keyboard.press("Control+z")
     wait_until(page, says("?"))
     draw_digit(page, "7")
     page.click("#clear")
-    wait_until(page, "document.getElementById('sentence').textContent.includes('Blank')")
+    wait_until(page, "document.getElementById('sentence').textContent.includes('is blank')")
     assert page.inner_text("#verdict") == ""
 
 
@@ -309,7 +314,7 @@ def test_picture_can_be_opened(page: Any, tmp_path: Path) -> None:
     wait_until(page, says("7"))
     (tmp_path / "fake.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "fake.png")
-    wait_until(page, "document.getElementById('toast').textContent.includes('no picture')")
+    wait_until(page, "document.getElementById('toast').textContent.includes('cannot open')")
 
 
 def test_study_has_curves_a_table_and_its_report(page: Any) -> None:
@@ -788,9 +793,9 @@ def test_race_shows_curves_and_changing_answers(browser: Any, url: str) -> None:
         wait_until(page, "document.getElementById('race-start').textContent === 'Start again'")
         assert page.locator("#race-chart path").count() == 2
         lanes = page.locator("#race-lanes li").all_inner_texts()
-        assert all("7" in lane and "step 25, 50.0 % right, 90 % sure" in lane for lane in lanes)
+        assert all("7" in lane and "step 25, 50.0 % correct, 90 % sure" in lane for lane in lanes)
         state = page.inner_text("#race-state")
-        assert "adam and sgd ended with 50.0 %" in state
+        assert "adam and sgd ended with the highest validation accuracy, 50.0 %" in state
         assert "Failed: sgd" in state
         page.set_viewport_size({"width": 320, "height": 640})
         assert page.evaluate("document.documentElement.scrollWidth") == 320
@@ -856,7 +861,7 @@ def test_address_holds_the_choice_and_numbers_are_not_rounded_to_certainty(
 
 def test_page_reports_an_unknown_study_in_the_address(browser: Any, url: str) -> None:
     with quiet_page(browser, f"{url}?study=nowhere") as page:
-        wait_until(page, "document.getElementById('live').textContent.includes('Blank')")
+        wait_until(page, "document.getElementById('live').textContent.includes('is blank')")
         assert "nowhere" in page.inner_text("#toast:visible")
         draw_digit(page, "7")
         assert "nowhere" in page.inner_text("#toast:visible")
