@@ -1,4 +1,4 @@
-"""A sweeper that runs seeds in rounds and stops configurations that validation has decided."""
+"""A sweeper that runs seeds in rounds and stops configurations with clearly worse validation."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,15 +19,15 @@ class AdaptiveSweeper(GridSweeper):
         params: dict[str, str] | None = None,
         rows: dict[str, list[str]] | None = None,
     ) -> None:
-        """An experiment brings params, which are swept as well, or rows, which are refused."""
+        """`params` are swept options of an experiment; `rows` of a table raise a ValueError."""
         check_arguments("hydra.sweeper", AdaptiveSweeper, locals())
         if any(later <= earlier for earlier, later in pairwise(rounds)):
             raise ValueError(
                 f"hydra.sweeper.rounds is {list(rounds)}; each round must have more seeds than the "
-                "one before.\n\nhint: a round counts the seeds of the earlier ones, as in [5,10,20]"
+                "one before.\n\nhint: use cumulative numbers of seeds, such as [5,10,20]"
             )
         if not rounds:
-            raise ValueError("hydra.sweeper.rounds is empty.\n\nhint: as in [5,10,20]")
+            raise ValueError("hydra.sweeper.rounds is empty.\n\nhint: use a list such as [5,10,20]")
         super().__init__("adaptive", params, rows)
         self.rounds = list(rounds)
         self.first_seed = first_seed

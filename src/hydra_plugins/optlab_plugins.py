@@ -32,9 +32,9 @@ def _available_data(_root_: DictConfig) -> str:
 
 
 def _config_groups(_root_: DictConfig) -> str:
-    """Return the groups of the defaults list with their options, a line each, for --help.
+    """Return the groups of the defaults list with their options, one per line, for --help.
 
-    Hydra's own list has every folder of conf/, also those that no option of a run can choose.
+    Hydra's own list has every folder of conf/, including those that a run cannot choose from.
     """
     loader = GlobalHydra.instance().config_loader()
     groups = (str(group) for group in _root_.hydra.runtime.choices)
@@ -65,7 +65,7 @@ class LocalLauncher(Launcher):
     ) -> None:
         self.hydra_context = hydra_context
         self.config = config
-        if config.plan:  # torch, which checks configs, is imported there while Hydra composes here
+        if config.plan:  # the server imports torch, to validate configs, while Hydra composes
             from optlab.studies.launcher import prepare_processes
 
             prepare_processes(plan=True)
@@ -95,7 +95,7 @@ class FairSweeper(GridSweeper):
         rows: dict[str, list[str]] | None = None,
         **options: Any,
     ) -> None:
-        """An experiment brings params, which are swept as well, or rows, which are refused."""
+        """`params` are swept options of an experiment; `rows` of a table raise a ValueError."""
         from optlab.studies.searches import FairOptions
 
         check_arguments("hydra.sweeper", FairOptions, options)

@@ -1,4 +1,4 @@
-"""A sweeper for tables whose rows are no grid: each row changes a few options, all at once."""
+"""A sweeper for tables whose rows are not a grid: each row changes several options together."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from optlab.training.option_values import check_arguments
 class TableSweeper(BasicSweeper):
     """Hydra's own sweeper over `params` and the command line, once for each row.
 
-    All rows of a grid point come together: after the first seed the table is whole.
+    All rows of a grid point run one after the other, so the table is complete after one seed.
     """
 
     def __init__(
@@ -26,8 +26,8 @@ class TableSweeper(BasicSweeper):
         unknown = sorted(set(only or ()) - set(rows))
         if unknown:
             raise ValueError(
-                f"hydra.sweeper.only names {', '.join(unknown)}, which the table does not have.\n\n"
-                f"hint: its rows are {', '.join(rows) or 'none: it is a plain grid'}"
+                f"hydra.sweeper.only has unknown rows: {', '.join(unknown)}.\n\n"
+                f"hint: the rows of the table are {', '.join(rows) or 'none, it is a plain grid'}"
             )
         self.rows = {name: list(row) for name, row in rows.items() if not only or name in only}
 

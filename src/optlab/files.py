@@ -1,4 +1,4 @@
-"""Atomic writes: a reader finds the whole file, the earlier one or none, also after a crash."""
+"""Write files atomically, so that readers never see a partial file, even after a crash."""
 
 import json
 import math
@@ -51,5 +51,5 @@ def _finite(value: Any) -> Any:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be computed again: $OPTLAB_CACHE, or data/cache."""
+    """Return the cache folder, $OPTLAB_CACHE or data/cache; its files can be recomputed."""
     return Path(os.environ.get("OPTLAB_CACHE") or Path("data", "cache")).expanduser()

@@ -1,4 +1,4 @@
-"""The judged weights of a run: those that it is ranked, compared and tuned by.
+"""The judged weights of a run, which its ranking, comparison and tuning are based on.
 
 They are the last weights. The accuracy of the best epoch is the largest of many noisy values, so a
 ranking by it would prefer the noisier of two equal configurations. With early stopping they are the
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def judged_weights(config: Mapping[str, Any]) -> str:
-    """Return `last` or `best` for a run's config, which is nested and plain as in its record."""
+    """Return `last` or `best` for a run's config, given as plain nested dicts as in its record."""
     callbacks = config.get("callbacks")
     entries = callbacks.values() if isinstance(callbacks, dict) else ()
     targets = [str(entry.get("_target_")) for entry in entries if isinstance(entry, dict)]

@@ -1,4 +1,4 @@
-"""Checks of values that a user chose, in one wording."""
+"""Check values of options, with consistent error messages."""
 
 import math
 import operator
@@ -41,7 +41,7 @@ def check_choice(option: str, value: Any, allowed: Iterable[str]) -> None:
 
 
 def is_within(value: Any, within: str) -> bool:
-    """Whether a number, or each number of a list, is in a range; what is no number is.
+    """Return whether a number, or each number of a list, is in a range; True for non-numbers.
 
     Args:
         value: as in a config; types are checked elsewhere.

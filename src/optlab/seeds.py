@@ -1,7 +1,7 @@
-"""One seed for every use of chance, derived from the run's seed by a hash.
+"""Derive a separate seed for every use of randomness from the run's seed by a hash.
 
-Consecutive run seeds (0, 1, 2, ...) and consecutive epochs give unrelated streams, and a new use
-changes no existing one.
+Consecutive run seeds (0, 1, 2, ...) and consecutive epochs give unrelated streams, and adding a new
+use does not change existing ones.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def weights_seed(seed: int) -> int:
     """Return the seed of a run's initial weights."""
     return derive_seed(
         f"{seed}/weights"
-    )  # one word: these streams are kept as they are, or every number would change
+    )  # one word, for compatibility: another seed would change all results
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -121,7 +121,7 @@ def test_damaged_file_is_named(cache):
 
 def test_cache_that_cannot_be_written_is_refused(cache):
     cache.write_text("a file where the folder should be")
-    with pytest.raises(ValueError, match=r"cannot be kept in .*\n\nhint: set OPTLAB_CACHE"):
+    with pytest.raises(ValueError, match=r"cannot be cached in .*\n\nhint: set OPTLAB_CACHE"):
         feature_rows(Body(), make_images(), torch.arange(3), "images")
 
 

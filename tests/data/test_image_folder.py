@@ -142,7 +142,7 @@ def test_cache_that_cannot_be_written_is_said_and_does_without(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OPTLAB_CACHE", str(tmp_path / "file" / "cache"))
     assert load(tmp_path).train_images.shape == (8, 3, 8, 8)
-    assert "set OPTLAB_CACHE to a folder that can" in caplog.text
+    assert "set OPTLAB_CACHE to a writable folder" in caplog.text
 
 
 def test_missing_folder_says_what_is_expected(tmp_path):
@@ -166,14 +166,14 @@ def test_part_without_classes_is_named(tmp_path):
         for path in (tmp_path / "test" / name).iterdir():
             path.unlink()
         (tmp_path / "test" / name).rmdir()
-    with pytest.raises(DataUnavailableError, match=r"test holds no class folders"):
+    with pytest.raises(DataUnavailableError, match=r"test has no class folders"):
         load(tmp_path)
 
 
 def test_class_without_pictures_is_named(tmp_path):
     make_tree(tmp_path)
     (tmp_path / "train" / "cat").mkdir()
-    with pytest.raises(DataUnavailableError, match=r"train.cat holds no pictures \(.png, .jpg"):
+    with pytest.raises(DataUnavailableError, match=r"train.cat has no images \(.png, .jpg"):
         load(tmp_path)
 
 

@@ -141,7 +141,7 @@ def test_pictures_that_are_all_alike_are_told(root, caplog):
     for path in root.glob("train/*/*.png"):
         Image.fromarray(noise()).save(path)
     load(root)
-    assert "all 4 pictures" in caplog.text
+    assert "all 4 images" in caplog.text
 
 
 def test_pictures_that_differ_in_one_pixel_are_not_alike(root, caplog):

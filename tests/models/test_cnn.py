@@ -45,16 +45,16 @@ def test_odd_image_sizes_are_rounded_down_by_pooling():
     [
         ({"filters": []}, r"model.filters is empty"),
         ({"filters": [4, 0]}, r"model.filters is \[4, 0\]"),
-        ({"layers": [1]}, r"model.layers lists 1 stages, but model.filters makes 2"),
+        ({"layers": [1]}, r"model.layers has 1 entries, but model.filters has 2"),
         ({"layers": 0}, r"model.layers is \[0, 0\]"),
         ({"kernel_size": 4}, r"model.kernel_size is 4; it must be odd"),
         ({"pooling": "mean"}, r"model.pooling is mean; .* max, avg"),
         ({"global_pooling": "mean"}, r"model.global_pooling is mean"),
         ({"hidden_sizes": [0]}, r"model.hidden_sizes is \[0\]"),
         ({"conv_dropout": 1.0}, r"model.conv_dropout is 1.0"),
-        ({"dropout": [0.1, 0.1]}, r"model.dropout lists 2 rates"),
+        ({"dropout": [0.1, 0.1]}, r"model.dropout has 2 rates"),
         ({"activation": "rleu"}, r"model.activation is rleu"),
-        ({"filters": [2, 2, 2, 2, 2]}, r"makes 5 stages, .* 28 pixels can be halved 4 times"),
+        ({"filters": [2, 2, 2, 2, 2]}, r"has 5 stages, .* 28 pixels can be halved only 4 times"),
     ],
 )
 def test_option_out_of_range_is_refused_by_name(options, message):

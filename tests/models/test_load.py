@@ -70,7 +70,7 @@ def test_snapshot_is_loaded_with_its_batch_statistics(tmp_path):
 
 
 def test_unknown_weights_are_refused(run_dir):
-    with pytest.raises(ValueError, match=r"weights is 'first', but a run keeps best and last"):
+    with pytest.raises(ValueError, match=r"weights is 'first'; .* best, last"):
         load_network(run_dir, "first")
 
 
@@ -93,13 +93,13 @@ def test_damaged_record_is_refused(run_dir):
 )
 def test_target_that_is_no_network_of_ours_is_refused(tmp_path, net, target):
     run_dir = write_run(tmp_path / "run", net, target, KWARGS)
-    with pytest.raises(ValueError, match=r"which is none of optlab.models.\n\nhint: only CNN, MLP"):
+    with pytest.raises(ValueError, match=r"which is not in optlab.models.\n\nhint: only CNN, MLP"):
         load_network(run_dir)
 
 
 def test_arguments_of_another_version_are_refused(tmp_path, net):
     run_dir = write_run(tmp_path / "run", net, "optlab.models.MLP", {**KWARGS, "widht": 3})
-    with pytest.raises(ValueError, match=r"arguments that it does not take: .*widht"):
+    with pytest.raises(ValueError, match=r"arguments that .* does not accept: .*widht"):
         load_network(run_dir)
 
 
@@ -112,26 +112,26 @@ def test_missing_checkpoint_names_the_status(run_dir):
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut"])
 def test_damaged_checkpoint_is_refused(run_dir, content):
     (run_dir / "checkpoints" / "best.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
         load_network(run_dir)
 
 
 def test_cut_checkpoint_is_refused(run_dir):
     path = run_dir / "checkpoints" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
         load_network(run_dir)
 
 
 def test_checkpoint_that_holds_code_is_refused(run_dir):
     torch.save({"state_dict": MLP(**KWARGS)}, run_dir / "checkpoints" / "best.ckpt")
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or no checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
         load_network(run_dir)
 
 
 def test_checkpoint_without_state_is_refused(run_dir):
     torch.save({"epoch": 3}, run_dir / "checkpoints" / "best.ckpt")
-    with pytest.raises(ValueError, match=r"no checkpoint of a run: 'state_dict'"):
+    with pytest.raises(ValueError, match=r"not a checkpoint of a run: 'state_dict'"):
         load_network(run_dir)
 
 

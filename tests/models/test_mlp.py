@@ -76,7 +76,7 @@ def test_one_dropout_rate_is_that_of_every_hidden_layer():
 
 @pytest.mark.parametrize("dropout", [[0.2], [0.2, 0.2, 0.2]])
 def test_dropout_list_of_another_length_is_refused(dropout):
-    with pytest.raises(ValueError, match=r"lists \d rates, but model.hidden_sizes makes 2 hidden"):
+    with pytest.raises(ValueError, match=r"has \d rates, but model.hidden_sizes has 2 hidden"):
         MLP(1, 8, 10, hidden_sizes=[5, 4], dropout=dropout)
 
 

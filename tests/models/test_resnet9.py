@@ -42,7 +42,7 @@ def test_logit_scale_multiplies_the_logits():
     [
         (32, {"widths": [64, 128]}, r"model.widths is \[64, 128\], but there are 4 stages"),
         (32, {"logit_scale": 0.0}, r"model.logit_scale is 0.0; .* > 0"),
-        (7, {}, r"halves the image three times, but it has 7 pixels"),
+        (7, {}, r"halves the image three times, but images have 7 pixels"),
     ],
 )
 def test_option_out_of_range_is_refused_by_name(image_size, options, message):

@@ -80,7 +80,7 @@ def test_first_whole_checkpoint_is_read_back_and_no_other(tmp_path):
 def test_file_that_cannot_be_loaded_is_called_what_it_is(tmp_path):
     path = tmp_path / "last.ckpt"
     torch.save({"best": np.float64(1)}, path)
-    with pytest.raises(ValueError, match=r"last\.ckpt holds an object of numpy\.") as refused:
+    with pytest.raises(ValueError, match=r"last\.ckpt contains an object of numpy\.") as refused:
         load_checkpoint(path)
     assert "weights_only" not in str(refused.value)
     for content in (path.read_bytes()[:100], b"text", b""):
@@ -105,5 +105,5 @@ def test_start_from_a_file_of_other_objects_is_refused(train, tmp_path):
     torch.save(
         {"state_dict": {}, "hyper_parameters": argparse.Namespace()}, tmp_path / "theirs.ckpt"
     )
-    with pytest.raises(ValueError, match=r"theirs\.ckpt holds an object of argparse\.Namespace"):
+    with pytest.raises(ValueError, match=r"theirs\.ckpt contains an object of argparse\.Namespace"):
         train(f"ckpt_path={tmp_path}/theirs.ckpt")

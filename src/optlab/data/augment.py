@@ -1,8 +1,8 @@
 """Random changes to training images, drawn per image and applied to whole batches.
 
 Parameters are drawn on the CPU for a whole epoch, one row per image in the epoch's order, from
-seeds derived from (seed, epoch) and the kind of change. So they depend neither on the device nor
-on how an epoch is cut into batches, and switching one kind on moves no draw of another.
+seeds derived from (seed, epoch) and the kind of change. So they depend neither on the device nor on
+the batch size, and enabling one kind does not change the draws of another.
 """
 
 import math
@@ -43,9 +43,9 @@ class Augmentation:
         rotation_degrees: rotation uniform in +- this angle.
         scale_range: magnification uniform in 1 +- this share, in [0, 1).
         translation_pixels: shift uniform in +- this many pixels (fractions too), each axis.
-        cutout_pixels: side of a square filled with what normalization makes 0, by default the mean
-            color, centered on a random pixel
-            (DeVries and Taylor 2017, arXiv:1708.04552); 0 is off.
+        cutout_pixels: side of a square around a random pixel, filled with the value that is
+            normalized to 0, by default the mean color (DeVries and Taylor 2017, arXiv:1708.04552);
+            0 is off.
     """
 
     crop_padding: int = 0
@@ -70,12 +70,12 @@ class Augmentation:
             )
 
     def check_fits(self, image_size: int) -> None:
-        """Raise ValueError where a change is too large for images of this side in pixels."""
+        """Raise ValueError if a change is too large for images of `image_size` pixels."""
         for option in ("crop_padding", "translation_pixels", "cutout_pixels"):
             check(f"data.augment.{option}", getattr(self, option), f"< {image_size}")
 
     def draw(self, num_images: int, image_size: int, *, seed: int, epoch: int) -> Draws:
-        """Parameters for the images of one epoch, in the order in which they are seen."""
+        """Draw the parameters for the images of one epoch, in the order of the epoch."""
 
         def uniform(kind: str, *shape: int) -> Tensor:  # float32 in [0, 1), on the CPU
             generator = torch.Generator().manual_seed(
@@ -108,7 +108,7 @@ class Augmentation:
         return torch.stack([row_x, row_y], dim=1).float()
 
     def apply(self, images: Tensor, draws: Draws, fill: Tensor) -> Tensor:
-        """The changed images: uint8 after crop and flip only, else float32 pixels in 0..255.
+        """Return the augmented images: uint8 after only crop and flip, else float32 in 0..255.
 
         Args:
             images: uint8 or float (N, C, H, W), any device.
@@ -177,7 +177,7 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, centers: Tensor, *, side: int, fill: Tensor) -> Tensor:
-    """Fill a square of `side` pixels around each center; it may hang over the border.
+    """Fill a square of `side` pixels around each center; it may extend beyond the border.
 
     Args:
         images: float (N, C, H, W).

@@ -1,7 +1,7 @@
 """Choose the set of ``data=auto``: MNIST if it is available, else the embedded digits.
 
-Standard library only: the answer is needed while a command line is composed, before torch is
-imported. It is settled once and handed to child processes in an environment variable, so that
+Uses only the standard library, because the choice is needed while a config is composed, before
+torch is imported. It is made once and passed to child processes in an environment variable, so that
 all runs of one command use the same set.
 """
 
@@ -26,8 +26,8 @@ _MNIST_BYTES = {
 def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
     """Name of the set that ``data=auto`` stands for: "mnist" or "digits".
 
-    Falls to the embedded digits in a loud line on stderr. A later call with the same root, in
-    this process or in a child of it, returns the same answer and says nothing.
+    Falls back to the embedded digits with a notice on stderr. A later call with the same root, in
+    this process or in a child process, returns the same name without a notice.
 
     Args:
         root: folder that holds, or would receive, the data sets.
@@ -43,11 +43,11 @@ def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
     else:
         answer = "digits"
         print(
-            f"\n*** data=auto: MNIST is not in {folder} and cannot be fetched from here.\n"
+            f"\n*** data=auto: MNIST is not in {folder} and cannot be downloaded.\n"
             "*** USING THE EMBEDDED DIGITS instead (UCI, 1,797 images, 8x8 scaled to 28x28).\n"
-            "*** Results are named 'digits' and do not compare with MNIST results.\n"
-            "*** For MNIST: point OPTLAB_DATA at a folder that has MNIST/raw, or connect and "
-            "use data=mnist.\n",
+            "*** Results are named 'digits' and are not comparable with MNIST results.\n"
+            "*** For MNIST: set OPTLAB_DATA to a folder with MNIST/raw, or connect to the "
+            "internet and use data=mnist.\n",
             file=sys.stderr,
             flush=True,
         )
@@ -64,7 +64,7 @@ def mnist_on_disk(root: str | os.PathLike[str]) -> bool:
 def mirror_reachable(timeout_s: float = 4.0) -> bool:
     """Whether torchvision's MNIST mirror answers a HEAD request with the right file size."""
     answers: list[int] = []
-    # A thread, because a name lookup obeys no timeout: a broken resolver can hang for a minute.
+    # In a thread, because DNS lookups ignore the timeout: a broken resolver can hang for a minute
     thread = threading.Thread(target=_ask_mirror, args=(answers, timeout_s), daemon=True)
     thread.start()
     thread.join(timeout_s)

@@ -24,12 +24,11 @@ class PictureFile(NamedTuple):
 def find_pictures(root: Path) -> tuple[list[str], list[PictureFile], list[PictureFile]]:
     """Return the class names in alphabetical order, and the pictures of train and of test.
 
-    Pictures are in the order of their classes and paths. A class may be absent from the test part.
-    What is not read (other suffixes, other folders) is counted in a warning; hidden files and
-    folders are left out.
+    Pictures are sorted by class and path. The test part may lack classes. A warning counts files
+    and folders that are ignored (other suffixes, other folders); hidden ones are skipped silently.
 
     Raises:
-        DataUnavailableError: a folder is missing, empty or misspelled, or a file cannot be read.
+        DataUnavailableError: if a folder is missing, empty or misspelled, or a file cannot be read.
     """
     class_names, in_test = _class_names(root / "train"), _class_names(root / "test")
     _check_spelling(
@@ -52,7 +51,7 @@ def find_pictures(root: Path) -> tuple[list[str], list[PictureFile], list[Pictur
     test = _pictures(root / "test", {name: labels[name] for name in in_test}, unread)
     if unread:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(unread.items()))
-        log.warning("not read of %s: %s", shown(root), listed)
+        log.warning("ignored in %s: %s", shown(root), listed)
     return class_names, train, test
 
 
@@ -66,8 +65,8 @@ def _class_names(part: Path) -> list[str]:
     names = sorted(e.name for e in os.scandir(part) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise DataUnavailableError(
-            f"{part} holds no class folders.\n\n"
-            f"hint: sort the pictures into one folder per class, {part}/<class>/*.png"
+            f"{part} has no class folders.\n\n"
+            f"hint: sort the images into one folder per class, {part}/<class>/*.png"
         )
     return names
 
@@ -78,8 +77,8 @@ def _check_spelling(folders: list[Path]) -> None:
     for folder in folders:
         if shown(folder.name) != folder.name:
             raise DataUnavailableError(
-                f"the folder {shown(folder)} has a name that is not UTF-8, which no record can "
-                "hold as the name of a class.\n\nhint: rename the folder"
+                f"the name of the folder {shown(folder)} is not valid UTF-8, so it cannot be the "
+                "name of a class.\n\nhint: rename the folder"
             )
         other = known.setdefault(normalize("NFC", folder.name), folder)
         if other.name != folder.name:
@@ -105,13 +104,13 @@ def _pictures(part: Path, labels: dict[str, int], unread: Counter[str]) -> list[
             except OSError as error:
                 raise DataUnavailableError(
                     f"{shown(path)} cannot be read: {error.strerror}.\n\n"
-                    "hint: remove it, or put back the file that it links to"
+                    "hint: remove it, or restore the file that it links to"
                 ) from error
             found.append(PictureFile(path, label, status.st_size, status.st_mtime_ns))
         if not found:
             raise DataUnavailableError(
-                f"{folder} holds no pictures ({', '.join(SUFFIXES)}).\n\n"
-                "hint: add pictures to this class, or remove its folder"
+                f"{folder} has no images ({', '.join(SUFFIXES)}).\n\n"
+                "hint: add images to this class, or remove its folder"
             )
         pictures += found
     loose = [e for e in os.scandir(part) if not e.is_dir() and not e.name.startswith(".")]

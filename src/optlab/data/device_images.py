@@ -1,4 +1,4 @@
-"""One part of a data set on one device, and the way from its pixels to a network's input."""
+"""Hold one part of a data set on a device, and normalize its pixels for a network."""
 
 from functools import lru_cache
 
@@ -15,9 +15,9 @@ class DeviceImages:
     Args:
         images: uint8 (N, C, H, W), on any device.
         labels: int64 (N,).
-        mean: per channel, subtracted from pixels / 255.
-        std: per channel, what they are divided by then.
-        device: where batches are made.
+        mean: mean of pixels / 255, per channel.
+        std: standard deviation of pixels / 255, per channel.
+        device: device for the images and the batches.
     """
 
     def __init__(

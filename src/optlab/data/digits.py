@@ -1,8 +1,8 @@
-"""The embedded digits: UCI's handwritten digits as scikit-learn carries them.
+"""The embedded digits: UCI's handwritten digits, included in scikit-learn.
 
-1,797 real images of 8x8 pixels with 17 gray levels, scaled to MNIST's 28x28 so that every
-network takes them. No file, no network. The set has no official test part; ours is a fixed
-stratified fifth (360 images), the same for every run and every seed.
+1,797 images of 8x8 pixels with 17 gray levels, scaled to MNIST's 28x28 so that every network
+accepts them. They need no download. The set has no official test part; a fixed stratified fifth
+(360 images) is used, the same for every run and every seed.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998,
 doi:10.24432/C50P49.

@@ -17,7 +17,7 @@ from optlab.data.preprocessing import prepare
 
 NUM_DRAWN = {"mnist": 600, "digits": 60}  # of each form
 _SEED = 1582  # fixes the drawings; changing it changes the data set
-_CANVAS = 160  # pixels; the way into a network's frame smooths what is drawn without gray levels
+_CANVAS = 160  # pixels; drawn without gray levels, then smoothed by preprocessing
 
 Strokes = list[list[tuple[float, float]]]  # x and y in 0..100, top left first
 

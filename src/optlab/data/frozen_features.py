@@ -1,12 +1,12 @@
 """Features of a frozen body instead of images, computed once and kept on disk.
 
-A body that never changes makes the same features of an image in every epoch and for every seed, so
-an epoch only has to train the head. This holds for images that are not augmented, and for a body in
-eval mode, without dropout and with fixed batch-norm statistics.
+A frozen body computes the same features of an image in every epoch and for every seed, so an epoch
+only has to train the head. This requires images without augmentation, and a body in eval mode,
+without dropout and with fixed batch-norm statistics.
 
-The features are kept in `$OPTLAB_CACHE`, or `data/cache`, in a file named by a hash of all that
-decides them. Rows that nobody has asked for yet are NaN. So an extraction that was interrupted
-resumes where it stopped, and a run on few images computes the features of those only.
+The features are cached in `$OPTLAB_CACHE`, or `data/cache`, in a file named by a hash of everything
+that they depend on. Rows that have not been needed yet are NaN. So an interrupted extraction
+resumes where it stopped, and a run on few images computes only their features.
 """
 
 import hashlib
@@ -58,13 +58,13 @@ class FeatureRows(DeviceImages):
 def feature_rows(
     body: FrozenBody, images: DeviceImages, indices: Tensor, images_key: str
 ) -> FeatureRows:
-    """Return the features of a part of a data set, computed where the cache lacks them.
+    """Return the features of a part of a data set, and compute those that are not cached.
 
     Args:
-        body: on the device of the images.
-        images: the part.
-        indices: int64, the images whose features are needed; rows of others may be NaN.
-        images_key: distinguishes these images, as they are normalized, from any others.
+        body: frozen body, on the device of the images.
+        images: images of the part.
+        indices: int64, the images whose features are needed; other rows may be NaN.
+        images_key: key that identifies the images and their normalization.
 
     Raises:
         ValueError: if the cache cannot be read or written, or the body has no such features.
@@ -82,8 +82,8 @@ def feature_rows(
             _fill(_opened(path, "r+"), body, images, indices, path)
     except OSError as error:
         raise ValueError(
-            f"the features of the frozen body cannot be kept in {path.parent}: {error}.\n\n"
-            "hint: set OPTLAB_CACHE to a folder with room, or model.cache_features=false"
+            f"the features of the frozen body cannot be cached in {path.parent}: {error}.\n\n"
+            "hint: set OPTLAB_CACHE to a folder with free space, or model.cache_features=false"
         ) from error
     # Copy on write: torch asks for memory that it may write to
     return FeatureRows(torch.from_numpy(_opened(path, "c")).to(device), images.labels)

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# How others make a picture like those of a data set; optlab.data.preprocessing has the ways
+# How to convert a user's picture to an image like those of a data set (optlab.data.preprocessing)
 Preparation = Literal["resize", "center_crop", "mnist", "digits", "fashion_mnist"]
 
 
 class DataUnavailableError(ValueError):
-    """A data set that the user named is missing, damaged, or cannot be fetched."""
+    """Raised if a requested data set is missing, damaged, or cannot be downloaded."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
-"""Any tree of pictures, `train/<class>/*` and `test/<class>/*`, as one data set.
+"""Load a folder of images, `train/<class>/*` and `test/<class>/*`, as a data set.
 
-Every picture is decoded once, in threads, and the uint8 result is kept in a cache outside the
-folder (which may be read-only): `$OPTLAB_CACHE`, or `data/cache`. The cache is keyed by names,
-sizes and modification times of all pictures, so a changed folder is read afresh.
+Every image is decoded once, in threads, and the uint8 result is cached outside the folder (which
+may be read-only), in `$OPTLAB_CACHE` or `data/cache`. The cache is keyed by names, sizes and
+modification times of all images, so a changed folder is read again.
 """
 
 import hashlib
@@ -45,11 +45,12 @@ def load_image_folder(
 ) -> ImageDataset:
     """Read the pictures under `root`, classes named by their folders in alphabetical order.
 
-    One channel if every picture is gray, else three; transparent pictures are laid on white.
+    Images have one channel if all are gray, otherwise three. Transparent images get a white
+    background.
 
     Args:
         root: folder with `train/<class>/` and `test/<class>/`.
-        title: how tables call the set; None means the folder's name.
+        title: name of the set in tables; None for the folder's name.
         image_size: pixels; every picture is resized (bilinear, antialiased) to this square.
             None: the pictures are square and agree in size already.
         preparation: how page, API and predict.py prepare a picture for networks of this set.
@@ -64,7 +65,7 @@ def load_image_folder(
         contents = _decode_under_lock(cache, train, test, image_size)
     images = contents["train_images"]
     if all(torch.equal(image, images[0]) for image in images):
-        log.warning("all %d pictures of %s are alike", len(images), shown(root / "train"))
+        log.warning("all %d images of %s are identical", len(images), shown(root / "train"))
     return ImageDataset(
         name="image_folder",
         title=title or root.resolve().name,
@@ -100,8 +101,8 @@ def _decode_under_lock(
         lock.acquire()
     except OSError as error:
         log.warning(
-            "the pictures are decoded again in every process, because the cache folder %s cannot "
-            "be written (%s); set OPTLAB_CACHE to a folder that can",
+            "every process decodes the images again, because the cache folder %s is not writable "
+            "(%s); set OPTLAB_CACHE to a writable folder",
             cache.parent,
             error,
         )
@@ -117,7 +118,7 @@ def _decode_under_lock(
 
 
 def _read_cache(cache: Path) -> dict[str, Any] | None:
-    """The cached contents, or None where there are none or they are not what was written."""
+    """Return the cached contents, or None if there are none or they are damaged."""
     if not cache.is_file():
         return None
     try:
@@ -152,7 +153,7 @@ def _decode_parts(
     if image_size is None and first.width != first.height:
         raise DataUnavailableError(
             f"{shown(pictures[0].path)} has {first.width} x {first.height} pixels, "
-            "but networks take square pictures.\n\n"
+            "but networks need square images.\n\n"
             f"hint: set data.image_size={max(first.size)}, which resizes every picture"
         )
     size = image_size or first.width
@@ -210,8 +211,8 @@ def _read(path: str) -> Image.Image:
     """Decode a picture.
 
     Raises:
-        DataUnavailableError: it is damaged, or has 16 bits, of which the file does not say how
-            many are used.
+        DataUnavailableError: if it is damaged, or has 16 bits per pixel, as the file does not
+            specify how many of them are used.
     """
     with opened(path) as image:
         if image.mode.startswith("I;16"):

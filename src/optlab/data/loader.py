@@ -2,7 +2,7 @@
 
 A batch is a pair (images, labels). The training loader prepares several batches at once (one
 gather, one augmentation, one normalization) and yields them one by one, because for a small batch
-most of the time of such a call is overhead. How many are prepared at once changes no number.
+most of the time of such a call is overhead. The number prepared at once does not affect results.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +22,21 @@ Batch = tuple[Tensor, Tensor]  # float32 images (B, C, H, W), normalized; int64 
 class TrainLoader:
     """Shuffled, augmented epochs of batches.
 
-    Order and augmentation are a pure function of (seed, epoch). The last batch is kept, shorter.
-    With W processes, rank r takes images[r::W] of each batch. Where W does not divide the batch,
-    some ranks repeat one of its images, so that every rank has the same number of images and the
-    same weight in DDP's mean of the gradients (`DistributedSampler` pads in the same way).
+    Order and augmentation are a pure function of (seed, epoch). The last batch may be smaller
+    (`drop_last=False`). With W processes, rank r takes images[r::W] of each batch. If W does not
+    divide the batch size, some ranks repeat an image, so that every rank has the same number of
+    images and the same weight in DDP's mean gradient (`DistributedSampler` pads in the same way).
 
     Args:
         data: the official training images.
         indices: int64, the images of `data` that are trained on.
-        batch_size: images of a batch, over all ranks.
+        batch_size: images per batch, over all ranks.
         seeds: one seed, or R seeds for replicas. Then images are (R, B, C, H, W) and labels (R, B),
-            and row r equals the batch that seeds[r] yields by itself.
-        get_epoch: returns the number of the epoch; called at the first batch of an iteration.
-        augmentation: None for none.
-        rank: this process among `world_size`.
-        world_size: processes that train together.
+            and row r equals the batch for seeds[r] alone.
+        get_epoch: returns the current epoch; called at the first batch of an iteration.
+        augmentation: random changes of the images, or None.
+        rank: rank of this process, in [0, world_size).
+        world_size: number of processes that train together.
     """
 
     def __init__(

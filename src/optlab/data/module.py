@@ -1,4 +1,4 @@
-"""The one LightningDataModule: any data set, split, sharded and batched on the training device."""
+"""ImageDataModule: load and split a data set, and make its batches on the training device."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,18 +25,18 @@ class ImageDataModule(L.LightningDataModule):
     After `setup()` it has: name, title, checksum, class_names, in_channels, image_size,
     num_classes, preparation, mean, std, num_train, num_val, num_test,
     train_indices and val_indices (int64, into the official train part). `mean` and `std` are those
-    of `normalize`. The test part is reached by `test_dataloader` only.
+    of `normalize`. Only `test_dataloader` and `test_pictures` give access to the test images.
 
     Args:
         name: one of optlab.data.DATASET_NAMES.
         root: folder of the official sets, or the image folder; None: $OPTLAB_DATA, else `data`.
-        title: how tables call an image folder; None for its folder's name.
-        image_size: pixels a side that an image folder is resized to; None keeps its own.
-        preparation: how others prepare a picture for networks of an image folder; None resizes it.
-        normalize: what pixels are normalized by: `dataset` (mean and deviation of the set), `unit`
-            (pixels / 255), `half` (mean and deviation 0.5), or `mean` and `std`, lists with a
-            number a channel.
-        batch_size: images of a batch, over all devices.
+        title: name of an image folder in tables; None for the name of the folder.
+        image_size: side in pixels to resize the images of a folder to; None keeps their size.
+        preparation: how to convert users' pictures for networks of an image folder; None resizes.
+        normalize: `dataset` (mean and standard deviation of the set), `unit` (pixels / 255), `half`
+            (mean and standard deviation 0.5), or `mean` and `std`, lists with one number per
+            channel.
+        batch_size: images per batch, over all devices.
         eval_batch_size: images per evaluation batch, over all devices; changes no result.
         val_fraction: share of the official train part held out; unused with folds.
         split_seed: chooses the images held out.
@@ -118,7 +118,7 @@ class ImageDataModule(L.LightningDataModule):
         self._source = source
 
     def use_features(self, body: FrozenBody) -> None:
-        """Yield features (B, F) of a frozen body in the place of images from now on.
+        """Make the loaders yield features (B, F) of a frozen body instead of images.
 
         Raises:
             ValueError: if images are augmented, so that their features change.
@@ -126,7 +126,7 @@ class ImageDataModule(L.LightningDataModule):
         if self.augmentation is not None:
             raise ValueError(
                 f"model.cache_features is true, but data.augment changes the images: "
-                f"{self.augmentation}.\n\nhint: model.cache_features=false, or no augmentation"
+                f"{self.augmentation}.\n\nhint: model.cache_features=false, or remove data.augment"
             )
         self._body = body
 
@@ -156,7 +156,7 @@ class ImageDataModule(L.LightningDataModule):
         return self._eval_loader("test", None)
 
     def test_pictures(self, indices: np.ndarray) -> np.ndarray:
-        """Test images as they are, for people to look at: uint8 (N, H, W), or (N, H, W, 3)."""
+        """Return unnormalized test images to display: uint8 (N, H, W), or (N, H, W, 3)."""
         pictures = self._loaded_source().test_images[torch.from_numpy(indices)]
         return np.asarray(pictures.permute(0, 2, 3, 1).squeeze(-1))
 
@@ -220,6 +220,6 @@ class ImageDataModule(L.LightningDataModule):
 
 
 def _make_augmentation(options: Mapping[str, Any] | None) -> Augmentation | None:
-    """None where no option asks for a change, so that the loader skips the work."""
+    """Return None if no option is set, so that the loader skips augmentation."""
     augmentation = Augmentation(**(options or {}))
     return None if augmentation == Augmentation() else augmentation

@@ -16,13 +16,13 @@ Normalize = str | Mapping[str, Sequence[float]]
 
 
 def check_normalize(normalize: Any) -> None:
-    """Raise ValueError unless a value is `dataset`, a name, or mean and std, a number a channel."""
+    """Raise ValueError unless a value is `dataset`, a name in NAMED, or mean and std lists."""
     if normalize in ("dataset", *NAMED) or _is_mean_and_std(normalize):
         return
     raise ValueError(
         f"data.normalize is {normalize!r}, but must be dataset, {', '.join(NAMED)}, or "
-        "{mean: [...], std: [...]}: a finite number a channel, deviations above 0.\n\n"
-        "hint: dataset takes the set's own mean and deviation, half brings pixels to [-1, 1]"
+        "{mean: [...], std: [...]} with one finite number per channel and std above 0.\n\n"
+        "hint: dataset uses the mean and std of the data set, half scales pixels to [-1, 1]"
     )
 
 
@@ -62,9 +62,9 @@ def mean_and_std(
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Return factor and summand, float32 (C, 1, 1) each, that normalize pixels in 0..255.
+    """Return the scale and shift, float32 (C, 1, 1) each, that normalize pixels in 0..255.
 
-    They are (pixels / 255 - mean) / std as one product and one sum.
+    pixels * scale + shift equals (pixels / 255 - mean) / std.
     """
     pixel_mean = torch.tensor(mean, dtype=torch.float64)[:, None, None] * 255
     pixel_std = torch.tensor(std, dtype=torch.float64)[:, None, None] * 255

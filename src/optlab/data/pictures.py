@@ -32,7 +32,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             reads.
     """
     try:
-        # No path for Pillow: of one, 12.3 reads uncompressed TIFFs that are turned wrongly
+        # Not by path: Pillow 12.3 then reads rotated uncompressed TIFFs incorrectly
         with open(path, "rb") as file, Image.open(file, formats=list(FORMATS)) as image:
             yield image
     except DataUnavailableError:
@@ -45,13 +45,13 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return a picture as people see it, of mode L if it is gray, else RGB.
+    """Return a picture as viewers show it, in mode L if it is gray, else RGB.
 
-    It is turned as its EXIF orientation says, and laid on white paper where it is transparent. Of
-    an animation it is the first frame.
+    The EXIF orientation is applied, and transparent pixels get a white background. Of an animation,
+    the first frame is used.
 
     Raises:
-        ValueError: for pixels of 32 bits, whose black and white are not known.
+        ValueError: for 32-bit pixels, whose range is unknown.
     """
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode})")

@@ -21,15 +21,15 @@ def load_dataset(
     image_size: int | None = None,
     preparation: Preparation | None = None,
 ) -> ImageDataset:
-    """The data set `name`, from disk, fetched, or embedded; a second call returns the same object.
+    """Load the data set `name` from disk, by download or embedded; later calls return the same one.
 
     Args:
         name: one of DATASET_NAMES.
-        root: folder of the official sets, or the image folder itself; digits reads none.
+        root: folder of the official sets, or the image folder itself; digits needs none.
             None means `$OPTLAB_DATA`, else `data`.
-        title: how tables call an image folder; None means its folder's name.
-        image_size: side in pixels that an image folder is resized to; None keeps its own.
-        preparation: how others prepare a picture for networks of an image folder; None resizes it.
+        title: name of an image folder in tables; None for the name of the folder.
+        image_size: side in pixels to resize the images of a folder to; None keeps their size.
+        preparation: how to convert users' pictures for networks of an image folder; None resizes.
 
     Raises:
         DataUnavailableError: the set is missing, damaged, or cannot be fetched.
@@ -42,7 +42,7 @@ def load_dataset(
             if value is not None:
                 raise ValueError(
                     f"data.{option} is {value!r}, but data={name} would ignore it.\n\n"
-                    f"hint: leave data.{option} out; data=image_folder takes it"
+                    f"hint: remove data.{option}; it is only for data=image_folder"
                 )
     elif root is None:
         raise ValueError(
@@ -87,5 +87,5 @@ def _load_once(
 
 
 def forget_datasets() -> None:
-    """Drop the loaded sets, so that their memory is free once nobody else holds them."""
+    """Clear the cache of loaded sets, so that their memory can be freed."""
     _load_once.cache_clear()

@@ -1,4 +1,4 @@
-"""The data module of a run that has been trained, for those who look at its images afterwards."""
+"""Load the data module of a finished run, to use its images again."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from optlab.runs.record import RunRecord
 
 
 def load_run_datamodule(run_dir: str | Path, record: RunRecord) -> ImageDataModule:
-    """The data module of a finished run, set up: the same images in the same parts.
+    """Return the data module of a finished run after `setup()`, with the same images and split.
 
     Args:
         run_dir: the run's folder, `outputs/<study>/<run name>-<hash>`.
         record: its record.
 
     Raises:
-        DataUnavailableError: the images are nowhere here, or have changed since.
+        DataUnavailableError: if the images cannot be found, or have changed since.
     """
     datamodule = ImageDataModule(**recorded_options(run_dir, record))
     datamodule.setup()

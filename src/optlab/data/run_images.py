@@ -1,8 +1,8 @@
 """Find and load the images of a trained run, without a data module.
 
-A record does not say where the images of an official set are, because that changes no number; the
-config that Hydra keeps next to it does. It is read here as plain YAML, without hydra, and without
-lightning, which takes seconds to import.
+A record does not contain the path of an official data set, as it does not affect results; the
+config that Hydra saves with the run does. It is read here as plain YAML, without importing hydra or
+lightning, which takes seconds.
 """
 
 import os
@@ -45,18 +45,18 @@ def load_run_images(run_dir: str | Path, record: RunRecord) -> tuple[ImageDatase
 def recorded_options(run_dir: str | Path, record: RunRecord) -> dict[str, Any]:
     """Return the options of the run's data module, `root` as the folder in which its images are.
 
-    An official set is looked for in the run's own `data.root`, in $OPTLAB_DATA and in `data`, of
-    which relative ones start where the run was started, at the folder that holds its `outputs`, or
-    here. Nothing is downloaded where none of them has it.
+    An official set is searched for in the run's `data.root`, in $OPTLAB_DATA and in `data`.
+    Relative paths are tried from the folder where the run was started, the folder that contains its
+    `outputs`, and the current folder. Nothing is downloaded.
 
     Raises:
-        DataUnavailableError: the images are in none of these places.
+        DataUnavailableError: if the images are in none of these folders.
     """
     options = dict(record.config["data"])
     if "_target_" in options:
         raise DataUnavailableError(
-            f"the images of {run_dir} come from a class of its own, {options['_target_']}.\n\n"
-            "hint: build that class here as the run's config has it"
+            f"the images of {run_dir} come from a custom data module, {options['_target_']}, which "
+            "cannot be loaded here.\n\nhint: build it yourself with the options in the run's config"
         )
     name: str = options["name"]
     files_of = EUROPEAN.get(name, name)
@@ -71,9 +71,9 @@ def check_checksum(checksum: str, run_dir: str | Path, record: RunRecord) -> Non
     if checksum != trained_on:
         data = record.config["data"]
         raise DataUnavailableError(
-            f"the images of data={data['name']} in {data.get('root')} are not those that "
-            f"{run_dir} was trained on: their checksum is {checksum[:12]}, the record "
-            f"has {trained_on[:12]}.\n\nhint: put those images back, or train the run again"
+            f"the images of data={data['name']} in {data.get('root')} have changed since "
+            f"{run_dir} was trained: their checksum is {checksum[:12]}, the record "
+            f"has {trained_on[:12]}.\n\nhint: restore those images, or train the run again"
         )
 
 
@@ -87,7 +87,7 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
         if (place / "train").is_dir() if name == "image_folder" else is_whole(name, place):
             return place
     raise DataUnavailableError(
-        f"{run_dir} was trained on data={name}, which is not, or not whole, in "
+        f"{run_dir} was trained on data={name}, which is missing or incomplete in "
         f"{', '.join(map(str, places))}.\n\nhint: {hint}"
     )
 

@@ -31,7 +31,7 @@ def split_train_part(
     fold: int = 0,
     train_fraction: float = 1.0,
 ) -> Split:
-    """One stratified validation part, or fold `fold` of a stratified k-fold.
+    """Split the train part into training and validation images, stratified, or by k-fold.
 
     Args:
         labels: int64 (N,), of the official train part.
@@ -43,7 +43,7 @@ def split_train_part(
             split_seed, smaller shares are subsets of larger ones.
 
     Raises:
-        ValueError: an option out of its range, or classes too small to be split.
+        ValueError: if an option is out of range, or a class is too small to be split.
     """
     _check_options(val_fraction, split_seed, num_folds, fold, train_fraction)
     y = labels.numpy()
@@ -82,9 +82,8 @@ def split_train_part(
 def stratified_subset(labels: Tensor, num_images: int, seed: int) -> Tensor:
     """Ascending positions of `num_images` images with the class shares of `labels`.
 
-    Smaller subsets of one seed are contained in larger ones: every image gets a place in one
-    fixed order in which each prefix is stratified (to within one image a class), and a subset
-    is a prefix of it.
+    Smaller subsets of one seed are contained in larger ones. A subset is a prefix of a fixed order
+    of all images, in which each prefix is stratified (to within one image per class).
     """
     y = labels.cpu().numpy()
     shuffled = np.random.default_rng(derive_seed(seed, "subset")).permutation(len(y))

@@ -1,8 +1,8 @@
 """MNIST, Fashion-MNIST and CIFAR-10 as published, found on disk or fetched by torchvision.
 
-Files are where torchvision puts them. They are verified before it is used and is
-never written to; a fetch goes through a staging folder under a lock, so that neither an
-interrupted nor a parallel download leaves half a file behind.
+Files are stored where torchvision puts them. They are verified before use and never written to. A
+download goes to a staging folder under a lock, so that neither an interrupted nor a parallel
+download leaves a partial file.
 """
 
 import gzip
@@ -140,9 +140,9 @@ def _load_idx_set(
 
 
 def _read_idx(path: Path, shape: tuple[int, ...], raw_md5: str | None) -> Tensor:
-    """Return a verified IDX file; its .gz is read in memory where the file itself is not there.
+    """Return a verified IDX file; if it does not exist, its .gz is decompressed in memory.
 
-    What counts is the contents: who compresses them again writes another .gz.
+    The uncompressed contents are verified, as compressing them again gives a different .gz.
     """
     if path.is_file():
         contents = np.fromfile(path, dtype=np.uint8)
@@ -153,7 +153,7 @@ def _read_idx(path: Path, shape: tuple[int, ...], raw_md5: str | None) -> Tensor
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(path, f"it cannot be decompressed ({error})") from error
     if raw_md5 and hashlib.md5(contents.data, usedforsecurity=False).hexdigest() != raw_md5:
-        raise _damaged(path, "the md5 of its contents is not that of the published file")
+        raise _damaged(path, "the md5 of its contents differs from the published one")
     # IDX header: 0, 0, 8 (unsigned byte), number of dimensions, then each as big-endian uint32
     header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
     if contents[: len(header)].tobytes() != header or contents.size != len(header) + np.prod(shape):
@@ -210,9 +210,9 @@ def _fetch(
             f"data={name} is not in {root} and could not be downloaded.\n"
             f"tried: {', '.join(addresses)}\n"
             f"failed with: {str(error).strip() or type(error).__name__}\n\n"
-            "hint: point OPTLAB_DATA (or data.root) at a folder that has the files, connect to "
-            "the network and check that the folder can be written, or use data=digits, which is "
-            "embedded"
+            "hint: set OPTLAB_DATA (or data.root) to a folder with the files; or connect to the "
+            "network and check that the folder is writable; or use data=digits, which needs no "
+            "download"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout_before)

@@ -1,8 +1,8 @@
-"""Networks from a batch of images to logits: plain nn.Modules, one a file.
+"""Networks that map a batch of images to logits: plain nn.Modules, one per file.
 
-Every constructor takes `in_channels`, `image_size` and `num_classes`, which the data decides, and
-the network's own options by name. Every `forward` maps (B, C, H, W) to (B, num_classes). The last
-linear layer is called `head` everywhere, so that transfer can replace it.
+Every constructor takes `in_channels`, `image_size` and `num_classes`, which depend on the data, and
+the network's own options as keyword arguments. Every `forward` maps (B, C, H, W) to
+(B, num_classes). The last linear layer is always called `head`, so that transfer can replace it.
 """
 
 from optlab.models.cnn import CNN

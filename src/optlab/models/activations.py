@@ -23,10 +23,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_activation(name: str) -> nn.Module:
-    """A fresh activation module.
+    """Return a new activation module.
 
     Raises:
-        ValueError: if the name is none of `ACTIVATIONS`.
+        ValueError: if the name is not in `ACTIVATIONS`.
     """
     check_choice("model.activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()

@@ -121,13 +121,13 @@ class CNN(nn.Module):
 def _check_stages(num_stages: int, num_layers: int, kernel_size: int, image_size: int) -> None:
     if not num_stages:
         raise ValueError(
-            "model.filters is empty, but there must be 1 stage or more.\n\n"
-            "hint: [16, 32] makes two stages; model=mlp has no convolutions"
+            "model.filters is empty, but a CNN needs at least one stage.\n\n"
+            "hint: use [16, 32] for two stages, or model=mlp for a network without convolutions"
         )
     if num_layers != num_stages:
         raise ValueError(
-            f"model.layers lists {num_layers} stages, but model.filters makes {num_stages}.\n\n"
-            f"hint: give one number for each stage, or one number for all"
+            f"model.layers has {num_layers} entries, but model.filters has {num_stages}.\n\n"
+            f"hint: use one number per stage, or a single number for all stages"
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(
@@ -136,7 +136,7 @@ def _check_stages(num_stages: int, num_layers: int, kernel_size: int, image_size
         )
     if image_size // 2**num_stages < 1:
         raise ValueError(
-            f"model.filters makes {num_stages} stages, but each halves the image and "
-            f"{image_size} pixels can be halved {image_size.bit_length() - 1} times.\n\n"
+            f"model.filters has {num_stages} stages, each of which halves the image, but "
+            f"{image_size} pixels can be halved only {image_size.bit_length() - 1} times.\n\n"
             f"hint: use fewer stages with more model.layers in each"
         )

@@ -8,7 +8,7 @@ from optlab.ranges import check
 def dropout_per_layer(
     dropout: float | Sequence[float], num_layers: int, *, layers_option: str
 ) -> list[float]:
-    """One rate per hidden layer.
+    """Return one dropout rate per hidden layer.
 
     Args:
         dropout: probability that a unit is zeroed in training, in [0, 1).
@@ -22,7 +22,7 @@ def dropout_per_layer(
     rates = [dropout] * num_layers if isinstance(dropout, (int, float)) else list(dropout)
     if len(rates) != num_layers:
         raise ValueError(
-            f"model.dropout lists {len(rates)} rates, but {layers_option} makes {num_layers} "
-            f"hidden layers.\n\nhint: give one rate for each hidden layer, or one number for all"
+            f"model.dropout has {len(rates)} rates, but {layers_option} has {num_layers} "
+            f"hidden layers.\n\nhint: use one rate per hidden layer, or a single number for all"
         )
     return [float(rate) for rate in rates]

@@ -29,7 +29,7 @@ class EfficientNetLite0(nn.Module):
         """
         super().__init__()
         _check_installed("timm")
-        from timm import create_model  # here: seconds that other networks need not pay
+        from timm import create_model  # slow to import, and only needed here
 
         self.body = create_model("tf_efficientnet_lite0", in_chans=in_channels, num_classes=0)
         self.head = nn.Linear(1280, num_classes)

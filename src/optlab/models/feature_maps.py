@@ -10,7 +10,7 @@ _ACTIVATIONS = tuple(kind for kind in ACTIVATIONS.values() if isinstance(kind, t
 
 @torch.inference_mode()
 def feature_maps(net: nn.Module, image: Tensor) -> list[Tensor]:
-    """The maps after each activation, in the order in which the network makes them.
+    """Return the feature maps after each activation, in the order of the forward pass.
 
     Args:
         net: a network with convolutions, in eval mode.
@@ -42,7 +42,7 @@ def feature_maps(net: nn.Module, image: Tensor) -> list[Tensor]:
             hook.remove()
     if not maps:
         raise ValueError(
-            f"{type(net).__name__} makes no feature maps: it has no convolution followed by an "
-            "activation.\n\nhint: look at a run with model=cnn"
+            f"{type(net).__name__} has no feature maps: it has no convolution followed by an "
+            "activation.\n\nhint: choose a run with a convolutional network, such as model=cnn"
         )
     return maps

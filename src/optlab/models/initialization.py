@@ -22,12 +22,12 @@ INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
 
 
 def initialize(net: nn.Module, name: str) -> None:
-    """Draw the weights of all linear and convolution layers again and set their biases to zero.
+    """Initialize the weights of all linear and convolutional layers, and set their biases to zero.
 
-    The head is drawn as the rest. `default` leaves the network as torch made it, biases included.
+    This includes the head. `default` keeps torch's initialization, including the biases.
 
     Raises:
-        ValueError: if the name is none of `INITIALIZATIONS`.
+        ValueError: if the name is not in `INITIALIZATIONS`.
     """
     check_choice("model.init", name, INITIALIZATIONS)
     draw = INITIALIZATIONS[name]

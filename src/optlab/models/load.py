@@ -1,8 +1,8 @@
-"""A trained network from a run's folder, ready to predict.
+"""Load a trained network from a run's folder.
 
-A run's folder holds `record.json`, written last, and `checkpoints/{best,last}.ckpt`, and it may
-hold `snapshots/step-*.pt`. Only networks of `optlab.models` are built from a record, and weights
-are read with `weights_only=True`, so that a folder from elsewhere cannot run code.
+A run's folder contains `record.json`, written last, `checkpoints/{best,last}.ckpt`, and optionally
+`snapshots/step-*.pt`. Only networks of `optlab.models` are built from a record, and weights are
+loaded with `weights_only=True`, so that an untrusted folder cannot run code.
 """
 
 import pickle
@@ -26,20 +26,20 @@ STATE_PREFIX = "net."  # the training module keeps the network under this name
 
 
 def load_network(run_dir: str | Path, weights: str | int = "best") -> nn.Module:
-    """The trained network of a run, in eval mode, on the CPU.
+    """Return the trained network of a run, in eval mode, on the CPU.
 
     Args:
         run_dir: the folder of a finished run, `outputs/<study>/<run name>-<hash>`.
-        weights: `best` (highest validation accuracy), `last` (end of training), or a number of
-            optimizer steps of which `callbacks=snapshots` has kept the weights.
+        weights: `best` (highest validation accuracy), `last` (end of training), or the number of
+            optimizer steps of a snapshot saved by `callbacks=snapshots`.
 
     Raises:
-        ValueError: if the folder holds no finished run, the network is none of ours, or the
-            checkpoint is missing, damaged or belongs to another network.
+        ValueError: if the folder has no finished run, the network is not from `optlab.models`, or
+            the checkpoint is missing, damaged or belongs to another network.
     """
     if isinstance(weights, str) and weights not in ("best", "last"):
         raise ValueError(
-            f"weights is {weights!r}, but a run keeps best and last.\n\n"
+            f"weights is {weights!r}; it must be best, last or a number of steps.\n\n"
             f"hint: best has the highest validation accuracy, last is the end of training"
         )
     files = RunFolder(Path(run_dir))
@@ -84,8 +84,8 @@ def build_network(model: ModelFacts, named_in: Path) -> nn.Module:
     known = [key for key in models.__all__ if isinstance(getattr(models, key), type)]
     if not f"{package}.".startswith("optlab.models.") or name not in known:
         raise ValueError(
-            f"{named_in} names the network {target!r}, which is none of optlab.models.\n\n"
-            f"hint: only {', '.join(known)} are built from a record"
+            f"the network of {named_in} is {target!r}, which is not in optlab.models.\n\n"
+            f"hint: only {', '.join(known)} can be built from a record"
         )
     if name == "FineTuned":
         # its weights come from this run's checkpoint, not again from where training began
@@ -96,18 +96,18 @@ def build_network(model: ModelFacts, named_in: Path) -> nn.Module:
         return getattr(models, name)(**kwargs)
     except TypeError as error:
         raise ValueError(
-            f"{named_in} gives {target} arguments that it does not take: {error}.\n\n"
-            "hint: the record comes from another version of OptLab; train the run again"
+            f"{named_in} has arguments that {target} does not accept: {error}.\n\n"
+            "hint: the record is from another version of OptLab; train the run again"
         ) from error
 
 
 def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU, without running code that it may hold.
+    """Load a checkpoint onto the CPU, without running code that it may contain.
 
-    With `mmap`, a tensor is read from the file when it is used; that file must stay as it is.
+    With `mmap`, a tensor is read from the file when it is used; it must not change until then.
 
     Raises:
-        ValueError: if it is damaged or holds other objects than tensors and plain values.
+        ValueError: if it is damaged or contains objects other than tensors and plain values.
     """
     try:
         loaded: dict[str, Any] = torch.load(path, weights_only=True, mmap=mmap, map_location="cpu")
@@ -117,7 +117,7 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         named = re.search(r"GLOBAL (\S+)", str(error))
         problem = "is damaged"
         if named:
-            problem = f"holds an object of {named[1]}, but only tensors and plain values are loaded"
+            problem = f"contains an object of {named[1]}; only tensors and plain values are allowed"
         raise ValueError(f"{path} {problem}") from error
 
 
@@ -133,6 +133,6 @@ def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
         }
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is damaged or no checkpoint of a run: {error}\n\n"
+            f"{path} is damaged or not a checkpoint of a run: {error}\n\n"
             "hint: train the run again with rerun=true"
         ) from error

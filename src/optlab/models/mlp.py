@@ -11,10 +11,10 @@ from optlab.ranges import check
 
 
 class MLP(nn.Module):
-    """Flattened pixels, hidden layers, logits.
+    """Multilayer perceptron from flattened pixels to logits.
 
-    A hidden layer is linear, then batch norm, then activation, then dropout. The linear layer keeps
-    its bias under batch norm, as Keras does, so that published parameter counts can be compared.
+    A hidden layer is linear, batch norm, activation and dropout, in this order. The linear layer
+    keeps its bias with batch norm, as in Keras, so that published parameter counts are comparable.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Compute the probabilities that a trained network gives many images."""
+"""Compute the class probabilities that a trained network predicts for many images."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 def probabilities(
     net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax of the logits over all batches, and the labels.
+    """Return the softmax of the logits over all batches, and the labels.
 
     Args:
-        net: in eval mode, on the device of the images; see `load_network`.
+        net: network in eval mode, on the device of the images; see `load_network`.
         batches: pairs of images (B, C, H, W), normalized, and labels (B,).
 
     Returns:

@@ -33,7 +33,7 @@ class ResNet18(nn.Module):
         """
         super().__init__()
         check_choice("model.stem", stem, ("small", "imagenet"))
-        from torchvision.models import resnet18  # a second that other networks need not pay
+        from torchvision.models import resnet18  # takes a second to import
 
         self.body = resnet18(weights=None)
         self.head = nn.Linear(self.body.fc.in_features, num_classes)

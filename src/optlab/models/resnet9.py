@@ -52,8 +52,8 @@ class ResNet9(nn.Module):
             )
         if image_size < 8:
             raise ValueError(
-                f"model=resnet9 halves the image three times, but it has {image_size} pixels.\n\n"
-                f"hint: use images of 8 pixels or more, or model=mlp"
+                f"model=resnet9 halves the image three times, but images have {image_size} pixels."
+                f"\n\nhint: use images of 8 pixels or more, or model=mlp"
             )
         first, second, third, fourth = widths
         self.body = nn.Sequential(

@@ -1,4 +1,4 @@
-"""Transfer: a trained network, a new head, and a body that is frozen at first.
+"""Transfer learning: a trained network with a new head and an initially frozen body.
 
 Weights come from ImageNet (torchvision's ResNet18, or a package with EfficientNet-Lite0), from a
 local file of torchvision's resnet18, or from any earlier run of OptLab. The head is replaced. Gray
@@ -32,11 +32,11 @@ class FineTuned(nn.Module):
     """A trained network whose last linear layer is replaced for new classes.
 
     While the body is frozen it stays in eval mode: its batch norms keep the statistics of the
-    original data, and its dropout is off. `set_epoch` unfreezes it when its time has come. The
-    body's parameters belong to the optimizer from the beginning; without a gradient they stay.
+    original data, and its dropout is off. `set_epoch` unfreezes it at `unfreeze_epoch`. The
+    optimizer has the body's parameters from the start, but does not update them without gradients.
 
-    With `cache_features` the training data are the features that the frozen body makes of the
-    images (see `optlab.data.frozen_features`). The network takes either: images or features.
+    With `cache_features` the network is trained on the features that the frozen body computes from
+    the images (see `optlab.data.frozen_features`). It accepts images as well as features.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class FineTuned(nn.Module):
             num_classes: number of logits.
             weights: `imagenet` (ResNet18), `efficientnet_lite0` (ImageNet too), a `.pt` or `.pth`
                 file with the state of torchvision's resnet18, or the folder of a run of OptLab.
-            resize_to: size in pixels that the images are brought to; None is the size that the
+            resize_to: size in pixels to which images are resized; None for the size that the
                 weights were trained on (224 for ImageNet).
-            fit: how: `resize` (bilinear) or `pad` (the border pixels are repeated; only enlarges).
-            freeze_body: train the head only.
-            unfreeze_epoch: number of epochs after which the frozen body is trained too; None never.
-            cache_features: compute the features of the frozen body once and train on them.
-            source: target and kwargs of the network under the head; where it is given, `weights` is
-                not read, and the weights are to be loaded afterwards (see `load_network`).
+            fit: `resize` (bilinear) or `pad` (repeat the border pixels; can only enlarge).
+            freeze_body: whether to train only the head.
+            unfreeze_epoch: number of epochs after which the body is trained too; None for never.
+            cache_features: whether to compute the features of the frozen body once.
+            source: target and kwargs of the network under the head. If given, `weights` is not
+                read, and the weights must be loaded afterwards (see `load_network`).
 
         Raises:
             ValueError: if weights are missing or do not fit, or an option is out of its range.
@@ -78,8 +78,8 @@ class FineTuned(nn.Module):
         check("model.resize_to", resize_to, ">= 1")
         if unfreeze_epoch is not None and not freeze_body:
             raise ValueError(
-                f"model.unfreeze_epoch is {unfreeze_epoch}, but model.freeze_body=false leaves "
-                f"nothing to unfreeze.\n\nhint: set one of the two"
+                f"model.unfreeze_epoch is {unfreeze_epoch}, but with model.freeze_body=false the "
+                f"body is not frozen.\n\nhint: set only one of them"
             )
         if cache_features and (unfreeze_epoch is not None or not freeze_body):
             raise ValueError(
@@ -97,8 +97,9 @@ class FineTuned(nn.Module):
         self.fit = fit
         if fit == "pad" and self.size < image_size:
             raise ValueError(
-                f"model.fit is pad, but images of {image_size} pixels are larger than {self.size}, "
-                f"which the weights or model.resize_to ask for.\n\nhint: model.fit=resize"
+                f"model.fit is pad, but images of {image_size} pixels are larger than the "
+                f"network's input, {self.size} (model.resize_to or the weights).\n\n"
+                f"hint: model.fit=resize"
             )
         self.freeze_body, self.unfreeze_epoch = freeze_body, unfreeze_epoch
         self.cache_features = cache_features
@@ -142,7 +143,7 @@ class FineTuned(nn.Module):
         return self.network(images)  # (B, num_classes)
 
     def extract_features(self, images: Tensor) -> Tensor:
-        """Return what the head receives for images (B, C, H, W), of shape (B, num_features).
+        """Return the input of the head for images (B, C, H, W), of shape (B, num_features).
 
         Raises:
             ValueError: if the head's output is not the network's, so features are not enough.
@@ -153,13 +154,13 @@ class FineTuned(nn.Module):
         hook.remove()
         if not torch.allclose(self.head(received[0]), logits, equal_nan=True):
             raise ValueError(
-                f"model.cache_features is true, but {type(self.network).__name__} changes what its "
-                f"head returns.\n\nhint: model.cache_features=false"
+                f"model.cache_features is true, but {type(self.network).__name__} changes the "
+                f"output of its head.\n\nhint: model.cache_features=false"
             )
         return received[0]
 
     def body_checksum(self) -> str:
-        """Return a SHA-256 (hex) of all that decides the features, apart from the images."""
+        """Return a SHA-256 (hex) of everything that the features depend on except the images."""
         settings = (self.source, self.repeats, self.size, self.fit)
         digest = hashlib.sha256(repr(settings).encode())
         for name, tensor in self.network.state_dict().items():
@@ -190,9 +191,9 @@ def find_source(weights: str) -> dict[str, Any]:
         return SOURCES["imagenet"]
     if not path.is_dir():
         raise ValueError(
-            f"model.weights is {weights!r}, which is none of {', '.join(SOURCES)}, no .pt or .pth "
-            f"file and not the folder of a run.\n\n"
-            f"hint: outputs/<study>/<run name>-<hash> of a finished run"
+            f"model.weights is {weights!r}; it must be one of {', '.join(SOURCES)}, a .pt or .pth "
+            f"file, or the folder of a run.\n\n"
+            f"hint: use outputs/<study>/<run name>-<hash> of a finished run"
         )
     model = read_record(path).model
     if (model.target or "").endswith(".FineTuned"):  # the source of a source
@@ -239,9 +240,9 @@ def _download_imagenet() -> dict[str, Tensor]:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         raise ValueError(
             f"model.weights is imagenet, but {entry.url} could not be downloaded ({error}), and "
-            f"{cache} is not there from an earlier download.\n\n"
-            f"hint: model=efficientnet_lite0_pretrained needs no download; or fetch that file on "
-            f"another machine and set model.weights=PATH/{cache.name}"
+            f"{cache} does not exist from an earlier download.\n\n"
+            f"hint: use model=efficientnet_lite0_pretrained, which needs no download, or download "
+            f"the file on another machine and set model.weights=PATH/{cache.name}"
         ) from error
 
 
@@ -279,7 +280,7 @@ def _target_size(net: nn.Module, resize_to: int | None, trained_size: int, weigh
         return trained_size
     if not getattr(net, "accepts_any_size", False):
         raise ValueError(
-            f"model.resize_to is {resize_to}, but the network of model.weights={weights} takes "
-            f"{trained_size} pixels only.\n\nhint: model.resize_to=null"
+            f"model.resize_to is {resize_to}, but the network of model.weights={weights} accepts "
+            f"only {trained_size} pixels.\n\nhint: model.resize_to=null"
         )
     return resize_to
