@@ -131,7 +131,7 @@ def test_plan_holds_from_its_first_round_on(other, study, launched, folder):
     study(*SWEEP, report=False)
     before = (folder / "study.json").read_bytes()
     said = study(*SWEEP, other, report=False)
-    assert "a plan holds from its first round on" in str(said.exit_code)
+    assert "A plan cannot change after its first round" in str(said.exit_code)
     assert (folder / "study.json").read_bytes() == before
     assert len(launched) == 2
 
