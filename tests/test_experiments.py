@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from optlab.analysis.workloads import flatten
 from optlab.studies.compose import StudyConfigLoader
 from optlab.training.identity import identity, run_dir
-from optlab.training.option_names import unknown_top_level
+from optlab.training.option_names import unknown_top_level_options
 from optlab.training.validate import validate_config
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -106,7 +106,7 @@ def test_experiment_that_is_a_sweep_needs_no_flag(name):
 
 def test_helper_value_of_an_experiment_is_known_to_every_row():
     for config in runs_of("mnist_transfer"):
-        assert list(unknown_top_level(config)) == []
+        assert list(unknown_top_level_options(config)) == []
 
 
 def test_every_table_asked_for_has_a_file():

@@ -15,7 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.data.availability import settle_auto
+from optlab.data.availability import choose_auto_dataset
 from optlab.studies.compose import StudyConfigLoader
 from optlab.studies.grid_sweeper import GridSweeper
 from optlab.training.identity import resolve_path, run_folder_name
@@ -28,7 +28,7 @@ def _run_folder(_root_: DictConfig) -> str:
 
 
 def _available_data(_root_: DictConfig) -> str:
-    return settle_auto(resolve_path(_root_.data.root))
+    return choose_auto_dataset(resolve_path(_root_.data.root))
 
 
 def _config_groups(_root_: DictConfig) -> str:

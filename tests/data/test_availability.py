@@ -8,17 +8,17 @@ import pytest
 
 from optlab.data import availability
 from optlab.data.availability import (
-    ANSWER_VARIABLE,
+    AUTO_DATA_VARIABLE,
+    choose_auto_dataset,
     mirror_reachable,
     mnist_on_disk,
-    settle_auto,
 )
 
 
 @pytest.fixture(autouse=True)
 def _unsettled(monkeypatch):
-    # set first, so that monkeypatch also removes what settle_auto writes
-    monkeypatch.setenv(ANSWER_VARIABLE, "")
+    # set first, so that monkeypatch also removes what choose_auto_dataset writes
+    monkeypatch.setenv(AUTO_DATA_VARIABLE, "")
     monkeypatch.setattr(availability, "mirror_reachable", lambda timeout_s: False)
 
 
@@ -36,7 +36,7 @@ def make_mnist_files(root, *, bytes_missing=0, compressed=False):
 
 
 def test_auto_is_mnist_where_its_files_lie(tmp_path, capsys):
-    assert settle_auto(make_mnist_files(tmp_path)) == "mnist"
+    assert choose_auto_dataset(make_mnist_files(tmp_path)) == "mnist"
     assert capsys.readouterr().err == ""
 
 
@@ -48,7 +48,7 @@ def test_compressed_files_count_by_the_size_of_their_contents(
     with monkeypatch.context() as smaller:
         smaller.setattr(availability, "_MNIST_BYTES", sizes)
         make_mnist_files(tmp_path, bytes_missing=bytes_missing, compressed=True)
-        assert settle_auto(tmp_path) == answer
+        assert choose_auto_dataset(tmp_path) == answer
 
 
 def test_compressed_files_that_are_empty_are_none(tmp_path):
@@ -59,11 +59,11 @@ def test_compressed_files_that_are_empty_are_none(tmp_path):
 
 def test_auto_is_mnist_where_the_mirror_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(availability, "mirror_reachable", lambda timeout_s: True)
-    assert settle_auto(tmp_path / "not" / "yet" / "there") == "mnist"
+    assert choose_auto_dataset(tmp_path / "not" / "yet" / "there") == "mnist"
 
 
 def test_auto_falls_to_digits_in_a_loud_line(tmp_path, capsys):
-    assert settle_auto(tmp_path) == "digits"
+    assert choose_auto_dataset(tmp_path) == "digits"
     message = capsys.readouterr().err
     assert "USING THE EMBEDDED DIGITS" in message
     assert str(tmp_path) in message
@@ -73,27 +73,27 @@ def test_auto_falls_to_digits_in_a_loud_line(tmp_path, capsys):
 def test_auto_falls_to_digits_where_mnist_is_cut_short(tmp_path):
     root = make_mnist_files(tmp_path, bytes_missing=1)
     assert not mnist_on_disk(root)
-    assert settle_auto(root) == "digits"
+    assert choose_auto_dataset(root) == "digits"
 
 
 def test_auto_does_not_count_on_a_download_into_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(availability, "mirror_reachable", lambda timeout_s: True)
     monkeypatch.setattr(availability.os, "access", lambda path, mode: False)
-    assert settle_auto(tmp_path) == "digits"
+    assert choose_auto_dataset(tmp_path) == "digits"
 
 
 def test_answer_is_kept_for_children_and_said_once(tmp_path, capsys):
-    assert settle_auto(tmp_path) == "digits"
-    assert os.environ[ANSWER_VARIABLE] == f"digits@{tmp_path}"
+    assert choose_auto_dataset(tmp_path) == "digits"
+    assert os.environ[AUTO_DATA_VARIABLE] == f"digits@{tmp_path}"
     capsys.readouterr()
     make_mnist_files(tmp_path)  # MNIST arrives while the study runs: its runs still agree
-    assert settle_auto(tmp_path) == "digits"
+    assert choose_auto_dataset(tmp_path) == "digits"
     assert capsys.readouterr().err == ""
 
 
 def test_answer_for_another_folder_is_not_taken(tmp_path):
-    assert settle_auto(tmp_path / "empty") == "digits"
-    assert settle_auto(make_mnist_files(tmp_path / "full")) == "mnist"
+    assert choose_auto_dataset(tmp_path / "empty") == "digits"
+    assert choose_auto_dataset(make_mnist_files(tmp_path / "full")) == "mnist"
 
 
 class _Mirror(http.server.BaseHTTPRequestHandler):
@@ -125,7 +125,7 @@ def test_mirror_counts_as_reachable_only_with_the_right_file_size(
 
 
 def test_silent_mirror_is_given_up_at_the_timeout(monkeypatch):
-    monkeypatch.setattr(availability, "_ask_mirror", lambda answers, timeout_s: time.sleep(1))
+    monkeypatch.setattr(availability, "_request_mirror", lambda answers, timeout_s: time.sleep(1))
     start_s = time.perf_counter()
     assert mirror_reachable(timeout_s=0.05) is False
     assert time.perf_counter() - start_s < 0.9

@@ -13,7 +13,7 @@ from optlab.runs.study_file import (
     read_study_file,
     write_study_file,
 )
-from optlab.studies.multirun_end import _as_expected, write_study
+from optlab.studies.multirun_end import _succeeded, write_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,5 +68,5 @@ def test_trial_that_diverged_is_no_failure_of_the_study_but_another_run_is(tmp_p
         write_record(tmp_path / name, make_record("diverged", hash=name))
     trial = TrialRow("adam", "9f", "trial", "diverged")
     write_study_file(tmp_path, StudyFile(tuning=TuningRows(rows=[trial])))
-    assert _as_expected(tmp_path / "trial")
-    assert not _as_expected(tmp_path / "run")
+    assert _succeeded(tmp_path / "trial")
+    assert not _succeeded(tmp_path / "run")

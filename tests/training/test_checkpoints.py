@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from optlab.training.checkpoints import (
     AtomicCheckpointIO,
     load_checkpoint,
-    refused_part,
     save_atomically,
+    unsupported_part,
 )
 
 resource = pytest.importorskip("resource", reason="Windows has no limits of resources")
@@ -56,13 +56,13 @@ REFUSED = [
 
 @pytest.mark.parametrize(("state", "part"), REFUSED, ids=lambda value: str(value)[:30])
 def test_part_that_a_checkpoint_cannot_hold_is_named(state, part):
-    assert refused_part(state, "x") == part
+    assert unsupported_part(state, "x") == part
 
 
 def test_plain_values_and_tensors_are_what_a_checkpoint_holds():
     values = [1, 2.5, 1j, True, None, "a", b"b", float("inf"), (1, [2]), {"c": {3}}]
     tensors = [torch.zeros(2), torch.tensor(True), torch.float32, torch.Size([1])]
-    assert refused_part({"values": values, "tensors": tensors}, "x") is None
+    assert unsupported_part({"values": values, "tensors": tensors}, "x") is None
 
 
 def test_first_whole_checkpoint_is_read_back_and_no_other(tmp_path):

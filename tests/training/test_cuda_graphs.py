@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optlab.training import cuda_graphs
 from optlab.training.build import build_data, build_module, build_net
-from optlab.training.cuda_graphs import CUDAGraphLoop, CUDAGraphStep, can_be_recorded
+from optlab.training.cuda_graphs import CUDAGraphLoop, CUDAGraphStep, can_be_captured
 
 OPTIMIZERS = Path(__file__).parents[2] / "conf" / "optimizer"
 NUM_STEPS_AN_EPOCH = 21
@@ -79,7 +79,7 @@ def test_update_is_recorded_where_torch_can_to_the_same_numbers(optimizer, make_
     is_torchs = config.optimizer._target_.startswith("torch.")
     passes_only = ("adafactor", "lbfgs")  # torch cannot
     passes_only += ("adamax", "asgd", "nadam", "radam")  # torch rounds otherwise
-    assert can_be_recorded(module.make_optimizer(module.param_groups())) == (
+    assert can_be_captured(module.make_optimizer(module.param_groups())) == (
         is_torchs and optimizer not in passes_only
     )
 
@@ -185,7 +185,7 @@ def test_pass_is_recorded_again_only_when_other_weights_are_trained(
         replayed(batch)
     assert len(recordings) == 1
     net[0].requires_grad_(unfrozen)
-    replayed.follow_unfreezing()
+    replayed.discard_if_unfrozen()
     for _ in range(3):
         replayed(batch)
     assert len(recordings) == 1 + recorded_again

@@ -126,4 +126,4 @@ def test_what_numpy_cannot_do_is_refused(overrides, message, make_config):
 
 def test_every_problem_is_named_at_once(make_config):
     config = make_config("model=mlp_numpy", "module.label_smoothing=0.1", "+model.dropout=0.2")
-    assert len(list(numpy_run.limits(config))) == 2
+    assert len(list(numpy_run.config_problems(config))) == 2

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 
 from optlab.ranges import SIGNS
-from optlab.training.option_values import RANGES, misfit
+from optlab.training.option_values import RANGES, value_problem
 
 NAN, INF = float("nan"), float("inf")
 RATE = float | torch.Tensor  # as torch's optimizers have it
@@ -31,7 +31,7 @@ PAIR = tuple[RATE, RATE]
     ids=str,
 )  # fmt: skip
 def test_value_of_the_type_is_right(value, hint):
-    assert misfit("group.option", value, hint) is None
+    assert value_problem("group.option", value, hint) is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_value_of_the_type_is_right(value, hint):
     ids=str,
 )
 def test_value_of_another_type_is_refused_in_words(value, hint, allowed):
-    assert misfit("group.option", value, hint).partition("; it must be ")[2] == allowed
+    assert value_problem("group.option", value, hint).partition("; it must be ")[2] == allowed
 
 
 @pytest.mark.parametrize(
@@ -75,26 +75,26 @@ def test_value_of_another_type_is_refused_in_words(value, hint, allowed):
 )
 def test_range_holds_its_bounds_as_written(within, inside, outside):
     for value in inside:
-        assert misfit("option", value, float, within) is None
-        assert misfit("option", [value, value], list[float], within) is None
+        assert value_problem("option", value, float, within) is None
+        assert value_problem("option", [value, value], list[float], within) is None
     for value in outside:
-        assert misfit("option", value, float, within).endswith(f"a finite number {within}")
-        assert misfit("option", [value], list[float], within).endswith(f", each {within}")
+        assert value_problem("option", value, float, within).endswith(f"a finite number {within}")
+        assert value_problem("option", [value], list[float], within).endswith(f", each {within}")
 
 
 def test_range_without_a_type_asks_for_a_number():
-    assert misfit("optimizer.lr", None, within="> 0") is None
-    assert misfit("optimizer.lr", "fast", within="> 0") is not None
+    assert value_problem("optimizer.lr", None, within="> 0") is None
+    assert value_problem("optimizer.lr", "fast", within="> 0") is not None
 
 
 def test_message_names_the_option_and_the_value_as_they_are_typed():
-    assert misfit("a.b", True, int).startswith("a.b is true; ")
-    assert misfit("a.b", None, int).startswith("a.b is null; ")
+    assert value_problem("a.b", True, int).startswith("a.b is true; ")
+    assert value_problem("a.b", None, int).startswith("a.b is null; ")
 
 
 @pytest.mark.parametrize("within", sorted(set(RANGES.values())))
 def test_every_range_of_the_table_can_be_read(within):
-    assert misfit("option", NAN, float, within) is not None
+    assert value_problem("option", NAN, float, within) is not None
     assert all(
         part.startswith("in ") or part.rpartition(" ")[0] in SIGNS for part in within.split(", or ")
     )

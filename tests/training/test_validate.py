@@ -191,7 +191,7 @@ def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):
 
 def test_graphs_without_a_gpu_of_its_own_are_refused(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    monkeypatch.setattr("optlab.training.validate._trainer_errors", lambda config: [])
     graphs = ("cuda_graphs=true", "trainer.accelerator=gpu")
     validate_config(make_config(*graphs))
     for without in ("trainer.accelerator=cpu", "trainer.strategy=ddp"):
@@ -211,7 +211,7 @@ def test_graphs_are_used_on_one_cuda_device_only(make_config, monkeypatch):
 
 def test_precision_of_a_gpu_is_taken_there(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    monkeypatch.setattr("optlab.training.validate._trainer_errors", lambda config: [])
     validate_config(make_config("trainer.accelerator=gpu", "trainer.precision=16-mixed"))
 
 
@@ -299,7 +299,7 @@ def test_wrong_value_of_a_part_is_a_value_error_before_the_first_step(
 
 def test_gpu_that_emulates_bf16_is_told(make_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("optlab.training.validate._refused_trainer", lambda config: [])
+    monkeypatch.setattr("optlab.training.validate._trainer_errors", lambda config: [])
     config = make_config("trainer=gpu")
     for supported in (True, False):
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **options: supported)  # noqa: B023

@@ -12,7 +12,7 @@ from optlab.training.weight_averages import (
     BATCH_NORM_IMAGES,
     LAWA,
     SWA,
-    take_statistics,
+    recompute_batch_norm,
     trained_batch_norms,
 )
 
@@ -83,7 +83,7 @@ def test_statistics_equal_those_of_torch():
     update_bn(batches, net)
     expected = {name: value.clone() for name, value in net[1].state_dict().items()}
     net(torch.randn(8, 1, 6, 6))  # other statistics
-    take_statistics(net, trained_batch_norms(net), batches)
+    recompute_batch_norm(net, trained_batch_norms(net), batches)
     torch.testing.assert_close(net[1].state_dict(), expected)
     assert not net[1].training
     assert net[1].momentum == 0.1
@@ -92,7 +92,7 @@ def test_statistics_equal_those_of_torch():
 def test_frozen_statistics_stay():
     net = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1)).train()
     net[0].eval()
-    take_statistics(net, trained_batch_norms(net), [torch.randn(8, 1, 2, 2) + 5])
+    recompute_batch_norm(net, trained_batch_norms(net), [torch.randn(8, 1, 2, 2) + 5])
     assert net[0].running_mean.item() == 0
     assert net[1].running_mean.item() == pytest.approx(5, abs=1)
 

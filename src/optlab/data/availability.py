@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-ANSWER_VARIABLE = "OPTLAB_AUTO_DATA"
+AUTO_DATA_VARIABLE = "OPTLAB_AUTO_DATA"
 MIRROR_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz"
 MIRROR_BYTES = 9_912_422  # size of that file; a captive portal answers with another one
 
@@ -23,7 +23,7 @@ _MNIST_BYTES = {
 }
 
 
-def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
+def choose_auto_dataset(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
     """Name of the set that ``data=auto`` stands for: "mnist" or "digits".
 
     Falls back to the embedded digits with a notice on stderr. A later call with the same root, in
@@ -34,7 +34,7 @@ def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
         timeout_s: seconds to wait for the mirror's answer when MNIST is not on disk.
     """
     folder = os.path.abspath(os.path.expanduser(root))
-    answer, _, answered_for = os.environ.get(ANSWER_VARIABLE, "").partition("@")
+    answer, _, answered_for = os.environ.get(AUTO_DATA_VARIABLE, "").partition("@")
     if answer in ("mnist", "digits") and answered_for == folder:
         return answer
 
@@ -51,7 +51,7 @@ def settle_auto(root: str | os.PathLike[str], *, timeout_s: float = 4.0) -> str:
             file=sys.stderr,
             flush=True,
         )
-    os.environ[ANSWER_VARIABLE] = f"{answer}@{folder}"
+    os.environ[AUTO_DATA_VARIABLE] = f"{answer}@{folder}"
     return answer
 
 
@@ -65,13 +65,13 @@ def mirror_reachable(timeout_s: float = 4.0) -> bool:
     """Whether torchvision's MNIST mirror answers a HEAD request with the right file size."""
     answers: list[int] = []
     # In a thread, because DNS lookups ignore the timeout: a broken resolver can hang for a minute
-    thread = threading.Thread(target=_ask_mirror, args=(answers, timeout_s), daemon=True)
+    thread = threading.Thread(target=_request_mirror, args=(answers, timeout_s), daemon=True)
     thread.start()
     thread.join(timeout_s)
     return answers == [MIRROR_BYTES]
 
 
-def _ask_mirror(answers: list[int], timeout_s: float) -> None:
+def _request_mirror(answers: list[int], timeout_s: float) -> None:
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 

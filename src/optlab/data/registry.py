@@ -86,6 +86,6 @@ def _load_once(
     return load[name](root)
 
 
-def forget_datasets() -> None:
+def clear_dataset_cache() -> None:
     """Clear the cache of loaded sets, so that their memory can be freed."""
     _load_once.cache_clear()

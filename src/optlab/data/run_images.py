@@ -15,12 +15,12 @@ import yaml
 from optlab.data.image_dataset import DataUnavailableError, ImageDataset
 from optlab.data.registry import EUROPEAN, load_dataset
 from optlab.data.splits import Split, split_train_part
-from optlab.data.torchvision_datasets import is_whole
+from optlab.data.torchvision_datasets import is_complete
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 
-_OF_THE_SET = ("title", "image_size", "preparation")
-_OF_THE_SPLIT = ("num_folds", "fold", "train_fraction")
+_DATASET_OPTIONS = ("title", "image_size", "preparation")
+_SPLIT_OPTIONS = ("num_folds", "fold", "train_fraction")
 
 
 def load_run_images(run_dir: str | Path, record: RunRecord) -> tuple[ImageDataset, Split]:
@@ -30,14 +30,14 @@ def load_run_images(run_dir: str | Path, record: RunRecord) -> tuple[ImageDatase
         DataUnavailableError: the images are nowhere here, or have changed since.
     """
     options = recorded_options(run_dir, record)
-    chosen = {name: options[name] for name in _OF_THE_SET if name in options}
+    chosen = {name: options[name] for name in _DATASET_OPTIONS if name in options}
     dataset = load_dataset(options["name"], options.get("root"), **chosen)
     check_checksum(dataset.checksum, run_dir, record)
     split = split_train_part(
         dataset.train_labels,
         val_fraction=options.get("val_fraction", 0.1),  # as ImageDataModule has it
         split_seed=options.get("split_seed", 0),
-        **{name: options[name] for name in _OF_THE_SPLIT if name in options},
+        **{name: options[name] for name in _SPLIT_OPTIONS if name in options},
     )
     return dataset, split
 
@@ -84,7 +84,7 @@ def _root(run_dir: Path, name: str, recorded: str | None) -> Path:
         places = list(dict.fromkeys(_places(run_dir)))
         hint = "point OPTLAB_DATA at the folder that holds it"
     for place in places:
-        if (place / "train").is_dir() if name == "image_folder" else is_whole(name, place):
+        if (place / "train").is_dir() if name == "image_folder" else is_complete(name, place):
             return place
     raise DataUnavailableError(
         f"{run_dir} was trained on data={name}, which is missing or incomplete in "

@@ -46,7 +46,7 @@ _CIFAR10_CLASSES = (
 )
 
 
-def is_whole(name: str, root: Path) -> bool:
+def is_complete(name: str, root: Path) -> bool:
     """Whether every file of an official set is under `root`; their contents are not read."""
     if name == "cifar10":
         files = [file for file, _ in [*CIFAR10.train_list, *CIFAR10.test_list]]
@@ -87,7 +87,7 @@ def load_fashion_mnist(root: Path) -> ImageDataset:
 def load_cifar10(root: Path) -> ImageDataset:
     """CIFAR-10. Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html."""
     folder = root / CIFAR10.base_folder
-    if not is_whole("cifar10", root):
+    if not is_complete("cifar10", root):
         _fetch("cifar10", CIFAR10, root, [Path(CIFAR10.filename)], [CIFAR10.url])
     train = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.train_list]
     test = [_read_cifar_batch(folder / name, md5) for name, md5 in CIFAR10.test_list]
@@ -122,7 +122,7 @@ def _load_idx_set(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Train images, train labels, test images, test labels of a set in MNIST's IDX files."""
     folder = root / dataset.__name__ / "raw"
-    if not is_whole(name, root):
+    if not is_complete(name, root):
         archives = [Path(dataset.__name__, "raw", file) for file, _ in dataset.resources]
         _fetch(name, dataset, root, archives, list(dataset.mirrors))
     parts = []
@@ -187,7 +187,7 @@ def _fetch(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".download-{name}.lock"):
-            if is_whole(name, root):  # another process fetched it while we waited for the lock
+            if is_complete(name, root):  # another process fetched it while we waited for the lock
                 return
             shutil.rmtree(staging, ignore_errors=True)  # left by a killed download: lock is ours
             for archive in archives:

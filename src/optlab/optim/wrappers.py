@@ -126,13 +126,13 @@ class SAM(Wrapper):
                 "hint: with trainer.precision=16-mixed there is none; use bf16-mixed or 32-true"
             )
         weights = self._weights()
-        with _same_draws_after(weights), torch.enable_grad():
+        with _restore_rng_state(weights), torch.enable_grad():
             loss = closure()
         weights = [weight for weight in weights if weight.grad is not None]
         start = [weight.clone() for weight in weights]
         for weight, move in zip(weights, self._perturbation(weights), strict=True):
             weight.add_(move)
-        with _same_buffers(self._net), torch.enable_grad():
+        with _restore_buffers(self._net), torch.enable_grad():
             closure()
         for weight, value in zip(weights, start, strict=True):
             weight.copy_(value)  # exactly, which subtracting the move is not
@@ -260,7 +260,7 @@ def _norm(tensors: list[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _same_draws_after(weights: list[Tensor]) -> Iterator[None]:
+def _restore_rng_state(weights: list[Tensor]) -> Iterator[None]:
     """Restore the random generators that a training step may use at the end of the block."""
     devices = {weight.device for weight in weights if weight.is_cuda}
     of_numpy, of_python = np.random.get_state(), random.getstate()
@@ -271,7 +271,7 @@ def _same_draws_after(weights: list[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def _same_buffers(net: nn.Module | None) -> Iterator[None]:
+def _restore_buffers(net: nn.Module | None) -> Iterator[None]:
     """Restore the buffers of a network at the end of the block."""
     buffers = [] if net is None else list(net.buffers())
     before = [buffer.clone() for buffer in buffers]

@@ -29,7 +29,7 @@ from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, StudyFile, edit_study_file
 from optlab.studies.grid_sweeper import Compose, compose_seeds, refuse_replicas
-from optlab.studies.tuning_rows import read_files, restored_if_refused
+from optlab.studies.tuning_rows import read_files, restore_if_not_started
 from optlab.training.identity import run_dir, run_hash
 from optlab.training.plan import Plan
 
@@ -89,7 +89,7 @@ def sweep(
     for number, total in enumerate(rounds, start=1):
         seeds = range(num_seeds, total)
         jobs = [job for one in going_on for job in one.jobs(first_seed, seeds)]
-        with restored_if_refused(before, folders):
+        with restore_if_not_started(before, folders):
             returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
         missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
         if missing:

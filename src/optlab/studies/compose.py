@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
 from omegaconf.grammar_parser import parse
 
-from optlab.training.option_names import unknown_in_hydra
+from optlab.training.option_names import unknown_hydra_options
 
 # The same interpolations are resolved in each run. OmegaConf parses them each time, a third of the
 # time that a study takes to compose.
@@ -57,7 +57,7 @@ class StudyConfigLoader(ConfigLoaderImpl):
     def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
         """Compose a config; reject unknown options of Hydra itself, which `+` would add."""
         config = super()._load_configuration_impl(*args, **kwargs)
-        if problems := list(unknown_in_hydra(config.hydra)):
+        if problems := list(unknown_hydra_options(config.hydra)):
             raise ValueError("\n\n".join(problems))
         return config
 

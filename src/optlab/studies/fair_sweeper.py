@@ -23,7 +23,7 @@ from optlab.runs.study_file import TrialRow, TrialStatus, read_study_file
 from optlab.studies.grid_sweeper import Compose, compose_seeds
 from optlab.studies.search import Search, Trial, rounds
 from optlab.studies.searches import FairOptions, overrides_of, search_of
-from optlab.studies.tuning_rows import note, read_files, restored_if_refused
+from optlab.studies.tuning_rows import note, read_files, restore_if_not_started
 from optlab.training.identity import run_dir, run_hash
 from optlab.training.plan import Plan
 
@@ -78,7 +78,7 @@ class TrialRunner:
         before = read_files(self.studies.values())
         update_trials(rows, without="unfinished")
         self._note(rows.values())
-        with restored_if_refused(before, rows):
+        with restore_if_not_started(before, rows):
             self.launch(jobs)
         chance_accuracy = update_trials(rows, without="failed")
         for trial in trials:
@@ -145,7 +145,8 @@ def sweep(
         first = next(tuning)
         overrides = [overrides_of(trial.search, trial.values, compose)[0] for trial in first]
         runs.launch(list(map(runs.job, first, overrides)))
-        print(f"then {options.num_later(searches)} runs, depending on the results of these trials")
+        num_runs = options.num_remaining_runs(searches)
+        print(f"then {num_runs} runs, depending on the results of these trials")
         if config.effect:
             plan = Plan.of([(each, run_dir(each), "") for _, each in composed])
             plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")

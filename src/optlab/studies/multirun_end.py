@@ -48,7 +48,7 @@ class StudyReport(Callback):
             except Exception:  # Hydra would only warn and exit with code 0
                 traceback.print_exc()
                 reported = False
-        unfinished = [folder for folder in folders if not _as_expected(folder)]
+        unfinished = [folder for folder in folders if not _succeeded(folder)]
         if unfinished:
             _print_failures(unfinished)
         for folder in held:
@@ -57,7 +57,7 @@ class StudyReport(Callback):
             sys.exit(1)  # Hydra suppresses any other exception of a callback
 
 
-def _as_expected(folder: Path) -> bool:
+def _succeeded(folder: Path) -> bool:
     """Return whether a run finished, or is a trial that diverged, which tuning may include."""
     record = find_record(folder)
     if record is None or record.status != "diverged":

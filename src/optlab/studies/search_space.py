@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optlab.training.identity import GROUPS, OPTIONS
-from optlab.training.option_values import RANGES, misfit
+from optlab.training.option_values import RANGES, value_problem
 
 EDGE_SHARE = 0.02  # of a range: a winner this close to an end is at the edge of its space
 NEARBY_SHARE = 0.25  # of a range: the part that the second round of trials samples
@@ -78,7 +78,7 @@ class Hyperparameter:
             outer = beyond[0] if point > 0.5 else beyond[1]
             option = self.option.rstrip("0123456789").rstrip(".")  # betas.0 is one of betas
             within = RANGES.get(option)
-            if within and misfit(option, self.at(outer), within=within) is None:
+            if within and value_problem(option, self.at(outer), within=within) is None:
                 return self._between(point, outer)
         start = min(max(point - NEARBY_SHARE / 2, 0.0), 1.0 - NEARBY_SHARE)
         return self._between(start, start + NEARBY_SHARE)

@@ -53,7 +53,7 @@ class FairOptions:
             return [search(self.tuning_seed, self.fresh_seeds)]
         return [search(seed + SEEDS_APART, [seed], for_seed=seed) for seed in self.fresh_seeds]
 
-    def num_later(self, searches: Sequence[Search]) -> int:
+    def num_remaining_runs(self, searches: Sequence[Search]) -> int:
         """Count the runs after the first round: promoted, extra and final trials, winners."""
         return sum(
             sum(number for number, _ in search.rungs[1:])

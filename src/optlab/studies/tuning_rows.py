@@ -53,7 +53,7 @@ def read_files(studies: Iterable[Path]) -> dict[Path, StudyFile | None]:
 
 
 @contextmanager
-def restored_if_refused(
+def restore_if_not_started(
     before: Mapping[Path, StudyFile | None], folders: Iterable[Path]
 ) -> Iterator[None]:
     """Launch runs whose rows were just written; restore study.json if none of them was started.

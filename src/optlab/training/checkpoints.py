@@ -69,7 +69,7 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
                 raise error.__context__ from None
             raise
         except (pickle.PicklingError, AttributeError, TypeError, ValueError):
-            refused = refused_part(checkpoint, "checkpoint")
+            refused = unsupported_part(checkpoint, "checkpoint")
             if refused is None:
                 raise
             raise ValueError(
@@ -80,7 +80,7 @@ def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool =
             ) from None
 
 
-def refused_part(value: Any, name: str) -> str | None:
+def unsupported_part(value: Any, name: str) -> str | None:
     """Return the name and the type of the first part that a checkpoint cannot hold, or None."""
     try:
         torch.save(value, file := io.BytesIO())
@@ -91,7 +91,7 @@ def refused_part(value: Any, name: str) -> str | None:
         parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
         if isinstance(value, list | tuple):
             parts = enumerate(value)
-        found = (refused_part(part, f"{name}[{key!r}]") for key, part in parts)
+        found = (unsupported_part(part, f"{name}[{key!r}]") for key, part in parts)
         inner = next((each for each in found if each is not None), None)
         return inner or f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
 

@@ -24,7 +24,7 @@ PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
 MODE = "hydra.mode="
 STUDY_ID = f"hydra.job.env_set.{COMMAND_ID}="  # a study adds this override to its runs
 # Options of a study that the command of a single run leaves out
-OF_STUDIES = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")
+STUDY_OPTIONS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")
 
 
 def quote_override(key: str, value: object) -> str:
@@ -67,7 +67,7 @@ def run_command() -> str | None:
     if not HydraConfig.initialized():
         return None
     hydra = HydraConfig.get()
-    overrides = _overrides(hydra, "hydra", without=(MODE, STUDY_ID, *OF_STUDIES))
+    overrides = _overrides(hydra, "hydra", without=(MODE, STUDY_ID, *STUDY_OPTIONS))
     overrides += _overrides(hydra, "task")
     # Experiments and configs under another name may say that they are studies
     if hydra.runtime.choices.get("experiment") or hydra.job.config_name != CONFIG_NAME:

@@ -105,7 +105,7 @@ class CSVMetrics(Callback):
         # Reading a loss from a GPU would wait for it, and each of several devices sees only its
         # share of the batch. In both cases losses are checked when rows are written.
         self._is_one_process = trainer.world_size == 1
-        self._looks_at_once = pl_module.device.type == "cpu" and self._is_one_process
+        self._checks_every_step = pl_module.device.type == "cpu" and self._is_one_process
         self._step = trainer.global_step  # optimizer steps made so far
         self._num_batches = 0  # of the current optimizer step
         self._validates_within_epochs = (
@@ -179,7 +179,7 @@ class CSVMetrics(Callback):
             self._lr = trainer.optimizers[0].param_groups[0].get("lr", math.nan)
         self._losses.append(loss)
         self._lrs.append(float(self._lr))
-        if self._looks_at_once and not math.isfinite(loss.item()):
+        if self._checks_every_step and not math.isfinite(loss.item()):
             with self.clock.stopped(pl_module):
                 self._write_steps(trainer)
                 self._check(self._divergence())

@@ -51,14 +51,14 @@ class CUDAGraphLoop(LeanEpochLoop):
             )
         self._check_hooks()
         if self._step is None:
-            update = can_be_recorded(self._optimizer)
+            update = can_be_captured(self._optimizer)
             self._step = CUDAGraphStep(
                 self._pass_and_update if update else self._pass,
                 self._module,
                 self._optimizer if update else None,
             )
         else:
-            self._step.follow_unfreezing()
+            self._step.discard_if_unfrozen()
 
     def _check_hooks(self) -> None:
         """Refuse hooks that a replayed step would skip, except CSVMetrics' own.
@@ -87,7 +87,7 @@ class CUDAGraphLoop(LeanEpochLoop):
         steps = self.automatic_optimization.optim_progress.optimizer.step
         steps.increment_ready()
         found: list[Outputs] = []
-        if self._step.holds_update:
+        if self._step.includes_update:
             found.append(self._step(batch))
         else:
 
@@ -129,7 +129,7 @@ def use_cuda_graphs(trainer: L.Trainer) -> None:
     )
 
 
-class _Recorded(NamedTuple):
+class _CapturedGraph(NamedTuple):
     batch: Batch  # what the recorded kernels read
     replay: Callable[[], None]
     outputs: Outputs  # what they write
@@ -144,7 +144,7 @@ class CUDAGraphStep:
     Args:
         compute: computes new gradients of `net` and returns tensors. Must not synchronize.
         net: the network whose weights and buffers `compute` reads and writes.
-        optimizer: the optimizer that `compute` steps, one that `can_be_recorded`; None if it does
+        optimizer: the optimizer that `compute` steps, one that `can_be_captured`; None if it does
             not make the update.
     """
 
@@ -154,14 +154,14 @@ class CUDAGraphStep:
         net: nn.Module,
         optimizer: Optimizer | None = None,
     ) -> None:
-        self.holds_update = optimizer is not None
+        self.includes_update = optimizer is not None
         self._compute = compute
         self._net = net
         self._groups = [] if optimizer is None else optimizer.param_groups
         self._optimizer_state = {} if optimizer is None else optimizer.state
         self._rates = [_on_device_of(group["params"][0], group["lr"]) for group in self._groups]
         self._rates_set: list[float] = []
-        self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
+        self._recorded: dict[tuple[torch.Size, ...], _CapturedGraph] = {}
         self._num_trained = 0  # weights that the calls so far have trained
 
     def __call__(self, batch: Batch) -> Outputs:
@@ -182,7 +182,7 @@ class CUDAGraphStep:
         # The next replay writes over these
         return {name: value.clone() for name, value in recorded.outputs.items()}
 
-    def follow_unfreezing(self) -> None:
+    def discard_if_unfrozen(self) -> None:
         """Discard the captured graphs if the number of trainable parameters has changed."""
         if self._num_trained != self._count_trained():
             self._recorded.clear()
@@ -206,7 +206,7 @@ class CUDAGraphStep:
         for group, rate in zip(self._groups, self._rates_set, strict=True):
             group["lr"] = rate
 
-    def _record(self, batch: Batch) -> _Recorded:
+    def _record(self, batch: Batch) -> _CapturedGraph:
         """Capture a graph, then restore weights, batch-norm statistics and the random state."""
         own = tuple(tensor.clone() for tensor in batch)
         changed = [*self._net.parameters(), *self._net.buffers()]
@@ -226,10 +226,10 @@ class CUDAGraphStep:
                 tensor.copy_(value)
         weights = self._net.parameters()
         gradients = [(each, each.grad) for each in weights if each.grad is not None]
-        return _Recorded(own, replay, outputs, gradients)
+        return _CapturedGraph(own, replay, outputs, gradients)
 
 
-def can_be_recorded(optimizer: Optimizer) -> bool:
+def can_be_captured(optimizer: Optimizer) -> bool:
     """Return whether the optimizer's update can be captured without changing its results.
 
     Only the learning rate is rounded to float32. If so, the optimizer is prepared for capture,

@@ -92,7 +92,7 @@ class Diagnostics(Callback):
     ) -> None:
         if trainer.global_step % self.every_n_steps > 1 or self._before:
             return
-        with self._aside(pl_module):
+        with self._outside_training_time(pl_module):
             self._before = [each.detach().clone() for each in self._layers.values()]
             self._hooks = [
                 module.register_forward_hook(self._count_dead(name))
@@ -107,7 +107,7 @@ class Diagnostics(Callback):
             return
         for hook in self._hooks:  # later evaluations of the step see other weights
             hook.remove()
-        with self._aside(pl_module):
+        with self._outside_training_time(pl_module):
             for name, each in self._layers.items():
                 if each.grad is not None:
                     self._values["gradient_norm", name].append(each.grad.norm().item())
@@ -116,7 +116,7 @@ class Diagnostics(Callback):
         step = trainer.global_step
         if not self._before or (step - 1) % self.every_n_steps > 1:
             return
-        with self._aside(pl_module):
+        with self._outside_training_time(pl_module):
             updates = [
                 each.detach() - before
                 for each, before in zip(self._layers.values(), self._before, strict=True)
@@ -181,7 +181,7 @@ class Diagnostics(Callback):
         return hook
 
     @contextmanager
-    def _aside(self, module: L.LightningModule) -> Iterator[None]:
+    def _outside_training_time(self, module: L.LightningModule) -> Iterator[None]:
         """Run this block without gradients and without counting it as training time."""
         with self._clock.stopped(module), torch.no_grad():
             start_s = time.perf_counter()

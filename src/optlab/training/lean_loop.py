@@ -116,7 +116,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
             hook: [
                 getattr(callback, hook)
                 for callback in trainer.callbacks
-                if is_overridden(hook, callback, Callback) and not _does_nothing(callback, hook)
+                if is_overridden(hook, callback, Callback)
+                and not _never_saves_per_batch(callback, hook)
             ]
             for hook in STEP_HOOKS
         }
@@ -392,7 +393,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         return outer_hook
 
 
-def _does_nothing(callback: Callback, hook: str) -> bool:
+def _never_saves_per_batch(callback: Callback, hook: str) -> bool:
     """Return whether this is the hook of a ModelCheckpoint that never saves after a batch."""
     return (
         hook == "on_train_batch_end"

@@ -126,10 +126,10 @@ def make_optimizer(config: DictConfig) -> Callable[[Sequence[dict[str, Any]]], N
     return partial(NumpyOptimizer, make_rule=make_rule, **options)
 
 
-def limits(config: DictConfig) -> Iterator[str]:
+def config_problems(config: DictConfig) -> Iterator[str]:
     """Yield a message for each option that model=mlp_numpy does not support."""
     model, trainer = config.model, config.trainer
-    yield from _optimizer_limits(config)
+    yield from _optimizer_problems(config)
     if model._target_ != TARGET:
         yield f"model._target_ is {model._target_}; model=mlp_numpy supports only {TARGET}"
     if model.get("batch_norm"):
@@ -156,7 +156,7 @@ def limits(config: DictConfig) -> Iterator[str]:
         yield f"trainer.accelerator is {trainer.accelerator}; NumPy runs on the CPU: trainer=cpu"
 
 
-def _optimizer_limits(config: DictConfig) -> Iterator[str]:
+def _optimizer_problems(config: DictConfig) -> Iterator[str]:
     package, _, rule = config.optimizer._target_.rpartition(".")
     if package != "torch.optim" or rule not in numpy_net.OPTIMIZERS:
         rules = ", ".join(numpy_net.OPTIMIZERS)

@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from optlab.optim import param_groups
 from optlab.training.callbacks import seed_generators
-from optlab.training.checkpoints import refused_part, undo_casts
+from optlab.training.checkpoints import undo_casts, unsupported_part
 from optlab.training.instantiate import instantiate_partial, optimizer_nodes
 from optlab.training.option_names import nearest
 
@@ -88,7 +88,7 @@ def check_optimizer(node: DictConfig | None, module: L.LightningModule) -> bool:
             f"{node.base._target_} differentiates the gradients, but {node._target_} changes the "
             "weights in between, so it cannot be its base.\n\nhint: optimizer.base=sgd"
         )
-    if refused := refused_part((with_graph if uses_graph else usual).state, "state_dict()"):
+    if refused := unsupported_part((with_graph if uses_graph else usual).state, "state_dict()"):
         raise ValueError(
             f"{node._target_}: {refused}, which a checkpoint cannot contain, so an interrupted run "
             "could not resume.\n\nhint: use only tensors, numbers, strings, lists and dicts in "

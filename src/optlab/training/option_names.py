@@ -35,7 +35,7 @@ BASE, BASE_GROUP = "optimizer.base", "optimizer@optimizer.base"
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?\.*(\w+)")  # of an interpolation: its first name
 
 
-def unknown_top_level(config: DictConfig) -> Iterator[str]:
+def unknown_top_level_options(config: DictConfig) -> Iterator[str]:
     """Yield one message for each unknown top-level option."""
     known = {*GROUPS, *OPTIONS, *NOT_IN_HASH}
     extra = [str(key) for key in config if key not in known]
@@ -54,7 +54,9 @@ def unknown_top_level(config: DictConfig) -> Iterator[str]:
             yield unknown("", key, known) + hint
 
 
-def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None) -> Iterator[str]:
+def unknown_hydra_options(
+    node: DictConfig, path: str = "hydra.", schema: Any = None
+) -> Iterator[str]:
     """Yield one message for each unknown option of Hydra's own config.
 
     Args:
@@ -69,7 +71,7 @@ def unknown_in_hydra(node: DictConfig, path: str = "hydra.", schema: Any = None)
         if key not in known:
             yield unknown(path, key, known)
         elif key in schema and is_dataclass(OmegaConf.get_type(schema, key)):
-            yield from unknown_in_hydra(node[key], f"{path}{key}.", schema[key])
+            yield from unknown_hydra_options(node[key], f"{path}{key}.", schema[key])
 
 
 def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:

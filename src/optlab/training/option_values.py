@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from optlab.ranges import is_within
 from optlab.training.identity import OPTLAB_DATAMODULE
-from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level
+from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level_options
 
 # Options that no signature describes
 TYPES: dict[str, Any] = {
@@ -74,10 +74,10 @@ RANGES = {
 # Groups whose `name` is a label
 LABELED = ("data", "model", "optimizer", "optimizer.base", "scheduler")
 EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
-OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
-# Packages whose types and ranges are checked; of other classes, only OF_EVERY_CLASS is checked
+HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+# Packages whose types and ranges are checked; of other classes, only the next tuple is
 CHECKED = ("torch.", "lightning.", "schedulefree.", "pytorch_optimizer.", "optlab.")
-OF_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
+CHECKED_FOR_EVERY_CLASS = ("optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 CHOICE_WITH = {
     **{"callbacks.early_stopping": "early_stopping", "callbacks.histograms": "full"},
     **{"callbacks.average": "ema", "callbacks.snapshots": "snapshots"},
@@ -101,14 +101,14 @@ def check_top_level(config: DictConfig) -> None:
         ValueError: if a key is neither in conf/train.yaml nor referred to, an option is missing,
             or a value has the wrong type or is out of range.
     """
-    problems = [*unknown_top_level(config), *wrong_top_level(config)]
+    problems = [*unknown_top_level_options(config), *top_level_problems(config)]
     if not OmegaConf.is_interpolation(config, "run_dir"):
         problems.append("run_dir is derived from the config; set outputs or study instead")
     if problems:
         raise ValueError("\n\n".join(problems))
 
 
-def wrong_top_level(config: DictConfig) -> Iterator[str]:
+def top_level_problems(config: DictConfig) -> Iterator[str]:
     """Yield a message for each top-level option that is missing or has a wrong value."""
     for group, choice in (("data", "digits"), ("trainer", "cpu"), ("module", "classifier")):
         if config.get(group) is None:
@@ -119,13 +119,13 @@ def wrong_top_level(config: DictConfig) -> Iterator[str]:
     for option, hint in TYPES.items():
         if option not in config:
             yield f"{option} is missing; do not remove it from the config"
-        elif problem := misfit(option, config[option], hint, RANGES.get(option)):
+        elif problem := value_problem(option, config[option], hint, RANGES.get(option)):
             yield problem
     if config.get("effect") is not None and not config.get("plan"):
         yield "effect needs plan=true, which computes the number of seeds; this command would train"
 
 
-def wrong_options(config: DictConfig) -> Iterator[str]:
+def option_problems(config: DictConfig) -> Iterator[str]:
     """Yield a message for each option that its class does not accept, and each wrong value."""
     for group in ("trainer", "module", "data", "model", "optimizer", "scheduler"):
         node = config.get(group)
@@ -174,8 +174,8 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
         if path == "trainer" and key in SET_ELSEWHERE:
             yield f"{option} is set by OptLab; use {SET_ELSEWHERE[key]}"
         elif key.startswith("_"):
-            if key not in OF_HYDRA:
-                yield unknown(f"{path}.", key, OF_HYDRA)
+            if key not in HYDRA_KEYS:
+                yield unknown(f"{path}.", key, HYDRA_KEYS)
         elif isinstance(value, DictConfig) and "_target_" in value:
             yield from _wrong_below(option, value)
         elif key in parameters and not is_open:
@@ -184,10 +184,10 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
                 RANGES.get(f"{owner}.{key}", RANGES.get(option.replace(BASE, "optimizer"))),
             )
             if not str(target).startswith(CHECKED):
-                hint, within = Any, within if option in OF_EVERY_CLASS else None
+                hint, within = Any, within if option in CHECKED_FOR_EVERY_CLASS else None
             elif hint is inspect.Parameter.empty:  # such as arguments of torch's SummaryWriter
                 hint = float if within else Any
-            if problem := misfit(option, value, hint, within):
+            if problem := value_problem(option, value, hint, within):
                 yield problem
         elif key not in {*parameters, *labels} and not takes_any:
             yield unknown(f"{path}.", key, {*parameters, *labels}, owner=str(target or ""))
@@ -208,7 +208,9 @@ def _parameters(target: str) -> dict[str, inspect.Parameter]:
     return parameters
 
 
-def misfit(option: str, value: Any, hint: Any = Any, within: str | None = None) -> str | None:
+def value_problem(
+    option: str, value: Any, hint: Any = Any, within: str | None = None
+) -> str | None:
     """Return what is wrong with the value of an option, or None.
 
     Args:
@@ -240,7 +242,9 @@ def check_arguments(path: str, init: Callable[..., Any], values: Mapping[str, An
     """
     hints = inspect.signature(init).parameters
     found = (
-        misfit(f"{path}.{name}", values[name], hints[name].annotation, RANGES.get(f"{path}.{name}"))
+        value_problem(
+            f"{path}.{name}", values[name], hints[name].annotation, RANGES.get(f"{path}.{name}")
+        )
         for name in hints
     )
     if problems := [problem for problem in found if problem]:

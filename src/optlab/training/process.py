@@ -18,7 +18,7 @@ from typing import NoReturn
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
-QUIET = (
+IGNORED_WARNINGS = (
     ".*GPU available but not used.*",  # trainer=cpu says so
     ".*does not have many workers.*",  # by design: the images are on the device already
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 with torch 2.15
@@ -74,7 +74,7 @@ def prepare_process(num_threads: int, *, on_cuda: bool) -> None:
     profiles.setLevel(logging.INFO)
     if not profiles.handlers:
         profiles.addHandler(logging.StreamHandler())
-    for message in QUIET:
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
 

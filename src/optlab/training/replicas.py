@@ -286,7 +286,7 @@ class ReplicaCSVMetrics(CSVMetrics):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._looks_at_once = False  # one replica's divergence does not end the others
+        self._checks_every_step = False  # one replica's divergence does not end the others
 
     def _loss_of(self, outputs: Any) -> Tensor | None:
         losses: Tensor = outputs["losses"]

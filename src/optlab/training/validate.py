@@ -21,13 +21,13 @@ from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
 from optlab.training.identity import OPTLAB_DATAMODULE, TRUSTED_PACKAGES, resolve_path
 from optlab.training.instantiate import instantiate_partial, optimizer_nodes
-from optlab.training.option_names import unknown_top_level
-from optlab.training.option_values import ConfigError, wrong_options, wrong_top_level
+from optlab.training.option_names import unknown_top_level_options
+from optlab.training.option_values import ConfigError, option_problems, top_level_problems
 
 OPTLAB_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}
 # Callbacks that use the weights of a single network
-OF_ONE_NETWORK = (
+SINGLE_NETWORK_CALLBACKS = (
     *("EMAWeightAveraging", "WeightAveraging", "StochasticWeightAveraging", "SWA", "LAWA"),
     *("Snapshots", "Diagnostics"),
 )
@@ -65,22 +65,22 @@ def validate_config(config: DictConfig) -> None:
         ConfigError: with every problem that was found, each naming its option.
     """
     problems = [
-        *unknown_top_level(config),
-        *wrong_top_level(config),
-        *wrong_options(config),
-        *_trainer_limits(config),
+        *unknown_top_level_options(config),
+        *top_level_problems(config),
+        *option_problems(config),
+        *_trainer_problems(config),
         *_checkpoint(config),
         *_finder(config),
         *_monitors(config),
-        *_optimizer_limits(config),
-        *_replica_limits(config),
-        *_device_limits(config),
-        *_numpy_limits(config),
+        *_optimizer_problems(config),
+        *_replica_problems(config),
+        *_device_problems(config),
+        *_numpy_problems(config),
     ] or [
-        *_refused_values(config),
-        *_refused_parts(config),
-        *_refused_callbacks(config),
-        *_refused_trainer(config),
+        *_optimizer_errors(config),
+        *_part_errors(config),
+        *_callback_errors(config),
+        *_trainer_errors(config),
     ]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -107,7 +107,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _trainer_limits(config: DictConfig) -> Iterator[str]:
+def _trainer_problems(config: DictConfig) -> Iterator[str]:
     """Yield a message for each value that the Trainer accepts or replaces but a run cannot use."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
@@ -222,7 +222,7 @@ def _target(config: DictConfig, group: str) -> str:
     return str((config.get(group) or {}).get("_target_") or "")
 
 
-def _optimizer_limits(config: DictConfig) -> Iterator[str]:
+def _optimizer_problems(config: DictConfig) -> Iterator[str]:
     optimizer, trainer = config.get("optimizer") or {}, config.trainer
     target = _target(config, "optimizer")
     if config.lr_multiplier != 1 and optimizer.get("lr") is None:
@@ -284,7 +284,7 @@ def _label(config: DictConfig, group: str) -> str:
     return str((config.get(group) or {}).get("name") or _target(config, group))
 
 
-def _replica_limits(config: DictConfig) -> Iterator[str]:
+def _replica_problems(config: DictConfig) -> Iterator[str]:
     if config.num_replicas == 1:
         return
     so = f"num_replicas={config.num_replicas}"
@@ -305,7 +305,7 @@ def _replica_limits(config: DictConfig) -> Iterator[str]:
     if callbacks.get("best") is None:
         yield f"{so} with callbacks.best=null: replicas are tested with their best weights"
     for name, entry in _callbacks(config):
-        if str(entry.get("_target_")).rpartition(".")[2] in OF_ONE_NETWORK:
+        if str(entry.get("_target_")).rpartition(".")[2] in SINGLE_NETWORK_CALLBACKS:
             yield f"{so} with callbacks.{name}: it would see the weights of all replicas as one"
     if _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield f"{so} with scheduler=plateau: replicas would need different learning rates"
@@ -330,7 +330,7 @@ def _is_image_data(target: str) -> bool:
         return False
 
 
-def _device_limits(config: DictConfig) -> Iterator[str]:
+def _device_problems(config: DictConfig) -> Iterator[str]:
     """Yield a message for missing devices and for options that devices or CUDA graphs preclude."""
     trainer = config.trainer
     if trainer.accelerator in ("gpu", "cuda") and not (
@@ -379,18 +379,18 @@ def _several(devices: Any, config: DictConfig) -> bool:
     return str(devices) != "1"
 
 
-def _numpy_limits(config: DictConfig) -> Iterator[str]:
+def _numpy_problems(config: DictConfig) -> Iterator[str]:
     if (config.get("model") or {}).get("name") != "mlp_numpy":
         return
     if not _is_optlab_module(config):
         yield f"model=mlp_numpy uses its own module; leave module._target_ at {OPTLAB_MODULE}"
     elif _target(config, "optimizer"):
-        from optlab.training.numpy_run import limits
+        from optlab.training.numpy_run import config_problems
 
-        yield from limits(config)
+        yield from config_problems(config)
 
 
-def _refused_values(config: DictConfig) -> Iterator[str]:
+def _optimizer_errors(config: DictConfig) -> Iterator[str]:
     """Yield the errors that the constructors of optimizer and scheduler raise, whatever class."""
     tiny = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))  # Muon needs a hidden matrix
     made: Any = torch.optim.SGD(tiny.parameters(), lr=1.0)
@@ -417,7 +417,7 @@ def _refused_values(config: DictConfig) -> Iterator[str]:
             yield _refusal("scheduler", config.scheduler, error)
 
 
-def _refused_parts(config: DictConfig) -> Iterator[str]:
+def _part_errors(config: DictConfig) -> Iterator[str]:
     """Yield the errors that the constructors of data module and network raise on the meta device.
 
     Only OptLab's own classes are built, as other networks may require another image size.
@@ -441,7 +441,7 @@ def _refused_parts(config: DictConfig) -> Iterator[str]:
                 yield _refusal(group, config[group], cause)
 
 
-def _refused_callbacks(config: DictConfig) -> Iterator[str]:
+def _callback_errors(config: DictConfig) -> Iterator[str]:
     """Yield the errors that the constructors of Lightning's and OptLab's callbacks raise."""
     for name, entry in _callbacks(config):
         if str(entry.get("_target_")).startswith(TRUSTED_PACKAGES):
@@ -460,7 +460,7 @@ def _refusal(group: str, part: DictConfig, error: BaseException) -> str:
     )
 
 
-def _refused_trainer(config: DictConfig) -> Iterator[str]:
+def _trainer_errors(config: DictConfig) -> Iterator[str]:
     """Yield the error that lightning.Trainer raises, built without loggers and callbacks."""
     if not _target(config, "trainer").startswith(TRUSTED_PACKAGES):
         return

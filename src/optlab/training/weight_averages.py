@@ -175,7 +175,7 @@ class RecomputeBatchNorm(Callback):
                 precision.convert_input(pair(batch)[0].to(module.device))
                 for batch in _batches(trainer)
             )
-            take_statistics(module, self._layers, batches)
+            recompute_batch_norm(module, self._layers, batches)
         synchronize(module.device)
         self.time_s += time.perf_counter() - start_s
         self._step = trainer.global_step
@@ -201,7 +201,7 @@ def trained_batch_norms(module: nn.Module) -> list[_BatchNorm]:
     return [each for each in layers if each.training and each.track_running_stats]
 
 
-def take_statistics(
+def recompute_batch_norm(
     module: nn.Module, layers: Sequence[_BatchNorm], batches: Iterable[Tensor]
 ) -> None:
     """Set running statistics to the mean over all batches; other layers stay in eval mode.

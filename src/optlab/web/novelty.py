@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from optlab.data.image_dataset import DataUnavailableError
 from optlab.data.preprocessing import EDGE_LEVEL, Prepared, ink_of
-from optlab.data.registry import forget_datasets
+from optlab.data.registry import clear_dataset_cache
 from optlab.data.run_images import load_run_images
 from optlab.web.inference import Networks, WeightsKey, normalization, weights_key
 from optlab.web.run_index import Model, Study
@@ -188,7 +188,7 @@ class References:
             log.exception("cannot compare drawings with the images of %s", model.run.folder)
             return "unusable_images"
         finally:
-            forget_datasets()
+            clear_dataset_cache()
 
 
 def has_reference(study: Study) -> bool:
