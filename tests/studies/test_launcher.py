@@ -151,7 +151,7 @@ def test_class_that_was_edited_since_is_reported(
     with (tmp_path / "mine_test_optimizers.py").open("a") as file:
         file.write("# a better idea\n")
     _fingerprint.cache_clear()
-    told = "mine_test_optimizers has changed since 1 of them were trained: rerun=true trains them"
+    told = "mine_test_optimizers has changed since 1 of them were trained; retrain with rerun=true"
     assert told in study(*command, report=False).out
     plan = study(*command, "plan=true", report=False).out
     assert "mine_test_optimizers" in plan
