@@ -10,7 +10,6 @@ from optlab.ranges import check, check_choice, is_within
     [
         (0.5, "> 0"), (0, ">= 0"), (-1, ">= 1, or -1"), (0, "in [0, 1)"), (1, "in (0, 1]"),
         (-2.5, "<= 0"), (27, "< 28"), ([0.9, 0.0], "in [0, 1)"), ((), "> 0"), (None, "> 0"),
-        (True, "> 5"),
     ],
     ids=str,
 )  # fmt: skip
@@ -46,3 +45,8 @@ def test_value_that_is_no_number_is_within_every_range():
     assert is_within("auto", "> 0")
     assert is_within([None, 1], "> 0")
     assert not is_within([None, -1], "> 0")
+
+
+def test_text_is_not_a_number_within_a_range():
+    with pytest.raises(ValueError, match="large"):
+        check("group.option", "large", "> 0")

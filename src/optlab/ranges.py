@@ -13,16 +13,19 @@ SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.l
 def check(option: str, value: Any, within: str) -> None:
     """Raise ValueError unless a number, or each number of a list, is in a range.
 
+    What is not a number raises the error of `float`.
+
     Args:
         option: the option as it is typed, for the message.
-        value: a finite number or a list of such numbers.
+        value: a finite number or a list of such numbers; None passes.
         within: such as `> 0`, `in [0, 1)`, or `>= 1, or -1`.
     """
-    subject = "it"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value, subject = list(value), "each"
-    if not is_within(value, within):
-        raise ValueError(f"{option} is {value}; {subject} must be {within}")
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    values = list(value) if is_list else [value]
+    # float() also takes a tensor of one number, such as a learning rate
+    if not is_within([float(each) for each in values if each is not None], within):
+        shown, subject = (values, "each") if is_list else (value, "it")
+        raise ValueError(f"{option} is {shown}; {subject} must be {within}")
 
 
 def check_choice(option: str, value: Any, allowed: Iterable[str]) -> None:

@@ -136,6 +136,8 @@ def test_without_draws_images_pass_unchanged():
     ("options", "message"),
     [
         ({"crop_padding": -1}, r"augment\.crop_padding is -1; .* >= 0"),
+        ({"crop_padding": 1.5}, r"augment\.crop_padding is 1\.5"),
+        ({"horizontal_flip": 0.5}, r"augment\.horizontal_flip is 0\.5; .* true or false"),
         ({"crop_fill": "wrap"}, r"augment\.crop_fill is wrap; .* zero, reflect"),
         ({"crop_fill": "reflect"}, r"crop_fill=reflect needs data.augment.crop_padding"),
         ({"rotation_degrees": 181.0}, r"augment\.rotation_degrees is 181\.0"),

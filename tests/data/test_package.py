@@ -20,3 +20,9 @@ def test_every_exported_name_resolves():
 
 def test_unknown_attribute_is_an_attribute_error():
     assert not hasattr(optlab.data, "load_sauce")
+
+
+def test_reading_a_data_set_imports_no_lightning():
+    code = "import sys; from optlab.data import load_dataset; print('lightning' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

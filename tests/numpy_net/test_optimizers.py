@@ -195,7 +195,7 @@ def test_gradient_that_would_broadcast_is_refused():
         ("SGD", {"weight_decay": -1.0}, r"weight_decay is \[-1.0\]; .* >= 0"),
         ("SGD", {"weight_decay": [0.1, 0.1]}, "weight_decay lists 2 numbers for 1 parameters"),
         ("Adam", {"betas": (0.9, 1.0)}, r"betas is \[0.9, 1.0\]; .* in \[0, 1\)"),
-        ("AdamW", {"betas": [0.9]}, "not enough values"),
+        ("AdamW", {"betas": [0.9]}, r"betas is \[0.9\]; .* 2 numbers"),
         ("Adam", {"eps": -1e-8}, "eps is -1e-08; .* >= 0"),
         ("RMSprop", {"alpha": 1.0}, r"alpha is 1.0; .* in \[0, 1\)"),
         ("Adagrad", {"lr_decay": -1.0}, "lr_decay is -1.0; .* >= 0"),

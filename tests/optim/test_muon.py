@@ -191,6 +191,7 @@ def test_plain_parameters_are_accepted():
         ({"num_iterations": 0}, r"optimizer.num_iterations is 0"),
         ({"weight_decay": -0.1}, r"optimizer.weight_decay is -0.1"),
         ({"adamw_lr_ratio": -1}, r"optimizer.adamw_lr_ratio is -1"),
+        ({"betas": [0.9]}, r"optimizer.betas is \[0.9\]"),
         ({"betas": [0.9, 1.0]}, r"optimizer.betas is \[0.9, 1.0\]"),
         ({"eps": -1.0}, r"optimizer.eps is -1.0"),
         ({"lr_adjustment": "moonshot"}, r"moonshot; .* match_rms_adamw, original"),

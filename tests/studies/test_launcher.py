@@ -151,12 +151,14 @@ def test_class_that_was_edited_since_is_reported(
     with (tmp_path / "mine_test_optimizers.py").open("a") as file:
         file.write("# a better idea\n")
     _fingerprint.cache_clear()
-    told = "mine_test_optimizers has changed since 1 of them were trained; retrain with rerun=true"
-    assert told in study(*command, report=False).out
+    changed = (
+        "mine_test_optimizers has changed since 1 of them were trained; retrain with rerun=true"
+    )
+    assert changed in study(*command, report=False).out
     plan = study(*command, "plan=true", report=False).out
     assert "mine_test_optimizers" in plan
-    assert told not in study(*command, "rerun=true", report=False).out
-    assert told not in study(*command, report=False).out
+    assert changed not in study(*command, "rerun=true", report=False).out
+    assert changed not in study(*command, report=False).out
 
 
 def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):

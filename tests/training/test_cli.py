@@ -48,8 +48,8 @@ def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypa
     _fingerprint.cache_clear()  # as in the next command
     capsys.readouterr()
     cli.train(config)
-    told = capsys.readouterr().out
-    assert told.endswith("edited_test changed since then. rerun=true trains it again.\n")
+    shown = capsys.readouterr().out
+    assert shown.endswith("edited_test changed since then. rerun=true trains it again.\n")
 
 
 def test_diverged_run_exits_with_1_every_time(make_config, capsys):
@@ -80,11 +80,11 @@ def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
     assert record.status == "failed"
     assert record.reason == "ValueError: the images are upside down"
     assert read_run(run_dir(config)).optimizer == "adam"  # reports can count it where it belongs
-    told = capsys.readouterr().err
-    assert told.startswith("\nadam-seed0 failed: ValueError: the images are upside down")
+    shown = capsys.readouterr().err
+    assert shown.startswith("\nadam-seed0 failed: ValueError: the images are upside down")
     assert record.command is None  # the test is no command
-    assert "again: # started from Python" in told
-    assert "Traceback" not in told  # a ValueError says all that a user can act on
+    assert "again: # started from Python" in shown
+    assert "Traceback" not in shown  # a ValueError says all that a user can act on
 
 
 def test_error_of_the_program_shows_its_traceback(make_config, monkeypatch, capsys):
@@ -96,8 +96,8 @@ def test_error_of_the_program_shows_its_traceback(make_config, monkeypatch, caps
     with pytest.raises(SystemExit, match=r"^1$"):
         cli.train(config)
     assert read_record(run_dir(config)).reason == "ZeroDivisionError: a bug"
-    told = capsys.readouterr().err
-    assert told.index("ZeroDivisionError: a bug") < told.index("Traceback")
+    shown = capsys.readouterr().err
+    assert shown.index("ZeroDivisionError: a bug") < shown.index("Traceback")
 
 
 def test_failed_run_is_trained_by_the_next_command(make_config, monkeypatch):
@@ -154,9 +154,9 @@ def test_plan_starts_nothing(make_config, capsys):
     config = make_config("plan=true")
     assert math.isnan(cli.train(config))
     assert not run_dir(config).exists()
-    told = capsys.readouterr().out
-    assert "1 to train, 0 done" in told
-    assert "Nothing was started." in told
+    shown = capsys.readouterr().out
+    assert "1 to train, 0 done" in shown
+    assert "Nothing was started." in shown
 
 
 def test_plan_refuses_what_a_run_refuses(make_config):
@@ -192,10 +192,10 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
 def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_config, capsys):
     with pytest.raises(SystemExit):
         cli.train(make_config(option))
-    told = capsys.readouterr().err
-    assert message in told
-    assert "InstantiationException" not in told
-    assert "Traceback" not in told
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "InstantiationException" not in shown
+    assert "Traceback" not in shown
 
 
 @pytest.mark.parametrize(

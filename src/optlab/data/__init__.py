@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from optlab.data.module import ImageDataModule
     from optlab.data.registry import DATASET_NAMES, load_dataset
 
+_MODULE_OF = {
+    "DATASET_NAMES": "registry",
+    "DataUnavailableError": "image_dataset",
+    "ImageDataModule": "module",
+    "ImageDataset": "image_dataset",
+    "load_dataset": "registry",
+}
+
 __all__ = [
     "DATASET_NAMES",
     "DataUnavailableError",
@@ -22,8 +30,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module in ("image_dataset", "module", "registry") if name in __all__ else ():
-        found = vars(import_module(f"{__name__}.{module}"))
-        if name in found:
-            return found[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

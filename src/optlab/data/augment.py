@@ -57,6 +57,15 @@ class Augmentation:
     cutout_pixels: int = 0
 
     def __post_init__(self) -> None:
+        for option, kind in (
+            ("crop_padding", int),
+            ("cutout_pixels", int),
+            ("horizontal_flip", bool),
+        ):
+            value = getattr(self, option)
+            if type(value) is not kind:
+                words = "a whole number" if kind is int else "true or false"
+                raise ValueError(f"data.augment.{option} is {value}; it must be {words}")
         check("data.augment.crop_padding", self.crop_padding, ">= 0")
         check("data.augment.cutout_pixels", self.cutout_pixels, ">= 0")
         check("data.augment.rotation_degrees", self.rotation_degrees, "in [0, 180]")

@@ -32,7 +32,7 @@ class TrainLoader:
         indices: int64, the images of `data` that are trained on.
         batch_size: images per batch, over all ranks.
         seeds: one seed, or R seeds for replicas. Then images are (R, B, C, H, W) and labels (R, B),
-            and row r equals the batch for seeds[r] alone.
+            and row r equals the batch of a run with the single seed seeds[r].
         get_epoch: returns the current epoch; called at the first batch of an iteration.
         augmentation: random changes of the images, or None.
         rank: rank of this process, in [0, world_size).

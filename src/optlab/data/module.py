@@ -1,6 +1,7 @@
 """ImageDataModule: load and split a data set, and make its batches on the training device."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as L
@@ -16,7 +17,7 @@ from optlab.data.loader import EvalLoader, TrainLoader
 from optlab.data.normalize import Normalize, check_normalize, mean_and_std, scale_and_shift
 from optlab.data.registry import load_dataset
 from optlab.data.splits import split_train_part, stratified_subset
-from optlab.ranges import check
+from optlab.ranges import check, check_choice
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -221,5 +222,9 @@ class ImageDataModule(L.LightningDataModule):
 
 def _make_augmentation(options: Mapping[str, Any] | None) -> Augmentation | None:
     """Return None if no option is set, so that the loader skips augmentation."""
+    for option in options or {}:
+        check_choice(
+            "an option of data.augment", option, [each.name for each in fields(Augmentation)]
+        )
     augmentation = Augmentation(**(options or {}))
     return None if augmentation == Augmentation() else augmentation

@@ -145,8 +145,9 @@ class Adam(Optimizer):
         super().__init__(parameters, lr, weight_decay)
         check("betas", betas, "in [0, 1)")
         check("eps", eps, ">= 0")
-        beta1, beta2 = betas
-        self.betas, self.eps, self.amsgrad = (beta1, beta2), eps, amsgrad
+        if len(betas) != 2:
+            raise ValueError(f"betas is {list(betas)}; it must be a list of 2 numbers")
+        self.betas, self.eps, self.amsgrad = (betas[0], betas[1]), eps, amsgrad
         self.m = self._zeros()  # mean gradient
         self.v = self._zeros()  # mean squared gradient
         self.v_max = self._zeros() if amsgrad else []  # largest v so far

@@ -103,6 +103,8 @@ class Muon(Optimizer):
         check("optimizer.momentum", momentum, "in [0, 1)")
         check("optimizer.num_iterations", num_iterations, ">= 1")
         check("optimizer.betas", betas, "in [0, 1)")
+        if len(betas) != 2:
+            raise ValueError(f"optimizer.betas is {list(betas)}; it must be a list of 2 numbers")
         check_choice("optimizer.lr_adjustment", lr_adjustment, ("match_rms_adamw", "original"))
         check_choice("optimizer.first_layer", first_layer, ("adamw", "muon"))
         defaults = {
