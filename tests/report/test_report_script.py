@@ -1,10 +1,13 @@
 """scripts/report.py: what it prints, and with which exit code it ends."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
 import pytest
+
+from optlab.analysis.assertions import HOLDS, REFUTED, UNDECIDED
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -14,13 +17,17 @@ MAIN = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "report.py"))[
 def test_script_prints_the_table_and_where_the_report_is(five_optimizers, capsys):
     assert MAIN([str(five_optimizers.folder)]) == 0
     out = capsys.readouterr().out
-    assert "leads on validation" in out
+    assert out.count("━") == 5
+    verdict = json.loads((five_optimizers.folder / "report" / "verdict.json").read_text())
+    assert verdict["workloads"][0]["lead"] in " ".join(out.split())
     assert out.rstrip().endswith("report/index.html")
 
 
 def test_script_names_a_missing_folder(tmp_path, capsys):
     assert MAIN([str(tmp_path / "nothing")]) == 2
-    assert "there is no study folder" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert str(tmp_path / "nothing") in error
 
 
 def test_script_says_what_to_do_when_nothing_finished(new_study, capsys):
@@ -28,13 +35,14 @@ def test_script_says_what_to_do_when_nothing_finished(new_study, capsys):
     (writer.run("adam") / "record.json").unlink()
     assert MAIN([str(writer.folder)]) == 2
     error = capsys.readouterr().err
-    assert "holds no finished run (1 unfinished)" in error
-    assert "hint: repeat the command that started the study" in error
+    assert str(writer.folder) in error
+    assert "1 unfinished" in error
+    assert "hint: " in error
 
 
 def test_script_says_that_no_trial_had_a_result(new_study, capsys):
     writer = new_study()
-    folder = writer.run("sgd", status="diverged", reason="the loss was not finite")
+    folder = writer.run("sgd", status="diverged", reason="loss is NaN")
     row = {
         **{"optimizer": "sgd", "configuration": "sgd", "status": "diverged", "tuning_seed": 0},
         "hash": json.loads((folder / "record.json").read_text())["hash"],
@@ -42,8 +50,8 @@ def test_script_says_that_no_trial_had_a_result(new_study, capsys):
     writer.meta(tuning={"rows": [row], "winners": []})
     assert MAIN([str(writer.folder)]) == 2
     error = capsys.readouterr().err
-    assert "no trial of the fair sweep" in error
-    assert "conf/search_space" in error
+    assert str(writer.folder) in error
+    assert re.search("hint: .*conf/search_space, .*lr_multiplier", error)
 
 
 @pytest.fixture
@@ -59,10 +67,18 @@ def study(new_study):
 @pytest.mark.parametrize(
     ("assertions", "code", "lines"),
     [
-        (["adam > sgd"], 0, ["holds: adam > sgd: +1.02 points"]),
-        (["adam > sgd", "rmsprop > sgd - 0.1"], 0, ["holds: adam > sgd", "holds: rmsprop > sgd"]),
-        (["sgd > adam"], 1, ["does not hold: sgd > adam"]),
-        (["adam > sgd", "adam > rmsprop"], 1, ["holds: adam > sgd", "undecided: adam > rmsprop"]),
+        (["adam > sgd"], 0, [f"{HOLDS}: adam > sgd: +1.02 "]),
+        (
+            ["adam > sgd", "rmsprop > sgd - 0.1"],
+            0,
+            [f"{HOLDS}: adam > sgd", f"{HOLDS}: rmsprop > sgd - 0.1"],
+        ),
+        (["sgd > adam"], 1, [f"{REFUTED}: sgd > adam: −1.02 "]),
+        (
+            ["adam > sgd", "adam > rmsprop"],
+            1,
+            [f"{HOLDS}: adam > sgd", f"{UNDECIDED}: adam > rmsprop"],
+        ),
     ],
 )
 def test_exit_code_says_whether_all_assertions_hold(assertions, code, lines, study, capsys):
@@ -92,5 +108,5 @@ def test_assertion_has_to_hold_in_every_workload_that_has_both(new_study, capsys
                 writer.run(optimizer, seed, accuracy=test, test_accuracy=test, model=model)
     assert MAIN([str(writer.folder), "--assert", "adam > sgd"]) == 1
     lines = capsys.readouterr().out.splitlines()[-2:]
-    assert lines[0].startswith("does not hold: adam > sgd in mnist-cnn: ")
-    assert lines[1].startswith("holds: adam > sgd in mnist-mlp: ")
+    assert lines[0].startswith(f"{REFUTED}: adam > sgd in mnist-cnn: ")
+    assert lines[1].startswith(f"{HOLDS}: adam > sgd in mnist-mlp: ")

@@ -3,6 +3,7 @@
 import ast
 import json
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,30 +70,29 @@ def test_failed_write_keeps_the_old_record(folder):
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"format": 2}, "has format 2; this version reads 1"),
-        ({"status": "done"}, "has status 'done'; allowed: finished, diverged, failed"),
-        ({"seed": "0"}, "has seed '0', which is not a whole number"),
-        ({"seed": True}, "has seed True, which is not a whole number"),
-        ({"config": None}, "has no config"),
-        ({"optimizer": {}}, "has no optimizer.name"),
-        ({"validation": None}, "is of a finished run, but has no validation.best.accuracy"),
-        ({"test": {"best": {"accuracy": math.nan}}}, "has no test.best.accuracy"),
-        ({"validation": [1]}, "has validation [1], which is not an object"),
-        ({"test": {"best": [1]}}, "has test.best [1], which is not an object"),
-        ({"device": "cpu"}, "has device 'cpu', which is not an object"),
-        ({"versions": {"torch": 2}}, "has versions.torch 2, which is not a string"),
-        ({"replica": 3}, "has replica 3, which is not an object"),
-        ({"confusion_matrix": [[1, 0.5]]}, "has confusion_matrix[0][1] 0.5, which is not a whole"),
-        ({"dataset": {"name": "mnist", "class_names": 5}}, "has dataset.class_names 5, which is"),
-        ({"train_time_s": "12 s"}, "has train_time_s '12 s', which is not a number"),
+        ({"format": 2}, r"format\b.* 2\b.* 1\b"),
+        ({"status": "done"}, r"status .*'done'.*finished, diverged, failed"),
+        ({"seed": "0"}, r"seed .*'0'.*\bwhole"),
+        ({"seed": True}, r"seed .*True.*\bwhole"),
+        ({"config": None}, r"\bconfig\b"),
+        ({"optimizer": {}}, r"optimizer\.name\b"),
+        ({"validation": None}, r"finished.*validation\.best\.accuracy"),
+        ({"test": {"best": {"accuracy": math.nan}}}, r"test\.best\.accuracy"),
+        ({"validation": [1]}, r"validation .*\[1\].*\bobject\b"),
+        ({"test": {"best": [1]}}, r"test\.best .*\[1\].*\bobject\b"),
+        ({"device": "cpu"}, r"device .*'cpu'.*\bobject\b"),
+        ({"versions": {"torch": 2}}, r"versions\.torch .*2.*\bstring\b"),
+        ({"replica": 3}, r"replica .*3.*\bobject\b"),
+        ({"confusion_matrix": [[1, 0.5]]}, r"confusion_matrix\[0\]\[1\] .*0\.5.*\bwhole"),
+        ({"dataset": {"name": "mnist", "class_names": 5}}, r"dataset\.class_names .*5.*\blist\b"),
+        ({"train_time_s": "12 s"}, r"train_time_s .*'12 s'.*\bnumber\b"),
     ],
 )
 def test_damaged_record_is_refused_by_file_and_field(fields, problem, folder):
     change(folder, **fields)
     with pytest.raises(DamagedFile) as caught:
         read_record(folder)
-    assert problem in caught.value.problem
-    assert caught.value.problem.startswith("record.json ")
+    assert re.match(rf"record\.json .*{problem}", caught.value.problem)
     assert str(folder / "record.json") in str(caught.value)
     assert "hint: " in str(caught.value)
     assert find_record(folder) is None
@@ -130,10 +130,10 @@ def test_keys_of_another_version_are_ignored(folder):
 @pytest.mark.parametrize(
     ("leave", "problem"),
     [
-        (lambda folder: folder.rmdir(), "is not a folder"),
-        (lambda folder: None, "is not a run"),
-        (lambda folder: (folder / "checkpoints").mkdir(), "is unfinished"),
-        (lambda folder: (folder / "epochs.csv").touch(), "is unfinished"),
+        (lambda folder: folder.rmdir(), r"^(?!.*record\.json)(?s:.*)outputs/<study>/"),
+        (lambda folder: None, r"^(?!.*unfinished).*record\.json"),
+        (lambda folder: (folder / "checkpoints").mkdir(), r"unfinished.*record\.json"),
+        (lambda folder: (folder / "epochs.csv").touch(), r"unfinished.*record\.json"),
     ],
 )
 def test_folder_without_a_record_says_what_it_is(leave, problem, tmp_path):

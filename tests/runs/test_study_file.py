@@ -1,6 +1,7 @@
 """study.json: what a study was asked for, and its tuning."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -68,18 +69,18 @@ def test_file_of_before_the_format_had_a_number_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "cannot be read"),
-        ("[]", "not an object"),
-        ('{"format": 2}', "has format 2; this version reads 1"),
-        ('{"title": 7}', "has title 7, which is not a string"),
-        ('{"tuning": {"rows": 5}}', "has tuning.rows 5, which is not a list"),
+        ("{", "line 1 column 2"),
+        ("[]", r"\[\].*\bobject\b"),
+        ('{"format": 2}', r"format\b.* 2\b.* 1\b"),
+        ('{"title": 7}', r"title .*7.*\bstring\b"),
+        ('{"tuning": {"rows": 5}}', r"tuning\.rows .*5.*\blist\b"),
         (
             json.dumps({"tuning": {"rows": [TRIAL, TRIAL | {"hash": None}]}}),
-            "has no tuning.rows[1].hash",
+            r"tuning\.rows\[1\]\.hash",
         ),
         (
             json.dumps({"tuning": {"winners": [TRIAL | {"status": "best"}]}}),
-            "has tuning.winners[0].status 'best'; allowed: unfinished, finished",
+            r"tuning\.winners\[0\]\.status .*'best'.*unfinished, finished",
         ),
     ],
 )
@@ -87,5 +88,5 @@ def test_damaged_file_is_refused_by_field(content, problem, tmp_path):
     (tmp_path / "study.json").write_text(content)
     with pytest.raises(DamagedFile) as caught:
         read_study_file(tmp_path)
-    assert problem in caught.value.problem
-    assert "hint: restore the file" in str(caught.value)
+    assert re.match(rf"study\.json .*{problem}", caught.value.problem)
+    assert re.search("hint: .*study=NAME", str(caught.value))
