@@ -1,5 +1,6 @@
 """Seeds in rounds: who stops after a round, what then counts, and what claims have of the error."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -118,9 +119,9 @@ def test_claim_has_the_level_and_the_seeds_of_the_round_where_it_stopped(raced):
     }
     (assertion,) = read_assertions("adam > sgd", [summary])
     (sgd,) = [one for row, one in summary.compared() if row.label == "sgd"]
-    assert f"adjusted p {sgd.p_value:.2g}" in judge(assertion).reason
+    assert f" p {sgd.p_value:.2g}" in judge(assertion).reason
     (other,) = read_assertions("adamw > sgd", [summary])  # which the table does not compare
-    assert "99 % interval" in judge(other).reason
+    assert "99 %" in judge(other).reason
 
 
 def test_next_step_after_the_last_round_is_a_study_of_new_seeds(raced):
@@ -136,13 +137,15 @@ def test_next_step_after_the_last_round_is_a_study_of_new_seeds(raced):
     )
     assert step.num_runs == 2 * step.num_seeds  # none of the new seeds has run
     remarks = verdict_of(summary).remarks
-    assert any("with only Adam and AdamW: study=NAME" in remark for remark in remarks)
+    assert any(" Adam and AdamW: study=NAME" in remark for remark in remarks)
 
 
 def test_sweep_that_has_not_ended_has_no_next_step(writer):
     runs = [add(writer, name, range(5)) for name in ("adam", "adamw")]
     plan(writer, *(candidate(hashes, 1) for hashes in runs))
-    assert next_step(summary_of(writer)) is None  # the same command resumes it
+    summary = summary_of(writer)
+    assert next_step(summary) is None
+    assert "resumes" in verdict_of(summary).remarks[0]  # the same command
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -156,16 +159,16 @@ def test_reports_by_plan_are_no_further_looks_and_a_look_before_it_is_one(raced)
     read_before = (replace(one, looks=frozenset({5})) for one in workload.configurations)
     summary = summarize(replace(workload, configurations=tuple(read_before)))
     assert [one.level for _, one in summary.compared()] == [0.02, 0.005]
-    assert any("number of looks" in remark for remark in verdict_of(summary).remarks)
+    assert any(re.search(r"\b2\b.*\blooks\b", text) for text in verdict_of(summary).remarks)
 
 
 def test_verdict_names_who_stopped_when_and_what_the_rounds_cost(raced):
     remark = verdict_of(summary_of(raced)).remarks[0]
-    assert "rounds of 5 and 10" in remark
-    assert "After 5 seeds SGD with momentum stopped (lower on validation)" in remark
-    assert "have 10 seeds: Adam and AdamW" in remark
+    assert re.search(r"\brounds .*\b5 and 10\.", remark)
+    assert re.search(r"\b5 seeds SGD with momentum [^.]*\blower\b", remark)
+    assert " 10 seeds: Adam and AdamW." in remark
     assert "1 and 4 %" in remark
-    assert "has not ended" not in remark
+    assert "resumes" not in remark
 
 
 def test_runs_beyond_the_finished_rounds_do_not_count(raced):

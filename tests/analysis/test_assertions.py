@@ -1,5 +1,7 @@
 """Assertions on configurations: what they may say, and when they hold."""
 
+import re
+
 import numpy as np
 import pytest
 from made_studies import summary_of
@@ -50,8 +52,8 @@ def test_assertion_is_decided_by_claim_and_interval(text, status, summary):
 def test_pair_with_the_best_has_the_figures_of_the_report(summary):
     ((_, difference),) = [each for each in summary.compared() if each[0].label == "sgd"]
     reason = outcome_of("adam > sgd", summary).reason
-    assert f"adjusted p {difference.p_value:.2g}" in reason
-    assert f"+{-100 * difference.mean:.2f} points" in reason
+    assert f" p {difference.p_value:.2g}" in reason
+    assert reason.startswith(f"+{-100 * difference.mean:.2f} ")
     assert "8 seeds" in reason
 
 
@@ -60,15 +62,16 @@ def test_pair_without_the_best_is_adjusted_for_all_pairs(summary):
     places = {row.label: place for place, row in enumerate(summary.rows)}
     pair = compare_all(tables)[places["sgd"], places["adagrad"]]
     assert pair.num_comparisons == 6
-    assert f"adjusted p {pair.p_value:.2g}" in outcome_of("sgd > adagrad", summary).reason
+    assert f" p {pair.p_value:.2g}" in outcome_of("sgd > adagrad", summary).reason
     flipped = outcome_of("adagrad > sgd", summary).reason
     assert f"{100 * -pair.mean:.2f}".lstrip("-") in flipped
 
 
 def test_undecided_assertion_says_what_would_decide_it(summary):
+    (difference,) = [each for row, each in summary.compared() if row.label == "rmsprop"]
     reason = outcome_of("adam > rmsprop", summary).reason
-    assert "8 seeds find" in reason
-    assert "needs" in reason
+    assert re.search(rf"; 8 seeds .*\b{100 * difference.detectable:.2f}\b", reason)
+    assert reason.endswith(f" {difference.seeds_needed:,}")
 
 
 def test_few_seeds_and_lost_runs_leave_it_undecided_and_are_named(new_study):
@@ -81,21 +84,23 @@ def test_few_seeds_and_lost_runs_leave_it_undecided_and_are_named(new_study):
     outcome = outcome_of("adam > sgd", summary)
     assert outcome.status == UNDECIDED
     assert "4 seeds" in outcome.reason
-    assert "1 of 5 runs of sgd diverged" in outcome.reason
-    assert "lion has no finished run" in outcome_of("adam > lion", summary).reason
+    assert re.search(r"\b1 of 5 .*\bsgd diverged\b", outcome.reason)
+    without_result = outcome_of("adam > lion", summary)
+    assert without_result.status == UNDECIDED
+    assert re.match("lion .*finished", without_result.reason)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("adam", "'adam' is not understood; it must be 'LEFT > RIGHT'"),
-        ("adam >= sgd", "not understood"),
-        ("adam > sgd > rmsprop", "not understood"),
-        ("adam < sgd", "not understood"),
-        ("adam > ", "not understood"),
-        ("adam > sdg", r"no configuration 'sdg' in this study. Did you mean 'sgd'\?"),
-        ("adam > muon - 0.2", r"no configuration 'muon'.*\n\nhint: it has .*'rmsprop'"),
-        ("adam > adam", "compares a configuration with itself"),
+        ("adam", "'adam' .*'LEFT > RIGHT'"),
+        ("adam >= sgd", "'adam >= sgd' .*'LEFT > RIGHT'"),
+        ("adam > sgd > rmsprop", "'adam > sgd > rmsprop' .*'LEFT > RIGHT'"),
+        ("adam < sgd", "'adam < sgd' .*'LEFT > RIGHT'"),
+        ("adam > ", "'adam > ' .*'LEFT > RIGHT'"),
+        ("adam > sdg", r"'sdg' .*'sgd'\?"),
+        ("adam > muon - 0.2", "'muon' .*\n\nhint: .*'rmsprop'"),
+        ("adam > adam", "'adam > adam' .*itself"),
     ],
 )
 def test_assertion_that_names_nothing_is_refused(text, message, summary):
@@ -113,7 +118,7 @@ def test_configurations_of_two_workloads_are_not_compared(new_study):
     from optlab.analysis import read_study, summarize
 
     summaries = [summarize(workload) for workload in read_study(writer.folder).workloads]
-    with pytest.raises(ValueError, match="no workload of this study has both 'adam' and 'sgd'"):
+    with pytest.raises(ValueError, match="both 'adam' and 'sgd'"):
         read_assertions("adam > sgd", summaries)
     (found,) = read_assertions("adam > rmsprop", summaries)
     assert found.workload.workload.name == "mnist-mlp"

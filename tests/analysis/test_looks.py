@@ -1,5 +1,7 @@
 """Looks at growing seeds: what counts as one, and what is left of the error rate."""
 
+import re
+
 import numpy as np
 import pytest
 from made_studies import summary_of
@@ -44,9 +46,8 @@ def test_every_report_on_more_seeds_shares_the_error_rate(writer):
         assert look(writer) == look(writer) == {"sgd": 0.05 / num_looks}
     assert [row.num_seeds for row in read_study_file(writer.folder).looks] == [[5, 7, 20]] * 2
     remarks = verdict_of(summary_of(writer)).remarks
-    (remark,) = [text for text in remarks if "number of looks" in text]
-    assert "(5 and 7)" in remark
-    assert "multiplied by 3" in remark
+    (remark,) = [text for text in remarks if "looks" in text]
+    assert re.search(r"\(5 and 7\).*\b3\b", remark)
 
 
 def test_too_few_seeds_for_a_claim_and_further_optimizers_are_no_look(writer):

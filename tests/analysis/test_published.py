@@ -1,5 +1,9 @@
 """Published numbers next to ours: what is compared, and which rows are refused."""
 
+import json
+import re
+
+import pandas as pd
 import pytest
 
 from optlab.analysis import read_study
@@ -30,9 +34,10 @@ def test_row_without_a_figure_is_left_out_and_named(five_optimizers, row):
     ]
     ((path, reason),) = study.damaged
     assert path.name == "study.json"
-    assert reason.startswith("row 1 of published needs a label and a number as its value, ")
-    page = make_report(study.folder)
-    assert "row 1 of published needs a label" in (page.parent / "failures.csv").read_text()
+    assert re.match(r"row 1 .*\bpublished\b.*\blabel\b.*\bvalue\b.*\bmatch\b", reason)
+    assert reason.endswith(json.dumps(row))
+    failures = pd.read_csv(make_report(study.folder).parent / "failures.csv")
+    assert failures.reason.tolist() == [reason]
 
 
 @pytest.mark.parametrize("published", [None, {}])
@@ -52,7 +57,7 @@ def test_published_of_odd_shape_does_not_cost_the_report(five_optimizers, publis
 def test_unknown_metric_is_refused(five_optimizers):
     five_optimizers.meta(published={"metric": "val/loss", "rows": [GOOD]})
     study = read_study(five_optimizers.folder)
-    with pytest.raises(ValueError, match=r"published\.metric of study\.json is 'val/loss'"):
+    with pytest.raises(ValueError, match=r"published\.metric .*'val/loss'.* test/accuracy, val/"):
         published_rows(study.file.published, study.workloads)
 
 
@@ -65,7 +70,7 @@ def test_of_several_configurations_that_match_the_best_by_validation_counts(new_
     study = read_study(writer.folder)
     (row,) = published_rows(study.file.published, study.workloads)
     assert row.last.mean == pytest.approx(0.95)  # validation decides, test reports
-    assert row.note == "their best; 2 of our configurations match; best by validation"
+    assert re.match(r"their best; 2 .*\bvalidation\b", row.note)
     assert "0.1" in row.matched
     table = published_table([row]).iloc[0]
     assert (table.published, table.num_runs) == (0.97, 3)

@@ -1,6 +1,7 @@
 """Reading one run: what counts, and what is said about what does not."""
 
 import json
+import re
 
 import pytest
 
@@ -35,14 +36,14 @@ def test_folder_without_record_is_unfinished(new_study):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"validation": None}, "has no validation.best.accuracy"),
+        ({"validation": None}, r"validation\.best\.accuracy"),
         (
             {"test": {"best": {"accuracy": 97.5}, "last": {"accuracy": 1}}},
-            r"test\.best\.accuracy 97\.5, .* not in 0\.\.1",
+            r"test\.best\.accuracy .*97\.5.* 0\.\.1",
         ),
         (
             {"test": {"last": {"accuracy": -1}, "best": {"accuracy": 0.9}}},
-            r"test\.last\.accuracy -1",
+            r"test\.last\.accuracy .*-1.* 0\.\.1",
         ),
     ],
 )
@@ -58,11 +59,11 @@ def test_record_of_odd_shape_costs_itself_and_not_the_report(five_optimizers):
     study = read_study(five_optimizers.folder)
     ((folder, problem),) = study.damaged
     assert folder == odd
-    assert problem.startswith("record.json has validation [1]")
+    assert re.match(r"record\.json .*validation .*\[1\]", problem)
 
 
 def test_diverged_run_needs_no_test_accuracy(new_study):
-    run = read_run(new_study().run(status="diverged", reason="loss is not finite", broken_after=20))
+    run = read_run(new_study().run(status="diverged", broken_after=20))
     assert run.metric("test") is None
     assert run.metric("validation") is None
 
@@ -82,13 +83,13 @@ def test_metrics_that_are_not_finite_are_none(new_study):
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        (None, r"epochs.csv is missing"),
-        ("", "epochs.csv cannot be read"),
-        ("epoch,step\n1,10\n", "epochs.csv cannot be read: no column lr"),
+        (None, r"\bmissing\b"),
+        ("", r"\bread\b"),
+        ("epoch,step\n1,10\n", r"\bread\b.*: .*\blr, train/loss, "),
         (
             "epoch,step,lr,train/loss,train/accuracy,val/loss,val/accuracy,train_time_s\n"
             "1,10,0.1,x,0.9,0.1,0.9,1.0\n",
-            "epochs.csv cannot be read: could not convert",
+            r"\bread\b.*: .*'x'",
         ),
     ],
 )
@@ -100,5 +101,5 @@ def test_curve_file_that_cannot_be_read_leaves_a_note(new_study, text, note):
         (folder / "epochs.csv").write_text(text)
     run = read_run(folder)
     assert run.epochs.empty
-    assert len(run.notes) == 1
-    assert run.notes[0].startswith(note)
+    (found,) = run.notes
+    assert re.match(rf"epochs\.csv .*{note}", found)

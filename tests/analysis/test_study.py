@@ -1,6 +1,7 @@
 """Reading a study's folder: runs, unfinished and damaged folders, tuning trials."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -32,16 +33,18 @@ def test_copied_run_does_not_count_twice(five_optimizers):
     shutil.copytree(original, original.with_name("zz-copy"))
     study = read_study(five_optimizers.folder)
     assert len(study.runs) == 5
-    assert "is the same run as" in study.damaged[0][1]
+    ((folder, reason),) = study.damaged
+    assert folder.name == "zz-copy"
+    assert original.name in reason
 
 
 def test_missing_folder_names_its_neighbors(five_optimizers):
-    with pytest.raises(ValueError, match=r"no study folder .*mnist-cnn.*Next to it.*mnist-mlp"):
+    with pytest.raises(ValueError, match=r"/mnist-cnn\b.* mnist-mlp\b"):
         read_study(five_optimizers.folder.with_name("mnist-cnn"))
 
 
 def test_folder_without_any_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}(?s:.*)hint: .*outputs/mnist-mlp"):
         read_study(tmp_path)
 
 
@@ -52,8 +55,7 @@ def test_broken_study_json_is_reported_and_the_runs_still_count(five_optimizers)
     assert [path.name for path, _ in study.damaged] == ["study.json"]
     assert len(study.counted_runs) == 5
     (warning,) = study.warnings
-    assert warning.startswith("study.json cannot be read (")
-    assert "It says which runs are trials of a tuning" in warning
+    assert re.match(r"study\.json .*line 1 column 2.*\btuning\b", warning)
 
 
 def test_study_without_study_json_warns_of_nothing(five_optimizers):
@@ -92,7 +94,7 @@ def test_trial_without_an_outcome_counts_neither_as_a_result_nor_as_budget(new_s
     assert [run.folder for run in study.counted_runs] == [other]
     assert study.tuning.rows == ()
     (caution,) = study.tuning.cautions()
-    assert caution.startswith("adam: 1 trial without an outcome")
+    assert caution.startswith("adam: 1 trial ")
     assert caution in make_report(writer.folder).read_text().replace("&#39;", "'")
 
 

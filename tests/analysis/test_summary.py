@@ -1,6 +1,7 @@
 """Ranking, counting and the words of a comparison."""
 
 import math
+import re
 
 import pytest
 from made_studies import summary_of
@@ -36,7 +37,7 @@ def test_diverged_run_costs_rank_and_is_counted(new_study):
         writer.run("sgd", seed, accuracy=0.96)
         if seed < 4:
             writer.run("adam", seed, accuracy=0.98)
-    writer.run("adam", 4, status="diverged", reason="loss is not finite")
+    writer.run("adam", 4, status="diverged")
     summary = summary_of(writer)
     assert [row.label for row in summary.rows] == ["sgd", "adam"]
     adam = summary.rows[1]
@@ -44,7 +45,9 @@ def test_diverged_run_costs_rank_and_is_counted(new_study):
     # (4 * 0.98 + 0.1) / 5, guessing one of ten classes for the diverged seed
     assert validation_score(adam.configuration, 10) == pytest.approx(0.804)
     assert adam.accuracy("validation").mean == pytest.approx(0.98)  # over the finished ones
-    assert adam.verdict.startswith("1 of 5 diverged; too few seeds")
+    assert adam.difference.conclusion == "too few seeds"
+    assert adam.verdict.startswith("1 of 5 diverged")
+    assert adam.verdict.endswith(adam.difference.conclusion)
 
 
 def test_failed_run_is_counted_but_not_held_against_the_optimizer(new_study):
@@ -52,10 +55,11 @@ def test_failed_run_is_counted_but_not_held_against_the_optimizer(new_study):
     for seed in range(2):
         writer.run("sgd", seed, accuracy=0.96)
     writer.run("adam", 0, accuracy=0.98)
-    writer.run("adam", 1, status="failed", reason="out of memory")
+    writer.run("adam", 1, status="failed")
     summary = summary_of(writer)
     assert [row.label for row in summary.rows] == ["adam", "sgd"]
-    assert summary.rows[0].verdict == "1 of 2 failed; best by validation"
+    assert summary.rows[0].is_best
+    assert re.match(r"1 of 2 failed\b.*\bbest\b", summary.rows[0].verdict)
 
 
 def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_study):
@@ -68,11 +72,9 @@ def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_stud
     assert summary.rows[-1].label == "muon"
     assert [difference.num_seeds for _, difference in summary.compared()] == [5, 5, 1]
     remarks = verdict_of(summary).remarks
-    assert any(
-        "fewer runs than the others, and so ranked after them: Muon (1)" in r for r in remarks
-    )
-    assert any("too few for a claim on test: Muon" in text for text in remarks)
-    assert not any("One seed each" in text for text in remarks)
+    assert any(text.endswith(": Muon (1).") for text in remarks)
+    assert any(re.search(r"\b5 seeds\b.*: Muon \(", text) for text in remarks)
+    assert not any("confidence" in text for text in remarks)
 
 
 def test_configuration_that_only_diverged_comes_last(new_study):
@@ -109,7 +111,9 @@ def test_runs_table_says_what_each_run_was_for(new_study):
     writer.run("sgd", 0)
     study = read_study(writer.folder)
     table = runs_table(study, [summarize(workload) for workload in study.workloads])
-    assert list(table.role) == ["counted", "left out: protocol version 1, the others have 2"]
+    counted, left_out = table.role
+    assert counted == "counted"
+    assert re.match(r".*: protocol .*\b1\b.*\b2$", left_out)
 
 
 def test_class_tables_add_up(five_optimizers):
@@ -150,8 +154,8 @@ def test_differences_table_has_no_row_for_the_best(five_optimizers):
 
 def test_verdict_of_one_seed_is_a_hint(five_optimizers):
     verdict = verdict_of(summary_of(five_optimizers))
-    assert verdict.lead.startswith("Adam leads on validation with 97.")
-    assert any("no confidence intervals" in text for text in verdict.remarks)
+    assert re.match(r"Adam leads .*\b97\.", verdict.lead)
+    assert any("confidence" in text for text in verdict.remarks)
     assert not any("significant" in text for text in verdict.remarks)
 
 
@@ -162,30 +166,30 @@ def test_verdict_names_what_differs_and_what_would_settle_the_rest(new_study):
         writer.run("adam", seed, accuracy=0.979, test_accuracy=0.9780 + noise)
         writer.run("sgd", seed, accuracy=0.970, test_accuracy=0.9680 + noise)
     verdict = verdict_of(summary_of(writer))
-    assert verdict.lead.startswith("AdamW leads on validation with 98.00")
+    assert re.match(r"AdamW leads .*98\.00", verdict.lead)
     same, lower, power, *_ = verdict.remarks
     assert "Adam (" in same
     assert "SGD with momentum" not in same
     assert "SGD with momentum" in lower
-    assert "With 5 seeds" in power
-    assert "80 %" in power
+    assert re.search(r"\b5 seeds\b.*80 %", power)
 
 
 def test_verdict_without_finished_run_says_so(new_study):
     writer = new_study()
     writer.run("sgd", status="diverged")
-    verdict = verdict_of(summary_of(writer))
-    assert verdict.lead == "No run finished, so there is no result."
+    summary = summary_of(writer)
+    assert summary.best is None
+    verdict = verdict_of(summary)
+    assert re.match("No .*finished", verdict.lead)
     assert verdict.remarks[0] == "Diverged: SGD with momentum (1 of 1)."
 
 
 def test_verdict_of_one_configuration_compares_with_nothing(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.97)
-    assert verdict_of(summary_of(writer)).lead == (
-        "Adam reaches 97.00 % on validation and 96.90 % on test; "
-        "no other configuration finished to compare it with."
-    )
+    summary = summary_of(writer)
+    assert summary.compared() == []
+    assert re.match(r"Adam .*97\.00 %.*96\.90 %", verdict_of(summary).lead)
 
 
 def test_speed_is_that_of_the_passes_and_not_of_the_optimizer(new_study):
@@ -207,4 +211,4 @@ def test_speed_is_that_of_the_passes_and_not_of_the_optimizer(new_study):
     assert speed_ratio(summary_of(writer).workload.runs) == pytest.approx(1.0)
     assert summary_of(writer).unlike_clocks == ""
     writer.run("sgd", 2, record={"images_per_s": 1600.0})
-    assert "speeds that differ by a factor of 1.6" in summary_of(writer).unlike_clocks
+    assert re.search(r"speeds .*\b1\.6\b", summary_of(writer).unlike_clocks)

@@ -1,6 +1,7 @@
 """Which runs belong together, and what a configuration is called."""
 
 import json
+import re
 
 import pytest
 from made_studies import workload_of
@@ -196,7 +197,7 @@ def test_older_protocol_is_left_out_by_name(new_study):
     assert [configuration.label for configuration in workload.configurations] == ["adam"]
     ((run, reason),) = workload.left_out
     assert run.folder == old
-    assert reason == "protocol version 1, the others have 2"
+    assert re.fullmatch(r"protocol .*\b1\b.*\b2", reason)
 
 
 def test_failed_run_of_a_newer_protocol_does_not_leave_the_others_out(new_study):
@@ -206,7 +207,8 @@ def test_failed_run_of_a_newer_protocol_does_not_leave_the_others_out(new_study)
     workload = workload_of(writer)
     assert [run.folder for run in workload.runs] == finished
     ((run, reason),) = workload.left_out
-    assert (run.folder, reason) == (failed, "protocol version 2, the others have 1")
+    assert run.folder == failed
+    assert re.fullmatch(r"protocol .*\b2\b.*\b1", reason)
 
 
 def test_failed_runs_without_others_are_a_workload_of_the_newest_protocol(new_study):
@@ -284,14 +286,14 @@ def test_other_images_are_left_out_by_name(new_study):
     workload = workload_of(writer)
     ((run, reason),) = workload.left_out
     assert run.folder == other
-    assert "dataset checksum aaaabbbbcccc, the others have 5f1d0c9a77e2" in reason
+    assert re.search(r"checksum .*\baaaabbbbcccc\b.*\b5f1d0c9a77e2$", reason)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"record": {"protocol_version": 7}}, r"mix protocol versions \(1, 7\)"),
-        ({"checksum": "ffff"}, r"mix dataset checksums \(5f1d0c9a77e2, ffff\)"),
+        ({"record": {"protocol_version": 7}}, r"protocol .*\(1, 7\)"),
+        ({"checksum": "ffff"}, r"checksums .*\(5f1d0c9a77e2, ffff\)"),
     ],
 )
 def test_mixture_is_refused(new_study, change, message):

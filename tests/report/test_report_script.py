@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from optlab.analysis.assertions import HOLDS, REFUTED, UNDECIDED
+from optlab.analysis.formatting import MINUS
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -73,7 +74,7 @@ def study(new_study):
             0,
             [f"{HOLDS}: adam > sgd", f"{HOLDS}: rmsprop > sgd - 0.1"],
         ),
-        (["sgd > adam"], 1, [f"{REFUTED}: sgd > adam: −1.02 "]),
+        (["sgd > adam"], 1, [f"{REFUTED}: sgd > adam: {MINUS}1.02 "]),
         (
             ["adam > sgd", "adam > rmsprop"],
             1,
