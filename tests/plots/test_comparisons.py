@@ -23,14 +23,14 @@ def five_seeds(new_study):
 
 def test_forest_plot_says_what_its_lines_are(five_seeds):
     display = PairedDifferencesDisplay.from_summary(summary_of(five_seeds)).plot()
-    assert display.ax.get_xlabel().startswith("test accuracy minus that of Adam")
-    assert "simultaneous 95 % interval" in note(display)
+    assert "Adam" in display.ax.get_xlabel()
+    assert "95 %" in note(display)
     words = {
         label: text.get_text()
         for label, text in zip(display.labels, display.artists["words"], strict=True)
     }
-    assert "too few seeds" in words["rmsprop"]
-    assert "too few pairs" not in words["sgd"]
+    assert words["rmsprop"].endswith(", too few seeds")
+    assert "seeds" not in words["sgd"]
     assert len(display.artists["intervals"]) == 2
 
 

@@ -1,5 +1,7 @@
 """Curves: what is averaged, smoothed and cut, and what the pictures say about it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,7 +31,7 @@ def five_seeds(new_study):
         writer.run("adam", seed)
     for seed in range(4):
         writer.run("rmsprop", seed)
-    writer.run("rmsprop", 4, status="diverged", reason="loss is not finite", broken_after=130)
+    writer.run("rmsprop", 4, status="diverged", broken_after=130)
     return writer
 
 
@@ -49,10 +51,8 @@ def test_loss_curves_name_axes_and_lines_and_keep_the_raw_losses(five_optimizers
     display = LossCurvesDisplay.from_configurations(configurations_of(five_optimizers)).plot()
     names = {"adam", "adamw", "sgd", "rmsprop", "adagrad"}
     assert display.window == 9
-    assert (display.ax.get_xlabel(), display.ax.get_ylabel()) == (
-        "optimizer step",
-        "cross-entropy of the batch",
-    )
+    assert "step" in display.ax.get_xlabel()
+    assert "cross-entropy" in display.ax.get_ylabel()
     assert set(display.raw) == names
     assert set(display.artists["labels"]) == {
         *("Adam", "AdamW", "SGD with momentum", "RMSprop", "Adagrad")
@@ -108,20 +108,21 @@ def test_curves_of_seeds_with_different_lengths_end_with_the_shortest_and_say_so
     writer = new_study(num_epochs=4)
     folder = writer.run("adam", 0)
     writer.run("adam", 1)
-    words = "where its first run stopped"
     display = LossCurvesDisplay.from_configurations(configurations_of(writer)).plot()
-    assert words not in note(display)
+    assert not display.curves[0].is_cut
+    assert "stopped" not in note(display)
     lines = (folder / "steps.csv").read_text().splitlines()[:101]
     (folder / "steps.csv").write_text("\n".join(lines) + "\n")
     display = LossCurvesDisplay.from_configurations(configurations_of(writer)).plot()
     assert display.curves[0].x[-1] == 100
-    assert words in note(display)
+    assert display.curves[0].is_cut
+    assert "stopped" in note(display)
 
 
 def test_accuracy_curves_are_in_percent_and_show_the_target(five_optimizers):
     configurations = configurations_of(five_optimizers)
     display = AccuracyCurvesDisplay.from_configurations(configurations, target=0.97).plot()
-    assert display.ax.get_ylabel() == "validation accuracy (%)"
+    assert re.match(r"validation .*\(%\)", display.ax.get_ylabel())
     assert "target 97 %" in note(display)
     assert "stretched" in note(display)
     low, high = display.ax.get_ylim()
@@ -142,9 +143,10 @@ def test_band_of_two_runs_is_named_apart_from_intervals():
     def curve(num_runs):
         return Curve("adam", style_of("adam"), *[np.ones(2)] * 4, num_runs=num_runs)
 
-    assert band_note([curve(6), curve(2)]) == "band: 95 % over 6 runs (2 runs: range)"
-    assert band_note([curve(6), curve(3)]) == "band: 95 % over 3 to 6 runs"
-    assert band_note([curve(2)]) == "band: range of 2 runs"
+    assert re.search(r"95 % .*\b6 runs .*\b2 runs.*range", band_note([curve(6), curve(2)]))
+    assert re.search(r"95 % .*\b3 .*\b6 runs$", band_note([curve(6), curve(3)]))
+    assert re.search(r"range .*\b2 runs$", band_note([curve(2)]))
+    assert "95 %" not in band_note([curve(2)])
 
 
 def test_loss_and_accuracy_take_epochs_csv(five_optimizers):
@@ -155,4 +157,4 @@ def test_loss_and_accuracy_take_epochs_csv(five_optimizers):
     np.testing.assert_allclose(
         accuracy.get_lines()[1].get_ydata(), 100 * epochs["val/accuracy"].to_numpy()
     )
-    assert "best validation, epoch 3" in note(display)
+    assert "epoch 3" in note(display)

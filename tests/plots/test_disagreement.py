@@ -1,5 +1,6 @@
 """Images that only one of two configurations recognizes."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,8 @@ def test_half_of_a_row_is_recognized_by_each(display):
     assert display.shown(each) == [*range(6), *range(30, 36)]
     artists = display.plot().artists["captions"]
     captions = [text.get_text() for text in artists]
-    assert captions == ["yes\nread as no"] * 12
+    assert len(captions) == 12
+    assert all(re.fullmatch("yes\n.* no", caption) for caption in captions)
     colors = [text.get_color() for text in artists]
     assert colors == [style_of("sgd").color] * 6 + [style_of("adam").color] * 6
 
@@ -61,4 +63,4 @@ def test_hardest_images_come_with_what_most_configurations_read():
         class_names=["no", "yes", "maybe"],
     )
     (caption,) = display.plot().artists["captions"]
-    assert caption.get_text() == "maybe\nread as yes"
+    assert re.fullmatch("maybe\n.* yes", caption.get_text())

@@ -1,5 +1,7 @@
 """Pictures made of images: their order, captions and scales."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -57,10 +59,8 @@ def test_filters_of_another_shape_are_refused():
 def test_feature_maps_show_the_first_of_each_layer():
     layers = [np.random.default_rng(0).random((4, 28, 28)), np.ones((20, 14, 14))]
     display = FeatureMapsDisplay(image=np.zeros((28, 28), np.uint8), layers=layers)
-    assert captions(display) == [
-        "layer 1: 4 maps of 28 x 28 pixels",
-        "layer 2: the first 16 of 20 maps of 14 x 14 pixels",
-    ]
+    numbers = [re.findall(r"\d+", caption) for caption in captions(display)]
+    assert numbers == [["1", "4", "28", "28"], ["2", "16", "20", "14", "14"]]
     assert len(display.artists["maps"]) == 4 + 16
 
 
@@ -80,4 +80,4 @@ def test_silent_maps_are_counted():
     layer = np.zeros((3, 4, 4))
     layer[0, 0, 0] = 1.0
     (caption,) = captions(FeatureMapsDisplay(image=np.zeros((4, 4)), layers=[layer]))
-    assert caption.endswith("2 silent here")
+    assert re.search(r"\b2 silent\b", caption)

@@ -22,5 +22,5 @@ def test_network_size_of_a_study_without_a_cnn_is_refused():
     class NoCnn:
         name, title, configurations = "mnist-mlp", "MNIST", ()
 
-    with pytest.raises(ValueError, match=r"has no finished CNN\.\n\nhint: .*mnist_cnn_size"):
+    with pytest.raises(ValueError, match=r"mnist-mlp .*CNN\.\n\nhint: .*mnist_cnn_size"):
         NetworkSizeDisplay.from_workload(NoCnn())

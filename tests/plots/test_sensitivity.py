@@ -20,7 +20,7 @@ def test_best_learning_rate_is_not_the_one_that_few_seeds_survive(risky_lr):
     assert summarize(workload).best.configuration.config["lr_multiplier"] == 1.0
     (count,) = display.artists["counts"]
     assert (count.get_text(), count.xy[0]) == ("4 of 5", 10.0)
-    assert "diverged runs counted" in note(display)
+    assert "diverged" in note(display)
 
 
 def test_diverged_learning_rates_are_crosses(new_study):
@@ -75,11 +75,14 @@ def test_labels_of_one_optimizer_are_lines_of_their_own():
     assert first.get_linestyle() != second.get_linestyle()
 
 
-@pytest.mark.parametrize(("joined", "word"), [(True, "seeds"), (False, "trials")])
-def test_repeats_are_called_what_they_are(joined, word):
+@pytest.mark.parametrize(
+    ("joined", "word", "other"), [(True, "seeds", "trials"), (False, "trials", "seeds")]
+)
+def test_repeats_are_called_what_they_are(joined, word, other):
     points = [LRPoint("adam", 0.01, value, "finished", value) for value in (0.9, 0.8)]
     display = LRSensitivityDisplay(points=points, joined=joined).plot()
-    assert f"mean over {word}" in note(display)
+    assert word in note(display)
+    assert other not in note(display)
     (at,) = display.lines()["adam"]
     assert at.accuracies == (0.9, 0.8)
 
@@ -88,4 +91,4 @@ def test_note_says_that_a_point_is_the_best_of_several_configurations():
     points = [
         LRPoint("adam", lr, 0.9, "finished", 0.9, num_configurations=2) for lr in (0.001, 0.01)
     ]
-    assert "best configuration" in note(LRSensitivityDisplay(points=points).plot())
+    assert "configuration" in note(LRSensitivityDisplay(points=points).plot())

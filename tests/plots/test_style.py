@@ -55,7 +55,7 @@ def test_settings_are_those_of_the_style_while_drawing_and_as_before_after_it():
 
 
 def test_display_that_is_not_drawn_cannot_be_saved(tmp_path):
-    with pytest.raises(ValueError, match="Lines is not drawn yet"):
+    with pytest.raises(ValueError, match=r"\bLines\b(?s:.*)hint: .*\bplot\(\)"):
         Lines(names=["a"]).save(tmp_path / "x.png")
 
 
@@ -75,7 +75,7 @@ def test_long_names_are_cut_and_stay_apart():
 
 
 def test_long_note_takes_two_lines_above_the_axes():
-    note = "what is drawn and how to read it; " * 4
+    note = "a note that goes on and on; " * 5
     display = drawn(Lines(names=["a"], title="Title", note=note))
     title, shown = display.figure.texts
     assert shown.get_text().count("\n") == 1

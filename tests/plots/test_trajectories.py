@@ -48,7 +48,8 @@ def test_step_curves_place_points_and_leave_gaps_at_zero():
     np.testing.assert_array_equal(lines["a"].get_ydata(), [1.0, np.nan, 0.25])
     np.testing.assert_array_equal(lines["b"].get_xdata(), [5, 9])
     assert ax.get_yscale() == "log"
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("optimizer step", "difference")
+    assert "step" in ax.get_xlabel()
+    assert ax.get_ylabel() == "difference"
     styles = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
     assert len(styles) == 2
 
