@@ -237,9 +237,9 @@ def test_only_chooses_rows():
 
 
 def test_a_row_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(InstantiationException, match=r"only has unknown rows: cosin") as refused:
+    with pytest.raises(InstantiationException, match=r"only .*\bcosin\b") as refused:
         overrides_of_runs("experiment=cifar10_callbacks", "hydra.sweeper.only=[cosin]")
-    assert "the rows of the table are none, early_stopping, plateau, cosine" in str(refused.value)
+    assert "none, early_stopping, plateau, cosine" in str(refused.value)
 
 
 def test_what_is_typed_wins_over_the_row():

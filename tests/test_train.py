@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,21 +72,23 @@ def test_run_tells_its_result_and_a_repetition_tells_it_again(command, tmp_path)
     }  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
     again = command(*arguments, python_flags=["-X", "importtime"])
-    assert "already done: validation" in again.stdout
+    folder, _, outcome = first.stdout.splitlines()[-1].partition(": ")
+    assert re.match(rf"{re.escape(folder)}: .*{re.escape(outcome)}", again.stdout)
+    assert "rerun=true" in again.stdout
     assert " torch\n" not in again.stderr  # told from the record alone
 
 
 def test_fair_sweep_without_a_study_is_refused(command, tmp_path):
     done = command("data=digits", "hydra/sweeper=fair", f"outputs={tmp_path / 'outputs'}")
     assert done.returncode == 1
-    assert "hydra/sweeper=fair runs a study, not one run" in done.stderr
+    assert re.search(r"^error: hydra/sweeper=fair .*\n\nhint: .*-m\b", done.stderr, re.MULTILINE)
+    assert list(tmp_path.rglob("record.json")) == []
 
 
 def test_typo_ends_in_one_explanation(command, tmp_path):
     done = command("data=digits", "trainer.max_epoch=1")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: unknown option trainer.max_epoch")
-    assert "did you mean trainer.max_epochs" in done.stderr
+    assert re.match(r"error: .*trainer\.max_epoch\b(?s:.*)\btrainer\.max_epochs\b", done.stderr)
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -23,13 +23,13 @@ def test_epochs_of_all_contenders_are_measured(tmp_path: Path) -> None:
         tmp_path,
         measure="epoch",
         overrides=[*QUICK, *PROBLEMS["mnist-mlp"].overrides],
-        variants={"OptLab": [], "Lightning's own loop": ["lean_loop=false"]},
+        variants={"OptLab": [], "Lightning": ["lean_loop=false"]},
         workers=[0],
         epochs=1,
         threads=1,
         repeats=1,
     )
-    names = ["bare loop", "OptLab", "Lightning's own loop", "usual pipeline, 0 workers"]
+    names = ["bare loop", "OptLab", "Lightning", "usual pipeline, 0 workers"]
     assert list(samples) == names
     assert all(len(values) == 1 and min(values) > 0 for values in samples.values())
 
@@ -55,7 +55,7 @@ def test_replicas_are_measured(tmp_path: Path) -> None:
 
 
 def test_run_without_a_result_is_no_measurement(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="sgd_plain-seed0 diverged: the training loss"):
+    with pytest.raises(RuntimeError, match="sgd_plain-seed0 diverged: "):
         run_task(
             tmp_path,
             measure="replicas",

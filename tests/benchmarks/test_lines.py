@@ -51,27 +51,25 @@ def test_epoch_line_on_cpu_has_one_target(
     problem: str, target: float, epoch_tasks: list[dict[str, Any]]
 ) -> None:
     line = measure_line(f"epoch-{problem}", Settings(quick=True, workers=(0,)))
-    assert epoch_tasks[0]["variants"] == {
-        "OptLab": [],
-        "Lightning's own loop": ["lean_loop=false"],
-    }
+    variants = epoch_tasks[0]["variants"]
+    assert list(variants.values()) == [[], ["lean_loop=false"]]
     assert targets(line) == {"OptLab / bare loop": target}
     (ratio,) = [q for q in line.quantities if q.label == "OptLab / bare loop"]
     assert ratio.unit == RATIO
     assert ratio.values == pytest.approx([1.1, 1.05])
     labels = [q.label for q in line.quantities]
-    assert "Lightning's own loop / bare loop" in labels
+    assert {f"{name} / bare loop" for name in variants} <= set(labels)
     assert "OptLab / usual pipeline, 0 workers" in labels
 
 
 def test_epoch_line_on_gpu_has_graphs_and_compiling(epoch_tasks: list[dict[str, Any]]) -> None:
     line = measure_line("epoch-mnist-mlp", Settings(device="cuda", quick=True))
-    assert epoch_tasks[0]["variants"] == {
-        "OptLab": [],
-        "Lightning's own loop": ["lean_loop=false"],
-        "OptLab, graphs": ["cuda_graphs=true"],
-        "OptLab, compiled": ["compile=true"],
-    }
+    assert list(epoch_tasks[0]["variants"].values()) == [
+        [],
+        ["lean_loop=false"],
+        ["cuda_graphs=true"],
+        ["compile=true"],
+    ]
     assert targets(line) == {"OptLab / bare loop": 1.10, "OptLab, graphs, an epoch": 0.15}
 
 

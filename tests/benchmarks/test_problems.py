@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ def test_random_pixels_stand_in_for_a_missing_set_and_are_named_so(
     monkeypatch.setenv("OPTLAB_DATA", str(tmp_path))
     images = find_images("mnist")
     assert images.synthetic
-    assert images.title == "random pixels in MNIST's shape"
+    assert "MNIST" in images.title
+    assert "random" in images.title
 
 
 def test_cifar_root_is_an_image_folder_with_its_name(
@@ -25,7 +27,7 @@ def test_cifar_root_is_an_image_folder_with_its_name(
     assert not images.synthetic
     config = compose_run(images.overrides, tmp_path)
     assert config.data.root == str(tmp_path / "some jpegs")
-    assert images.title == "CIFAR-10 from the image folder some jpegs"
+    assert re.fullmatch("CIFAR-10 .*some jpegs", images.title)
 
 
 @pytest.mark.parametrize(

