@@ -1,5 +1,6 @@
-"""Values against types and ranges, and the words in which a wrong one is refused."""
+"""Values against types and ranges, and what is allowed in place of a wrong one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -35,31 +36,34 @@ def test_value_of_the_type_is_right(value, hint):
 
 
 @pytest.mark.parametrize(
-    ("value", "hint", "allowed"),
+    ("value", "hint", "shown", "allowed"),
     [
-        (True, int, "a whole number"),
-        (1.0, int, "a whole number"),
-        (2**63, int, "a whole number"),
-        (NAN, float, "a finite number"),
-        (-INF, float | None, "a finite number, or null"),
-        (True, float, "a finite number"),
-        (1, bool, "true or false"),
-        (None, bool, "true or false"),
-        (3, str, "a string"),
-        ("fast", RATE, "a finite number"),
-        (0.5, Sequence[int], "a list of whole numbers"),
-        ([0.5], Sequence[int], "a list of whole numbers"),
-        ([0.9], PAIR, "a list of 2 finite numbers"),
-        ([0.9, NAN], PAIR, "a list of 2 finite numbers"),
-        ("x", float | Sequence[float], "a finite number or a list of finite numbers"),
-        ({"a": 1}, int | float, "a finite number"),
-        (3, Mapping[str, Any] | None, "a dictionary, or null"),
-        (True, Literal["fast", 1], "fast, 1"),
+        (True, int, "true", ["whole"]),
+        (1.0, int, "1.0", ["whole"]),
+        (2**63, int, "9223372036854775808", ["whole"]),
+        (NAN, float, "nan", ["finite"]),
+        (-INF, float | None, "-inf", ["finite", "null"]),
+        (True, float, "true", ["finite"]),
+        (1, bool, "1", ["true", "false"]),
+        (None, bool, "null", ["true", "false"]),
+        (3, str, "3", ["string"]),
+        ("fast", RATE, "fast", ["finite"]),
+        (0.5, Sequence[int], "0.5", ["list", "whole"]),
+        ([0.5], Sequence[int], "[0.5]", ["list", "whole"]),
+        ([0.9], PAIR, "[0.9]", ["list", "2", "finite"]),
+        ([0.9, NAN], PAIR, "[0.9, nan]", ["list", "2", "finite"]),
+        ("x", float | Sequence[float], "x", ["finite", "list", "finite"]),
+        ({"a": 1}, int | float, "{'a': 1}", ["finite"]),
+        (3, Mapping[str, Any] | None, "3", ["dictionary", "null"]),
+        (True, Literal["fast", 1], "true", ["fast", "1"]),
     ],
     ids=str,
 )
-def test_value_of_another_type_is_refused_in_words(value, hint, allowed):
-    assert value_problem("group.option", value, hint).partition("; it must be ")[2] == allowed
+def test_value_of_another_type_is_refused_in_words(value, hint, shown, allowed):
+    option, _, problem = value_problem("group.option", value, hint).partition(f" {shown}")
+    assert option.startswith("group.option ")
+    terms = r"whole|finite|true|false|string|list|dictionary|fast|\d|null"
+    assert re.findall(terms, problem) == allowed
 
 
 @pytest.mark.parametrize(
@@ -78,8 +82,8 @@ def test_range_holds_its_bounds_as_written(within, inside, outside):
         assert value_problem("option", value, float, within) is None
         assert value_problem("option", [value, value], list[float], within) is None
     for value in outside:
-        assert value_problem("option", value, float, within).endswith(f"a finite number {within}")
-        assert value_problem("option", [value], list[float], within).endswith(f", each {within}")
+        assert value_problem("option", value, float, within).endswith(f" number {within}")
+        assert value_problem("option", [value], list[float], within).endswith(f" each {within}")
 
 
 def test_range_without_a_type_asks_for_a_number():
@@ -88,8 +92,8 @@ def test_range_without_a_type_asks_for_a_number():
 
 
 def test_message_names_the_option_and_the_value_as_they_are_typed():
-    assert value_problem("a.b", True, int).startswith("a.b is true; ")
-    assert value_problem("a.b", None, int).startswith("a.b is null; ")
+    assert re.match(r"a\.b .*\btrue\b", value_problem("a.b", True, int))
+    assert re.match(r"a\.b .*\bnull\b", value_problem("a.b", None, int))
 
 
 @pytest.mark.parametrize("within", sorted(set(RANGES.values())))

@@ -1,5 +1,6 @@
 """Answers to typos: what was typed, the nearest name that exists, what can be chosen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,39 +22,35 @@ def clean_hydra():
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("optimizer=adamm", ["unknown choice optimizer=adamm",
-                            "did you mean optimizer=adam", "allowed: adabelief, adadelta"]),
-        ("modle=cnn", ["unknown option modle", "model"]),
-        ("optimizer.learning_rate=1", ["unknown option optimizer.learning_rate",
-                                       "allowed:", "optimizer.lr"]),
-        ("trainer.max_epoch=3", ["unknown option trainer.max_epoch",
-                                 "did you mean trainer.max_epochs"]),
-        ("sede=3", ["unknown option sede", "did you mean seed?"]),
-        ("label_smoothing=0.3", ["label_smoothing", "module.label_smoothing"]),
-        ("lable_smoothing=0.3", ["unknown option lable_smoothing", "module.label_smoothing"]),
-        ("lr=0.1", ["unknown option lr\nhint: did you mean optimizer.lr?"]),
-        ("trainer.num_threads=1", ["did you mean num_threads?"]),
-        ("trainer.limit_train_batches=10", ["hint: ", "+trainer.limit_train_batches=10"]),
-        ("trainer.fast_dev_run=true", ["+trainer.fast_dev_run=true"]),
-        ("trainer.limit_trian_batches=10", ["did you mean +trainer.limit_train_batches"]),
-        ("trainer.callbacks=x", ["set by OptLab", "the group callbacks"]),
-        ("trainer.enable_checkpointing=false", ["callbacks.best=null"]),
-        ("debug=fast", ["unknown choice debug=fast", "fast_dev_run"]),
-        ("data.augment.rotation=3", ["did you mean data.augment.rotation_degrees"]),
-        ("seed.x=3", ["unknown option seed.x"]),
-        ("hydra/launcher=locla", ["unknown choice hydra/launcher=locla",
-                                  "did you mean hydra/launcher=local?"]),
-        ("optimizer=sgd,adamm", ["unknown choice optimizer=adamm",
-                                "did you mean optimizer=adam"]),
-        ("optimizer=zzz", ["unknown choice optimizer=zzz", "allowed: adabelief"]),
+        ("optimizer=adamm",
+         r"optimizer=adamm\b.*\nhint: [^=]*optimizer=adam\b.*\nallowed: adabelief, adadelta"),
+        ("modle=cnn", r"modle\b.*\nhint: .*\bmodel\b"),
+        ("optimizer.learning_rate=1",
+         r"optimizer\.learning_rate\b.*\nhint: .*\nallowed: .*optimizer\.lr\b"),
+        ("trainer.max_epoch=3", r"trainer\.max_epoch\b.*\nhint: .*trainer\.max_epochs\b"),
+        ("sede=3", r"sede\b.*\nhint: .*\bseed\b"),
+        ("label_smoothing=0.3", r" label_smoothing\b.*\nhint: .*module\.label_smoothing\b"),
+        ("lable_smoothing=0.3", r"lable_smoothing\b.*\nhint: .*module\.label_smoothing\b"),
+        ("lr=0.1", r" lr\b.*\nhint: [^.]*optimizer\.lr\W*$"),
+        ("trainer.num_threads=1", r"trainer\.num_threads\b.*\nhint: .* num_threads\b"),
+        ("trainer.limit_train_batches=10", r"\nhint: .*\+trainer\.limit_train_batches=10"),
+        ("trainer.fast_dev_run=true", r"\nhint: .*\+trainer\.fast_dev_run=true"),
+        ("trainer.limit_trian_batches=10", r"\nhint: [^+]*\+trainer\.limit_train_batches\b"),
+        ("trainer.callbacks=x", r"trainer\.callbacks\b.*\nhint: .*\+callbacks\.NAME\b"),
+        ("trainer.enable_checkpointing=false", r"\nhint: .*callbacks\.best=null"),
+        ("debug=fast", r"debug=fast\b.*\nhint: .*debug=fast_dev_run"),
+        ("data.augment.rotation=3", r"\nhint: [^.]*data\.augment\.rotation_degrees"),
+        ("seed.x=3", r"seed\.x\b.*\nallowed: "),
+        ("hydra/launcher=locla", r"launcher=locla\b.*\nhint: .*hydra/launcher=local\b"),
+        ("optimizer=sgd,adamm", r"optimizer=adamm\b.*\nhint: [^=]*optimizer=adam\b"),
+        ("optimizer=zzz", r"optimizer=zzz\b.*\nallowed: adabelief"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: value if "\\" not in value else "",
 )  # fmt: skip
 def test_typo_is_explained(argument, expected):
     message = explain_overrides(["-m", argument], CONF)
     assert message is not None
-    for part in expected:
-        assert part in message
+    assert re.search(expected, message)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +71,7 @@ def test_option_that_only_some_choices_of_a_sweep_have_names_those_that_lack_it(
     arguments, having, lacking
 ):
     message = explain_overrides(["-m", *arguments], CONF)
-    assert f" is an option of {having}, but not of {lacking}\nhint: " in message
+    assert re.search(rf"{having}\b.* {lacking}\b.*\nhint: .* {lacking}\b", message)
     assert "+" not in message
 
 
@@ -93,22 +90,22 @@ def test_option_that_all_choices_of_a_sweep_have_has_nothing_to_explain(argument
 
 def test_option_of_a_plugin_that_is_missing_names_its_extra(monkeypatch):
     monkeypatch.setitem(suggestions.EXTRAS, "hydra/launcher=elsewhere", "far")
-    said = explain_overrides(["hydra/launcher=elsewhere"], CONF)
-    assert 'hint: install it with pip install -e ".[far]"' in said
+    message = explain_overrides(["hydra/launcher=elsewhere"], CONF)
+    assert re.search(r"hint: .*\bpip install .*\[far\]", message)
 
 
 def test_every_typo_is_told():
     message = explain_overrides(["optimizer=adamm", "model=cmn"], CONF)
-    assert "did you mean optimizer=adam" in message
-    assert "model=cnn?" in message
+    assert re.search(r"hint: [^=]*optimizer=adam\b", message)
+    assert re.search(r"hint: .*model=cnn\b", message)
     message = explain_overrides(["sede=1", "trainer.max_epoch=1"], CONF)
-    assert "seed?" in message
-    assert "trainer.max_epochs?" in message
+    assert re.search(r"hint: .*\bseed\b", message)
+    assert re.search(r"hint: .*trainer\.max_epochs\b", message)
 
 
 def test_far_off_word_gets_no_hint():
     message = explain_overrides(["optimizer=qqqqqqq"], CONF)
-    assert "did you mean" not in message
+    assert "hint: " not in message
 
 
 @pytest.mark.parametrize(

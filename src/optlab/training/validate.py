@@ -301,7 +301,7 @@ def _replica_problems(config: DictConfig) -> Iterator[str]:
         yield f"{so} with trainer.check_val_every_n_epoch=null: validate at the end of epochs"
     callbacks = config.get("callbacks") or {}
     if callbacks.get("early_stopping") is not None:
-        yield f"{so} with early stopping: replicas would stop at different epochs"
+        yield f"{so} with callbacks.early_stopping: replicas would stop at different epochs"
     if callbacks.get("best") is None:
         yield f"{so} with callbacks.best=null: replicas are tested with their best weights"
     for name, entry in _callbacks(config):
