@@ -46,17 +46,18 @@ def test_error_that_is_not_the_disks_is_not_made_one(tmp_path):
 
 
 REFUSED = [
-    ({"a": [1, np.float64(2)]}, "x['a'][1] is a numpy.float64"),
-    ({"a": {0: torch.optim.SGD}}, "x['a'][0] is a builtins.type"),
-    ({"a": (lambda: None,)}, "x['a'][0] is a builtins.function"),
-    ({"a": argparse.Namespace(b=1)}, "x['a'] is a argparse.Namespace"),
-    ({np.int64(3): 1}, "x is a builtins.dict"),  # a key
+    ({"a": [1, np.float64(2)]}, "x['a'][1]", "numpy.float64"),
+    ({"a": {0: torch.optim.SGD}}, "x['a'][0]", "builtins.type"),
+    ({"a": (lambda: None,)}, "x['a'][0]", "builtins.function"),
+    ({"a": argparse.Namespace(b=1)}, "x['a']", "argparse.Namespace"),
+    ({np.int64(3): 1}, "x", "builtins.dict"),  # a key
 ]
 
 
-@pytest.mark.parametrize(("state", "part"), REFUSED, ids=lambda value: str(value)[:30])
-def test_part_that_a_checkpoint_cannot_hold_is_named(state, part):
-    assert unsupported_part(state, "x") == part
+@pytest.mark.parametrize(("state", "part", "kind"), REFUSED, ids=lambda value: str(value)[:30])
+def test_part_that_a_checkpoint_cannot_hold_is_named(state, part, kind):
+    first, *_, last = unsupported_part(state, "x").split()
+    assert (first, last) == (part, kind)
 
 
 def test_plain_values_and_tensors_are_what_a_checkpoint_holds():
@@ -69,7 +70,7 @@ def test_first_whole_checkpoint_is_read_back_and_no_other(tmp_path):
     path, refused = tmp_path / "last.ckpt", {"callbacks": {"Mine": {"best": np.float64(1)}}}
     io = AtomicCheckpointIO()
     with pytest.raises(
-        ValueError, match=r"\['callbacks'\]\['Mine'\]\['best'\] is a numpy\.float64"
+        ValueError, match=r"\['callbacks'\]\['Mine'\]\['best'\] .*\bnumpy\.float64\b"
     ):
         io.save_checkpoint({"optimizer_states": [], **refused}, path)
     assert not list(tmp_path.iterdir())
@@ -80,12 +81,12 @@ def test_first_whole_checkpoint_is_read_back_and_no_other(tmp_path):
 def test_file_that_cannot_be_loaded_is_called_what_it_is(tmp_path):
     path = tmp_path / "last.ckpt"
     torch.save({"best": np.float64(1)}, path)
-    with pytest.raises(ValueError, match=r"last\.ckpt contains an object of numpy\.") as refused:
+    with pytest.raises(ValueError, match=r"last\.ckpt .*\bnumpy\.") as refused:
         load_checkpoint(path)
     assert "weights_only" not in str(refused.value)
     for content in (path.read_bytes()[:100], b"text", b""):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"last\.ckpt is damaged"):
+        with pytest.raises(ValueError, match=r"last\.ckpt .*\bdamaged\b"):
             load_checkpoint(path)
 
 
@@ -96,7 +97,7 @@ class Keeps(Callback):
 
 def test_run_ends_at_its_first_checkpoint_where_that_could_not_be_loaded(train):
     with pytest.raises(
-        ValueError, match=r"\['callbacks'\]\['Keeps'\]\['found'\] is a numpy\.float32"
+        ValueError, match=r"\['callbacks'\]\['Keeps'\]\['found'\] .*\bnumpy\.float32\b"
     ):
         train(f"+callbacks.keeps._target_={__name__}.Keeps", "+trainer.limit_train_batches=1")
 
@@ -105,5 +106,5 @@ def test_start_from_a_file_of_other_objects_is_refused(train, tmp_path):
     torch.save(
         {"state_dict": {}, "hyper_parameters": argparse.Namespace()}, tmp_path / "theirs.ckpt"
     )
-    with pytest.raises(ValueError, match=r"theirs\.ckpt contains an object of argparse\.Namespace"):
+    with pytest.raises(ValueError, match=r"theirs\.ckpt .*\bargparse\.Namespace\b"):
         train(f"ckpt_path={tmp_path}/theirs.ckpt")

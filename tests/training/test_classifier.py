@@ -343,21 +343,21 @@ IMAGES, LABELS = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
 @pytest.mark.parametrize(
     ("batch", "found"),
     [
-        ({"image": IMAGES, "label": LABELS}, "a batch is a dict of 2"),
-        ((IMAGES, LABELS, torch.arange(4)), "a batch is a tuple of 3"),
-        (IMAGES, "a batch is a Tensor of 4"),
-        ((IMAGES, [0, 1, 2, 1]), "a batch contains Tensor and list"),
-        ((IMAGES.byte(), LABELS), r"images are torch\.uint8"),
-        ((IMAGES, LABELS.int()), r"labels are torch\.int32 of shape \(4,\)"),
-        ((IMAGES, LABELS.unsqueeze(1)), r"labels are torch\.int64 of shape \(4, 1\)"),
-        ((IMAGES, LABELS + 1), "labels range from 1 to 3"),
+        ({"image": IMAGES, "label": LABELS}, r"\bdict\b.*\b2\b"),
+        ((IMAGES, LABELS, torch.arange(4)), r"\btuple\b.*\b3\b"),
+        (IMAGES, r"\bTensor\b.*\b4\b"),
+        ((IMAGES, [0, 1, 2, 1]), r"\bTensor\b.*\blist\b"),
+        ((IMAGES.byte(), LABELS), r"images .*torch\.uint8"),
+        ((IMAGES, LABELS.int()), r"labels .*torch\.int32\b.* \(4,\)"),
+        ((IMAGES, LABELS.unsqueeze(1)), r"labels .*torch\.int64\b.* \(4, 1\)"),
+        ((IMAGES, LABELS + 1), r"labels .*\b1\b.*\b3\b"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: value.replace("\\b", "") if isinstance(value, str) else "",
 )
 def test_batch_that_is_no_images_with_labels_is_told(batch, found):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     module = ImageClassifier(net, torch.optim.SGD, num_classes=3)
-    with pytest.raises(ValueError, match=rf"{found}, .*\(B, C, H, W\)(?s:.*)from 0 to 2"):
+    with pytest.raises(ValueError, match=rf"{found}.* \(B, C, H, W\).*\b0\b.*\b2\b"):
         module.training_step(batch, 0)
 
 

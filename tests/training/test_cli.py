@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
@@ -23,8 +25,11 @@ def test_run_returns_the_validation_accuracy_of_its_last_weights(make_config, ca
     record = read_record(run_dir(config))
     assert value == record.validation.last.accuracy
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("adam-seed0: epoch 1/2, val loss ")
-    assert lines[-1].startswith(f"{run_dir(config)}: validation ")
+    first = pd.read_csv(run_dir(config) / "epochs.csv").iloc[0]
+    numbers = f"{first['val/loss']:.4f}, .*{first['val/accuracy']:.2%}"
+    assert re.match(rf"adam-seed0: .*\b1/2\b.*{numbers}", lines[0])
+    assert lines[-1].startswith(f"{run_dir(config)}: ")
+    assert f" {value:.2%} " in lines[-1]
 
 
 def test_finished_run_is_told_and_not_trained(make_config, capsys):
@@ -33,8 +38,9 @@ def test_finished_run_is_told_and_not_trained(make_config, capsys):
     capsys.readouterr()
     assert cli.train(config) == value
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{run_dir(config)}: already done: validation ")
-    assert line.endswith("rerun=true trains it again.")
+    assert line.startswith(f"{run_dir(config)}: ")
+    assert f" {value:.2%} " in line
+    assert "rerun=true" in line
 
 
 def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypatch, capsys):
@@ -48,8 +54,7 @@ def test_finished_run_of_an_edited_class_says_so(make_config, tmp_path, monkeypa
     _fingerprint.cache_clear()  # as in the next command
     capsys.readouterr()
     cli.train(config)
-    shown = capsys.readouterr().out
-    assert shown.endswith("edited_test changed since then. rerun=true trains it again.\n")
+    assert re.search(r"\bedited_test\b.*rerun=true", capsys.readouterr().out)
 
 
 def test_diverged_run_exits_with_1_every_time(make_config, capsys):
@@ -57,14 +62,15 @@ def test_diverged_run_exits_with_1_every_time(make_config, capsys):
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"^1$"):
             cli.train(config)
-    assert "already done: diverged: the training loss was" in capsys.readouterr().out
+    reason = re.escape(read_record(run_dir(config)).reason)
+    assert re.search(rf"\bdiverged\b.*{reason}\b.*\brerun=true\b", capsys.readouterr().out)
 
 
 def test_config_that_is_refused_is_told_and_leaves_no_record(make_config, capsys):
     config = make_config("trainer.max_epochs=0")
     with pytest.raises(SystemExit, match=r"^1$"):
         cli.train(config)
-    assert capsys.readouterr().err.startswith("\nadam-seed0 failed: the config has 1 problem:")
+    assert re.match(r"\nadam-seed0 .*\b1\b.*\n  - trainer\.max_epochs ", capsys.readouterr().err)
     assert find_record(run_dir(config)) is None
 
 
@@ -83,7 +89,7 @@ def test_failure_is_recorded_and_told_first(make_config, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert shown.startswith("\nadam-seed0 failed: ValueError: the images are upside down")
     assert record.command is None  # the test is no command
-    assert "again: # started from Python" in shown
+    assert "again: # " in shown
     assert "Traceback" not in shown  # a ValueError says all that a user can act on
 
 
@@ -122,7 +128,7 @@ def test_refused_rerun_exits_with_1_and_keeps_the_result(make_config, monkeypatc
         pytest.raises(SystemExit, match=r"^1$"),
     ):
         cli.train(make_config("trainer.max_epochs=1", "rerun=true"))
-    assert "another process is training" in capsys.readouterr().err
+    assert re.search(rf"process .*{re.escape(str(run_dir(config)))}", capsys.readouterr().err)
     assert read_record(run_dir(config)).status == "finished"
 
 
@@ -136,7 +142,7 @@ def test_run_that_another_process_trains_is_not_recorded_as_failed(
     with FileLock(folder / ".lock"), pytest.raises(SystemExit, match=r"^1$"):
         cli.train(config)
     assert not (folder / "record.json").exists()
-    assert "another process is training" in capsys.readouterr().err
+    assert re.search(rf"process .*{re.escape(str(folder))}", capsys.readouterr().err)
     assert "failed" not in caplog.text  # the log is that of the other process
 
 
@@ -155,23 +161,22 @@ def test_plan_starts_nothing(make_config, capsys):
     assert math.isnan(cli.train(config))
     assert not run_dir(config).exists()
     shown = capsys.readouterr().out
-    assert "1 to train, 0 done" in shown
-    assert "Nothing was started." in shown
+    assert re.search(r"\b1 to train\b\D*\b0 done\b", shown)
 
 
 def test_plan_refuses_what_a_run_refuses(make_config):
-    with pytest.raises(ValueError, match=r"optimizer\.lr is -1"):
+    with pytest.raises(ValueError, match=r"optimizer\.lr .*-1\b.* > 0"):
         cli.train(make_config("plan=true", "optimizer.lr=-1"))
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rerun=maybe", r"rerun is maybe; it must be true or false"),
-        ("plan=2", r"plan is 2; it must be true or false"),
-        ("on_error=panic", r"on_error is panic; it must be continue, stop"),
-        ("seed=abc", r"seed is abc; it must be a whole number"),
-        ("num_replicas=two", r"num_replicas is two; it must be a whole number"),
+        ("rerun=maybe", r"rerun .*\bmaybe\b.* true.*false"),
+        ("plan=2", r"plan .*\b2\b.* true.*false"),
+        ("on_error=panic", r"on_error .*\bpanic\b.* continue, stop"),
+        ("seed=abc", r"seed .*\babc\b.* >= 0"),
+        ("num_replicas=two", r"num_replicas .*\btwo\b.* >= 1"),
     ],
 )
 def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
@@ -185,15 +190,15 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("data.batch_size=0", "data.batch_size is 0; it must be >= 1"),
-        ("data.augment.crop_fill=mirror", "crop_fill"),
+        ("data.batch_size=0", r"data\.batch_size .*\b0\b.* >= 1"),
+        ("data.augment.crop_fill=mirror", r"crop_fill .*\bmirror\b.* zero, reflect"),
     ],
 )
 def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_config, capsys):
     with pytest.raises(SystemExit):
         cli.train(make_config(option))
     shown = capsys.readouterr().err
-    assert message in shown
+    assert re.search(message, shown)
     assert "InstantiationException" not in shown
     assert "Traceback" not in shown
 
@@ -201,11 +206,8 @@ def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (
-            "def step(self): pass",
-            "has invalid options: got an unexpected keyword argument 'closure'",
-        ),
-        ("def step(self, closure=None): return 0.0", "step did not call its closure"),
+        ("def step(self): pass", r"\.Mine .*'closure'"),
+        ("def step(self, closure=None): return 0.0", r"Mine\.step (?s:.*)hint: .*closure\(\)"),
     ],
 )
 def test_optimizer_without_a_closure_is_told_what_it_lacks(
@@ -220,7 +222,7 @@ def test_optimizer_without_a_closure_is_told_what_it_lacks(
     config.optimizer._target_ = f"{name}.Mine"
     with pytest.raises(SystemExit):
         cli.train(config)
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):

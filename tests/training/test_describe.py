@@ -37,4 +37,4 @@ def test_fact_of_another_type_is_left_out_and_named(caplog):
     facts = dataset_facts(CONFIG, Mine())
     assert (facts.class_names, facts.image_size, facts.std) == (["3", "5"], None, [0.5])
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "image_size is not recorded" in message
+    assert "Mine.image_size " in message

@@ -31,8 +31,8 @@ NOT_BUILT = {
     **dict.fromkeys(("Lookahead", "OrthoGrad", "ScheduleFreeWrapper", "TRAC"), "Optimizer"),
     **dict.fromkeys(("AdaLOMO", "AdamMini"), "named_parameters"),
     **{"LOMO": "parameters", "PCGrad": "defaults", "SafeFP16Optimizer": "param_groups"},
-    **dict.fromkeys(("AdaGO", "AdaMuon", "DistributedMuon", "Muon"), "`use_muon` must be set"),
-    **dict.fromkeys(("MuonClip", "NorMuon"), "`use_muon` must be set"),
+    **dict.fromkeys(("AdaGO", "AdaMuon", "DistributedMuon", "Muon"), "use_muon"),
+    **dict.fromkeys(("MuonClip", "NorMuon"), "use_muon"),
     "DeMo": "einops",
 }
 # Class -> what a checkpoint cannot hold
@@ -67,15 +67,13 @@ def test_classes_were_found():
 def test_class_that_wants_more_than_parameters_is_refused_where_it_is_built(name, make_config):
     config = make_config()
     config.optimizer = {"name": "theirs", **node(name)}
-    with pytest.raises(ConfigError, match=rf"{name} has invalid options: .*{NOT_BUILT[name]}"):
+    with pytest.raises(ConfigError, match=rf"\.{name} .*{NOT_BUILT[name]}"):
         validate_config(config)
 
 
 @pytest.mark.parametrize("name", sorted(NOT_SAVED))
 def test_class_whose_state_no_checkpoint_holds_is_refused(name):
-    with pytest.raises(
-        ValueError, match=rf"{name}: .*{NOT_SAVED[name]}.* checkpoint cannot contain"
-    ):
+    with pytest.raises(ValueError, match=rf"{name}\b.*{NOT_SAVED[name]}(?s:.*)hint: .*self\.state"):
         check_optimizer(node(name), L.LightningModule())
 
 
@@ -96,5 +94,5 @@ def test_class_trains_and_resumes(name):
 # Magma gives its options to another class, which refuses them
 @pytest.mark.parametrize("name", sorted({*TRAINED} - {"Magma"}))
 def test_misspelled_option_of_a_class_is_refused(name):
-    with pytest.raises(ValueError, match=rf"{name} accepts any option .*optimizer\.weight_decya"):
+    with pytest.raises(ValueError, match=rf"\.{name} .*optimizer\.weight_decya\b"):
         check_optimizer(node(name, weight_decya=0.1), L.LightningModule())

@@ -1,5 +1,7 @@
 """model=mlp_numpy next to model=mlp: the same run, with the optimizer step by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +71,7 @@ def test_interrupted_run_ends_in_the_same_numbers(train, interrupted, tmp_path):
 def test_divergence_is_recorded_without_a_warning(train):
     record = train("model=mlp_numpy", *SHORT, "optimizer=sgd", "optimizer.lr=1.0e6").record
     assert record["status"] == "diverged"
-    assert "training loss was" in record["reason"]
+    assert re.search(r"training .*step \d", record["reason"])
 
 
 def test_network_by_hand_shares_the_memory_of_torch(make_config):
@@ -100,23 +102,23 @@ def test_optimizer_state_survives_weights_only_loading(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["optimizer=nadam"], r"optimizer=nadam is torch\.optim\.NAdam; .* SGD, Adam"),
-        (["optimizer=muon"], r"optimizer=muon is .*; .* SGD, Adam"),
-        (["+optimizer.maximize=true"], r"optimizer\.maximize is not supported .* Adam"),
-        (["+model.batch_norm=true"], r"model\.batch_norm is true"),
-        (["+model.dropout=0.2"], r"model\.dropout is 0\.2, .*use 0"),
-        (["+model.dropout=[0.0,0.1]"], r"model\.dropout is \[0\.0, 0\.1\]"),
-        (["model.activation=elu"], r"model\.activation is elu; .* relu, tanh"),
-        (["model._target_=optlab.models.CNN"], r"supports only optlab\.models\.MLP"),
-        (["trainer.precision=bf16-mixed"], r"trainer\.precision is bf16-mixed; allowed: 32-true"),
-        (["trainer.strategy=ddp"], r"trainer\.strategy is ddp; allowed: auto"),
-        (["trainer.devices=2"], r"trainer\.devices is 2; allowed: 1"),
-        (["compile=true"], r"compile is True; allowed: False"),
-        (["trainer.accumulate_grad_batches=2"], r"accumulate_grad_batches is 2; allowed: 1"),
-        (["trainer.gradient_clip_val=1.0"], r"gradient_clip_val is 1\.0; allowed: null"),
-        (["module.label_smoothing=0.1"], r"label_smoothing is 0\.1; allowed: 0\.0"),
-        (["num_replicas=2"], r"num_replicas is 2; allowed: 1"),
-        (["trainer.accelerator=gpu"], r"trainer\.accelerator is gpu; .* trainer=cpu"),
+        (["optimizer=nadam"], r"optimizer=nadam .*torch\.optim\.NAdam\b.* SGD, Adam"),
+        (["optimizer=muon"], r"optimizer=muon .* SGD, Adam"),
+        (["+optimizer.maximize=true"], r"optimizer\.maximize .*\bAdam\b.*model=mlp\b"),
+        (["+model.batch_norm=true"], r"model\.batch_norm .*\btrue\b.*\bfalse\b"),
+        (["+model.dropout=0.2"], r"model\.dropout .*\b0\.2\b.* 0\b"),
+        (["+model.dropout=[0.0,0.1]"], r"model\.dropout .*\[0\.0, 0\.1\].* 0\b"),
+        (["model.activation=elu"], r"model\.activation .*\belu\b.* relu, tanh"),
+        (["model._target_=optlab.models.CNN"], r"model\._target_ .*\.CNN\b.*optlab\.models\.MLP\b"),
+        (["trainer.precision=bf16-mixed"], r"trainer\.precision .*\bbf16-mixed\b.*\b32-true\b"),
+        (["trainer.strategy=ddp"], r"trainer\.strategy .*\bddp\b.*\bauto\b"),
+        (["trainer.devices=2"], r"trainer\.devices .*\b2\b.*\b1\b"),
+        (["compile=true"], r"compile .*[Tt]rue\b.*[Ff]alse\b"),
+        (["trainer.accumulate_grad_batches=2"], r"accumulate_grad_batches .*\b2\b.*\b1\b"),
+        (["trainer.gradient_clip_val=1.0"], r"gradient_clip_val .*\b1\.0\b.*\bnull\b"),
+        (["module.label_smoothing=0.1"], r"label_smoothing .*\b0\.1\b.*\b0\.0\b"),
+        (["num_replicas=2"], r"num_replicas .*\b2\b.*\b1\b"),
+        (["trainer.accelerator=gpu"], r"trainer\.accelerator .*\bgpu\b.*\btrainer=cpu\b"),
     ],
 )
 def test_what_numpy_cannot_do_is_refused(overrides, message, make_config):

@@ -59,7 +59,7 @@ def test_optimizer_that_does_not_fit_is_refused(monkeypatch):
     node = OmegaConf.create({"_target_": "pytorch_optimizer.Kron", "_partial_": True})
     net = nn.Linear(784, 256)
     # 784^2 256^2 numbers of 4 bytes are 150.06 GiB
-    with pytest.raises(ValueError, match=r"pytorch_optimizer\.Kron needs at least 150\.1 GiB"):
+    with pytest.raises(ValueError, match=r"pytorch_optimizer\.Kron .*\b150\.1 GiB\b.*\b4\.0 GiB\b"):
         monkeypatch.setattr(optimizer_memory.psutil, "virtual_memory", FullMemory)
         check_memory(node, net, torch.device("cpu"))
     node["_target_"] = "pytorch_optimizer.Adan"

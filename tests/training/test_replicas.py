@@ -1,5 +1,6 @@
 """Many seeds in one program against each seed alone."""
 
+import re
 from dataclasses import asdict
 
 import pytest
@@ -49,7 +50,7 @@ def test_replica_equals_its_seed_alone(overrides, train, make_config):
         replica = type(alone)(folder)
         assert folder.name == alone.folder.name
         assert replica.record["hash"] == alone.record["hash"]
-        assert replica.record["replica"]["equality"] == "the single seed, within float tolerance"
+        assert replica.record["replica"]["equality"].endswith("tolerance")
         assert replica.record["model"] == alone.record["model"]
         assert list(replica.steps.step) == list(alone.steps.step)
         assert list(replica.steps.lr) == list(alone.steps.lr)
@@ -139,7 +140,7 @@ def test_replica_that_diverges_leaves_the_others(best, exploding_replica, make_c
     overrides = ["trainer.max_epochs=2", "optimizer=sgd", *best]
     records = run(make_config("num_replicas=3", *overrides))
     assert [record.status for record in records] == ["finished", "diverged", "finished"]
-    assert "not finite" in records[1].reason
+    assert re.search(r"training .*step 1\b", records[1].reason)
     assert records[1].test is None
     alone = train("seed=2", *overrides, APART)
     assert records[2].test.last.loss == pytest.approx(

@@ -168,7 +168,7 @@ def _optimizer_problems(config: DictConfig) -> Iterator[str]:
     known = inspect.signature(numpy_net.OPTIMIZERS[rule]).parameters
     for option in _options(config):
         if option not in known:
-            yield f"optimizer.{option} is not supported by the NumPy version of {rule}"
+            yield f"optimizer.{option} is not supported by {rule} in NumPy; use model=mlp"
 
 
 def _options(config: DictConfig) -> dict[str, Any]:
