@@ -195,7 +195,7 @@ def test_switch_that_is_none_is_refused_before_anything_is_looked_at(
     ],
 )
 def test_wrong_value_of_the_data_is_told_in_its_own_words(option, message, make_config, capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"^1$"):
         cli.train(make_config(option))
     shown = capsys.readouterr().err
     assert re.search(message, shown)
@@ -220,17 +220,16 @@ def test_optimizer_without_a_closure_is_told_what_it_lacks(
     monkeypatch.syspath_prepend(str(tmp_path))
     config = make_config("optimizer=sgd")
     config.optimizer._target_ = f"{name}.Mine"
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"^1$"):
         cli.train(config)
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path, capsys):
+def test_outputs_that_cannot_be_written_are_told(make_config, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
-    with pytest.raises((SystemExit, OSError)) as refused:
+    with pytest.raises(OSError, match=re.escape(str(blocked))):
         cli.train(make_config(f"outputs={blocked}"))
-    assert "blocked" in f"{refused.value}{capsys.readouterr().err}"
 
 
 def test_outputs_may_have_any_name(make_config, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """One run from config to record: what it reads, leaves behind, goes on from and refuses."""
 
 import json
+import re
 from contextlib import contextmanager
 
 import lightning as L
@@ -14,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from optlab.data import ImageDataModule, load_dataset
-from optlab.runs.folder import RunFolder
+from optlab.runs.folder import RunFolder, RunLocked
 from optlab.training import build
 from optlab.training.code_fingerprint import _fingerprint
 from optlab.training.identity import run_dir
@@ -141,7 +142,8 @@ def test_picture_that_cannot_be_made_does_not_cost_the_result(train, monkeypatch
     monkeypatch.setattr("optlab.training.figures.RunFigures._pictures", fail)
     trained = train("callbacks=default", "trainer.max_epochs=1")
     assert trained.record["status"] == "finished"
-    assert "figures could not be drawn (no space left)" in capsys.readouterr().err
+    folder = re.escape(str(trained.folder))
+    assert re.search(rf"{folder}: .*no space left.*\btrain\.log\b", capsys.readouterr().err)
 
 
 # --- honest splits -----------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def test_curves_that_do_not_reach_the_checkpoint_are_refused(train, interrupted)
     folder = interrupted(50, *LONG)  # in the third epoch
     lines = (folder / "epochs.csv").read_text().splitlines(keepends=True)
     (folder / "epochs.csv").write_text("".join(lines[:-1]))
-    with pytest.raises(ValueError, match=r"epochs\.csv ends at step 21, .* step 42"):
+    with pytest.raises(ValueError, match=r"epochs\.csv .*\bstep 21\b.*\bstep 42\b"):
         train(*LONG)
 
 
@@ -287,7 +289,7 @@ def test_run_whose_own_code_was_edited_does_not_go_on(train, interrupted, tmp_pa
     interrupted(58, *overrides)
     code.write_text("from torch.optim import SGD  # another one")
     _fingerprint.cache_clear()
-    with pytest.raises(ValueError, match=r"descent_test changed since .*last\.ckpt was written"):
+    with pytest.raises(ValueError, match=r"descent_test .*last\.ckpt(?s:.*)hint: .*rerun=true"):
         train(*overrides)
     code.write_text("from torch.optim import SGD")
     _fingerprint.cache_clear()
@@ -300,7 +302,7 @@ def test_run_whose_images_were_changed_does_not_go_on(train, interrupted):
     checkpoint = torch.load(path, weights_only=True)
     was = checkpoint["dataset_checksum"]
     torch.save(checkpoint | {"dataset_checksum": "another"}, path)
-    with pytest.raises(ValueError, match=r"the images of data=digits changed since .*last\.ckpt"):
+    with pytest.raises(ValueError, match=r"data=digits .*last\.ckpt(?s:.*)hint: .*rerun=true"):
         train(*LONG)
     torch.save(checkpoint, path)
     assert train(*LONG).record["dataset"]["checksum"] == was
@@ -370,7 +372,7 @@ def test_folder_that_another_process_trains_in_is_refused(make_config, monkeypat
     folder.mkdir(parents=True)
     with (
         FileLock(folder / ".lock"),
-        pytest.raises(ValueError, match=r"another process is training .*adam-seed0-[0-9a-f]{8}"),
+        pytest.raises(RunLocked, match=re.escape(str(folder))),
     ):
         run(config)
     run(config)  # free again
@@ -399,7 +401,7 @@ def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently
     folder = interrupted(37, *LONG)
     path = folder / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(Exception, match=r"(?s)last\.ckpt|PytorchStreamReader|archive|zip"):
+    with pytest.raises(ValueError, match=r"last\.ckpt .*\bdamaged\b(?s:.*)hint: .*rerun=true"):
         train(*LONG)
     train(*LONG, "rerun=true").assert_equals(train(*LONG, "outputs=${oc.env:PYTEST_OUTPUTS}/whole"))
 
@@ -422,7 +424,7 @@ def test_damaged_checkpoint_is_refused_or_replaced_but_never_trained_on_silently
             False,
         ),  # of a CPU run that is not finite
     ],
-    ids=["at the end", "replicas", "at once"],
+    ids=["end of epoch", "replicas", "at once"],
 )
 def test_tensorboard_has_a_run_up_to_its_divergence_with_its_status(
     overrides, steps, has_validated, train
@@ -452,7 +454,7 @@ def test_divergence_is_recorded_with_its_reason(optimizer, train):
     trained = train(f"optimizer={optimizer}", "lr_multiplier=100000", "trainer.max_epochs=3")
     record = trained.record
     assert record["status"] == "diverged"
-    assert "the training loss was" in record["reason"]
+    assert re.search(rf"\btraining .*\bstep {record['num_steps']}\b", record["reason"])
     assert record["test"] is None
     assert record["train"] is None
     assert record["confusion_matrix"] is None
@@ -463,8 +465,7 @@ def test_loss_that_is_not_finite_ends_a_cpu_run_at_once(train):
     trained = train("optimizer=sgd", "lr_multiplier=1.0e30", "trainer.max_epochs=3")
     record = trained.record
     assert record["status"] == "diverged"
-    assert record["reason"].startswith("the training loss was not finite at step ")
-    step = int(record["reason"].split()[-1])
+    step = int(re.search(r"\btraining .*\bstep (\d+)$", record["reason"])[1])
     assert step < 5
     assert list(trained.steps.step) == list(range(1, step + 1))
     assert len(trained.epochs) == 0
@@ -499,5 +500,5 @@ def test_single_epoch_of_a_single_step_is_a_run(train):
 def test_run_that_lost_a_part_of_itself_does_not_go_on(lost, interrupted, make_config):
     folder = interrupted(50, "trainer.max_epochs=3")
     (folder / lost).unlink()
-    with pytest.raises(ValueError, match=r"hint: rerun=true starts"):
+    with pytest.raises(ValueError, match=rf"{lost} (?s:.*)hint: .*rerun=true"):
         run(make_config("trainer.max_epochs=3"))

@@ -273,9 +273,15 @@ class NeverCalls(SGD):
         return None
 
 
-@pytest.mark.parametrize("loop", ["lean_loop=true", "lean_loop=false"])
-def test_class_that_does_not_call_its_closure_is_refused(loop, config_of):
-    with pytest.raises(ValueError, match=r"did not call its closure|closure hasn't been"):
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        ("lean_loop=true", r"NeverCalls\.step (?s:.*)hint: .*closure\(\)"),
+        ("lean_loop=false", "closure hasn't been executed"),  # Lightning's
+    ],
+)
+def test_class_that_does_not_call_its_closure_is_refused(loop, message, config_of):
+    with pytest.raises(ValueError, match=message):
         run(config_of(NeverCalls, loop, lr=0.1))
 
 
@@ -295,11 +301,11 @@ def test_graph_is_made_for_no_other_class():
     assert not check_optimizer(node(ClosureFirstSAM, lr=0.1), L.LightningModule())
 
 
-@pytest.mark.parametrize("other", ["num_replicas=2", "trainer=ddp"])
-def test_class_that_differentiates_gradients_is_refused_with(other, config_of):
-    with pytest.raises(
-        ValueError, match=rf"Curvature differentiates the gradients, and .*{other[-4:]}"
-    ):
+@pytest.mark.parametrize(
+    ("other", "option"), [("num_replicas=2", "num_replicas"), ("trainer=ddp", r"trainer\.strategy")]
+)
+def test_class_that_differentiates_gradients_is_refused_with(other, option, config_of):
+    with pytest.raises(ValueError, match=rf"Curvature .*{option}=(?s:.*)hint: .*{option}\b"):
         run(config_of(Curvature, other, "trainer.accelerator=cpu"))
 
 
@@ -308,15 +314,19 @@ def wrapped(base, kind="SAM", **options):
 
 
 def test_base_of_sam_cannot_differentiate_gradients():
-    with pytest.raises(ValueError, match=r"Curvature differentiates the gradients, .* be its base"):
+    with pytest.raises(
+        ValueError, match=r"Curvature .*\bSAM\b(?s:.*)hint: .*optimizer\.base=sgd\b"
+    ):
         check_optimizer(wrapped(Curvature), L.LightningModule())
     assert check_optimizer(wrapped(Curvature, kind="Lookahead"), L.LightningModule())
 
 
 def test_base_is_looked_at_by_itself():
-    with pytest.raises(ValueError, match=r"LenientSAM uses gradients before it calls its closure"):
+    with pytest.raises(
+        ValueError, match=r"LenientSAM .*closure(?s:.*)hint: .*step\(self, closure\)"
+    ):
         check_optimizer(wrapped(LenientSAM, lr=0.1), L.LightningModule())
-    with pytest.raises(ValueError, match=r"Swallows .*optimizer\.sahre(?s:.*)did you mean share\?"):
+    with pytest.raises(ValueError, match=r"Swallows .*optimizer\.sahre\b(?s:.*)hint: .*\bshare\b"):
         check_optimizer(wrapped(Swallows, sahre=0.9), L.LightningModule())
 
 
@@ -402,7 +412,9 @@ def test_class_without_lr_trains_at_a_constant_rate(config_of):
 
 @pytest.mark.parametrize("other", ["scheduler=cosine", "lr_multiplier=2.0"])
 def test_what_would_change_the_lr_of_a_class_without_one_is_refused(other, config_of):
-    with pytest.raises(ValueError, match=rf"{other.partition('=')[0]}.* has no lr"):
+    with pytest.raises(
+        ValueError, match=rf"{other.partition('=')[0]}\b.*(=own|RateOfItsOwn) .*\blr\b"
+    ):
         run(config_of(RateOfItsOwn, other))
 
 
@@ -435,7 +447,7 @@ def adam_of(params, **kwargs):
 
 
 def test_option_that_a_class_swallows_is_refused():
-    with pytest.raises(ValueError, match=r"optimizer\.sahre .*no effect(?s:.*)did you mean share"):
+    with pytest.raises(ValueError, match=r"Swallows .*optimizer\.sahre\b(?s:.*)hint: .*\bshare\b"):
         check_optimizer(node(Swallows, lr=0.2, sahre=0.9), L.LightningModule())
 
 
@@ -455,7 +467,7 @@ def test_option_that_a_class_reads_or_hands_on_passes(right):
 
 @pytest.mark.parametrize("kind", [HandsOn, Wraps, adam_of])
 def test_wrong_option_that_is_handed_on_is_refused_by_who_gets_it(kind, config_of):
-    with pytest.raises(ValueError, match=r"has invalid options: .*'momentom'"):
+    with pytest.raises(ValueError, match=rf"\.{kind.__name__} .*'momentom'"):
         run(config_of(kind, momentom=0.9))
 
 
@@ -471,7 +483,7 @@ class NumPyState(SGD):
 
 
 def test_state_that_no_checkpoint_can_hold_is_refused_by_its_key():
-    with pytest.raises(ValueError, match=r"NumPyState: .*\['largest'\] is a numpy\.float64"):
+    with pytest.raises(ValueError, match=r"NumPyState\b.*\['largest'\] .*\bnumpy\.float64\b"):
         check_optimizer(node(NumPyState, lr=0.1), L.LightningModule())
 
 
@@ -523,7 +535,8 @@ class Counts(SGD):
 
 def test_class_whose_state_dict_is_incomplete_is_named_and_does_not_resume(caplog, tmp_path):
     check_resumes(node(Counts, lr=0.1), None)
-    assert "Counts does not contain all of its state" in caplog.text
+    (warning,) = caplog.messages
+    assert ".Counts " in warning
     with pytest.raises(ValueError, match=r"Counts .*last\.ckpt(?s:.*)rerun=true"):
         check_resumes(node(Counts, lr=0.1), tmp_path / "last.ckpt")
 

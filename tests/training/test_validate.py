@@ -286,10 +286,8 @@ def test_wrong_value_of_a_part_is_a_value_error_before_the_first_step(
         raise AssertionError("training had begun")
 
     monkeypatch.setattr("optlab.training.classifier.ImageClassifier.training_step", too_late)
-    with pytest.raises(Exception, match=message) as refused:
+    with pytest.raises(ValueError, match=message):
         run(make_config(*overrides))
-    causes = (refused.value, refused.value.__cause__)
-    assert any(isinstance(cause, ValueError) for cause in causes), type(refused.value)
 
 
 def test_gpu_that_emulates_bf16_is_told(make_config, monkeypatch):
