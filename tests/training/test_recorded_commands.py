@@ -136,6 +136,18 @@ def test_command_typed_in_the_project_needs_no_other_folder(
     assert shlex.split(command) == ["python", "train.py", *arguments]
 
 
+def test_further_process_of_ddp_has_the_command_of_the_first(
+    type_command, without_training, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    arguments = ["hydra.job.chdir=true", "data=digits", quote_override("outputs", tmp_path)]
+    added = ['hydra.run.dir="logs"', "hydra.job.name=train_ddp_process_1"]  # by Lightning
+    type_command(*arguments, *added, "hydra.output_subdir=null")
+    (path,) = tmp_path.glob("*/*/record.json")
+    command = json.loads(path.read_text())["command"]
+    assert shlex.split(command) == ["python", "train.py", *arguments]
+
+
 def test_run_that_was_started_from_python_has_no_command(tmp_path):
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None

@@ -23,6 +23,9 @@ NO_COMMAND = "# started from Python: there is no command to repeat it"  # shown 
 PROGRAM, CONFIG_NAME, CONFIG_FOLDER = "train.py", "train", "conf"
 MODE = "hydra.mode="
 STUDY_ID = f"hydra.job.env_set.{COMMAND_ID}="  # a study adds this override to its runs
+# Name of the job in further processes of DDP. Lightning appends it to their commands, after
+# hydra.run.dir and before hydra.output_subdir.
+DDP_PROCESS = "train_ddp_process_"
 # Options of a study that the command of a single run leaves out
 STUDY_OPTIONS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")
 
@@ -89,12 +92,17 @@ def _overrides(hydra: Any, kind: str, without: tuple[str, ...] = ()) -> list[str
     """Return overrides as they were typed: their interpolations are those of a run."""
     typed = OmegaConf.to_container(hydra.overrides[kind], resolve=False)
     assert isinstance(typed, list)
-    return [str(each) for each in typed if not str(each).lstrip("+~").startswith(without)]
+    overrides = [str(each) for each in typed]
+    for index, override in enumerate(overrides):
+        if override.startswith(f"hydra.job.name={DDP_PROCESS}"):
+            del overrides[index - 1 : index + 2]
+    return [each for each in overrides if not each.lstrip("+~").startswith(without)]
 
 
 def _command(hydra: Any, arguments: list[str]) -> str | None:
     renamed = any(each.startswith("hydra.job.name=") for each in _overrides(hydra, "hydra"))
-    if hydra.job.name != Path(PROGRAM).stem and not renamed:
+    is_own = hydra.job.name == Path(PROGRAM).stem or hydra.job.name.startswith(DDP_PROCESS)
+    if not is_own and not renamed:
         return None  # a program of the user's own, which may have changed the config
     cwd, sources = Path(hydra.runtime.cwd), hydra.runtime.config_sources
     (main,) = (Path(source.path) for source in sources if source.provider == "main")
