@@ -24,7 +24,7 @@ def check(option: str, value: Any, within: str) -> None:
     values = list(value) if is_list else [value]
     # float() also takes a tensor of one number, such as a learning rate
     if not is_within([float(each) for each in values if each is not None], within):
-        shown, subject = (values, "each") if is_list else (value, "it")
+        shown, subject = (values, "each") if is_list else (as_typed(value), "it")
         raise ValueError(f"{option} is {shown}; {subject} must be {within}")
 
 
@@ -40,7 +40,14 @@ def check_choice(option: str, value: Any, allowed: Iterable[str]) -> None:
     if value not in names:
         near = get_close_matches(str(value), names, n=1)
         hint = f"\n\nhint: did you mean {near[0]}?" if near else ""
-        raise ValueError(f"{option} is {value}; it must be one of {', '.join(names)}{hint}")
+        raise ValueError(
+            f"{option} is {as_typed(value)}; it must be one of {', '.join(names)}{hint}"
+        )
+
+
+def as_typed(value: Any) -> Any:
+    """Return a value as it is typed on the command line: null, true and false for Python's."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), value)
 
 
 def is_within(value: Any, within: str) -> bool:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from optlab import numpy_net
 from optlab.numpy_net.activations import ACTIVATIONS
 from optlab.numpy_net.cost import cross_entropy, cross_entropy_gradient
+from optlab.ranges import as_typed
 from optlab.training.classifier import ImageClassifier
 
 TARGET = "optlab.models.MLP"  # the network that holds its weights
@@ -150,7 +151,7 @@ def config_problems(config: DictConfig) -> Iterator[str]:
         ("num_replicas", config.num_replicas, 1),
     ):
         if value != plain:
-            yield f"{option} is {value}; allowed: {'null' if plain is None else plain}"
+            yield f"{option} is {as_typed(value)}; allowed: {as_typed(plain)}"
     others = torch.cuda.is_available() or torch.backends.mps.is_available()
     if trainer.accelerator not in ("cpu", "auto") or (trainer.accelerator == "auto" and others):
         yield f"trainer.accelerator is {trainer.accelerator}; NumPy runs on the CPU: trainer=cpu"

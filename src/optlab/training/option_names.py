@@ -75,7 +75,7 @@ def unknown_hydra_options(
 
 
 def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
-    """Return the message for an unknown option; suggest the closest name if there is one.
+    """Return the message for an unknown option, with the closest name or all allowed ones.
 
     Args:
         path: path of the option's node, with a trailing dot; "" at the top level.
@@ -85,7 +85,10 @@ def unknown(path: str, name: str, known: Iterable[str], owner: str = "") -> str:
     """
     message = f"unknown option {path}{name}" + (f": {owner} does not take it" if owner else "")
     near = nearest(name, known)
-    return f"{message}; did you mean {path}{near}?" if near else message
+    if near:
+        return f"{message}; did you mean {path}{near}?"
+    allowed = sorted(k for k in map(str, known) if k.startswith("_") == name.startswith("_"))
+    return f"{message}; allowed: {', '.join(allowed) or 'none'}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

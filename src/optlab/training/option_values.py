@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.ranges import is_within
+from optlab.ranges import as_typed, is_within
 from optlab.training.identity import OPTLAB_DATAMODULE
 from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level_options
 
@@ -142,7 +142,7 @@ def option_problems(config: DictConfig) -> Iterator[str]:
                 yield from _wrong_below(path, entry)
             elif path in CHOICE_WITH and entry is not None:
                 choice = f"callbacks={CHOICE_WITH[path]}"
-                yield f"{path} is {entry!s}; use {choice}, or null to disable it"
+                yield f"{path} is {as_typed(entry)}; use {choice}, or null to disable it"
             elif entry is not None:
                 others = [str(other) for other in node if other != name]
                 message = unknown(f"{group}.", str(name), others)
@@ -185,12 +185,17 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
             )
             if not str(target).startswith(CHECKED):
                 hint, within = Any, within if option in CHECKED_FOR_EVERY_CLASS else None
+            elif option == "trainer.max_epochs":  # null would be Lightning's 1,000 epochs
+                hint = int
             elif hint is inspect.Parameter.empty:  # such as arguments of torch's SummaryWriter
                 hint = float if within else Any
             if problem := value_problem(option, value, hint, within):
                 yield problem
         elif key not in {*parameters, *labels} and not takes_any:
-            yield unknown(f"{path}.", key, {*parameters, *labels}, owner=str(target or ""))
+            # Those without a default and without a value are passed by OptLab, such as params
+            known = {each for each, p in parameters.items() if p.default is not p.empty}
+            known = {*known, *node, *labels} - {key, *(SET_ELSEWHERE if path == "trainer" else ())}
+            yield unknown(f"{path}.", key, known, owner=str(target or ""))
 
 
 def _parameters(target: str) -> dict[str, inspect.Parameter]:
@@ -228,8 +233,7 @@ def value_problem(
     words, null = _words(hint), ", or null" if NoneType in get_args(hint) else ""
     if within:
         words += f", each {within}" if "a list" in words else f" {within}"
-    shown = {"None": "null", "True": "true", "False": "false"}.get(str(value), value)
-    return f"{option} is {shown}; it must be {words}{null}"
+    return f"{option} is {as_typed(value)}; it must be {words}{null}"
 
 
 def check_arguments(path: str, init: Callable[..., Any], values: Mapping[str, Any]) -> None:
@@ -280,8 +284,11 @@ def _words(hint: Any) -> str:
     """Describe a type in words, without null; "" for classes that cannot be given as an option."""
     kind, arms = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
-        kinds = [arm for arm in arms if not (arm is NoneType or (arm is int and float in arms))]
-        return " or ".join(filter(None, dict.fromkeys(map(_words, kinds))))
+        choices = [each for arm in arms if get_origin(arm) is Literal for each in get_args(arm)]
+        kinds = [arm for arm in arms if get_origin(arm) is not Literal and arm is not NoneType]
+        words = [_words(arm) for arm in kinds if not (arm is int and float in arms)]
+        words.append(", ".join(dict.fromkeys(map(str, choices))))
+        return " or ".join(filter(None, dict.fromkeys(words)))
     if kind is Literal:
         return ", ".join(map(str, arms))
     if kind in WORDS or not isinstance(kind, type):

@@ -183,7 +183,9 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
 
 def _hint(typed: str, known: Iterable[str], prefix: str = "", also: Iterable[str] = ()) -> str:
     known = sorted(set(known))
-    found = difflib.get_close_matches(typed, [*known, *also], n=3, cutoff=0.5)
+    names = {name.rpartition(".")[2]: name for name in [*known, *also]}  # the path is the same
+    last = typed.rpartition(".")[2]
+    found = [names[name] for name in difflib.get_close_matches(last, names, n=3, cutoff=0.5)]
     near = [difflib.SequenceMatcher(None, typed, name).ratio() for name in found]
     as_near = [name for name, ratio in zip(found, near, strict=True) if ratio > near[0] - 0.12]
     named = " or ".join(f"{prefix}{name}" for name in as_near)

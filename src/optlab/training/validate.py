@@ -19,6 +19,7 @@ from torch import nn
 
 from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
+from optlab.ranges import as_typed
 from optlab.training.identity import OPTLAB_DATAMODULE, TRUSTED_PACKAGES, resolve_path
 from optlab.training.instantiate import instantiate_partial, optimizer_nodes
 from optlab.training.option_names import unknown_top_level_options
@@ -115,19 +116,15 @@ def _trainer_problems(config: DictConfig) -> Iterator[str]:
     trainer = config.trainer
     accelerators = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
     if trainer.get("accelerator", "auto") not in accelerators:
-        yield f"trainer.accelerator is {trainer.accelerator}; allowed: {', '.join(accelerators)}"
+        chosen = as_typed(trainer.accelerator)
+        yield f"trainer.accelerator is {chosen}; allowed: {', '.join(accelerators)}"
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if trainer.get("strategy", "auto") not in strategies:
-        yield f"trainer.strategy is {trainer.strategy}; allowed: {', '.join(strategies)}"
+        yield f"trainer.strategy is {as_typed(trainer.strategy)}; allowed: {', '.join(strategies)}"
     if trainer.get("fast_dev_run") and config.study != "debug":
         yield (
-            f"trainer.fast_dev_run is {trainer.fast_dev_run}; its run is not a result, but would "
-            f"count as one in study={config.study}. Use debug=fast_dev_run instead"
-        )
-    if trainer.get("max_epochs") is None:
-        yield (
-            "trainer.max_epochs is null; it must be a whole number >= 1. To end a run earlier, set "
-            "trainer.max_steps"
+            f"trainer.fast_dev_run is {as_typed(trainer.fast_dev_run)}; its run is not a result, "
+            f"but would count as one in study={config.study}. Use debug=fast_dev_run instead"
         )
     every, epochs = trainer.get("check_val_every_n_epoch") or 1, trainer.get("max_epochs")
     if _is_number(every) and _is_number(epochs) and every > epochs > 0:
@@ -138,7 +135,7 @@ def _trainer_problems(config: DictConfig) -> Iterator[str]:
     each = trainer.get("check_val_every_n_epoch", 1)
     if each != 1 and _target(config, "scheduler").endswith((".plateau", ".ReduceLROnPlateau")):
         yield (
-            f"trainer.check_val_every_n_epoch is {'null' if each is None else each}, but "
+            f"trainer.check_val_every_n_epoch is {as_typed(each)}, but "
             "scheduler=plateau needs the validation loss of every epoch; use 1"
         )
     for count in ("epochs", "steps"):
@@ -192,9 +189,9 @@ def _monitors(config: DictConfig) -> Iterator[str]:
             for option, kept in BEST.items():
                 if written.get(option, kept) != kept:
                     yield (
-                        f"callbacks.best.{option} is {written[option]}, but a run is tested with "
-                        f"checkpoints/best.ckpt, its best epoch. Leave {option} at {kept}, or add "
-                        "another ModelCheckpoint under a different name"
+                        f"callbacks.best.{option} is {as_typed(written[option])}, but a run is "
+                        "tested with checkpoints/best.ckpt, its best epoch; use "
+                        f"{as_typed(kept)}, or add a ModelCheckpoint under a different name"
                     )
         if kind not in ("BestCheckpoint", "ModelCheckpoint", "EarlyStopping"):
             continue
@@ -203,9 +200,9 @@ def _monitors(config: DictConfig) -> Iterator[str]:
             continue
         if str(monitor).startswith("test") or (own and monitor not in MONITORS):
             allowed = ", ".join(MONITORS) if own else "metrics your module logs in validation"
-            yield f"{path}.monitor is {monitor}; allowed: {allowed} (never test)"
+            yield f"{path}.monitor is {as_typed(monitor)}; allowed: {allowed} (never test)"
         elif monitor in MONITORS and mode != MONITORS[monitor]:
-            yield f"{path}.mode is {mode}; for {monitor} it must be {MONITORS[monitor]}"
+            yield f"{path}.mode is {as_typed(mode)}; for {monitor} it must be {MONITORS[monitor]}"
 
 
 def _callbacks(config: DictConfig) -> Iterator[tuple[str, DictConfig]]:
