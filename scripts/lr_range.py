@@ -36,8 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from optlab.training.suggestions import explain_overrides
+
     found = {}
     try:
+        if problems := explain_overrides(options.overrides, ROOT / "conf"):
+            raise ValueError(problems)
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             configs = {
                 label: compose("train", overrides=["callbacks=none", "logger=none", *overrides])

@@ -43,7 +43,8 @@ def test_first_loss_is_that_of_the_first_batch(make_config):
     ("argument", "message"),
     [
         ("optimizer.lr=null", r"optimizer\.lr .*null.* > 0"),
-        ("optimizer=adm", r"optimizer/adm\b"),
+        ("optimizer=adm", r"optimizer=adm\b.*\nhint: .*optimizer=adam\b"),
+        ("sede=1", r"\bsede\b.*\nhint: .*\bseed\b"),
         ("optimizer.lr=-1", r"optimizer\.lr .*-1.* > 0"),
     ],
 )
