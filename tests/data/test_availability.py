@@ -65,7 +65,7 @@ def test_auto_is_mnist_where_the_mirror_answers(tmp_path, monkeypatch):
 def test_auto_falls_to_digits_in_a_loud_line(tmp_path, capsys):
     assert choose_auto_dataset(tmp_path) == "digits"
     message = capsys.readouterr().err
-    assert "USING THE EMBEDDED DIGITS" in message
+    assert "DIGITS" in message
     assert str(tmp_path) in message
     assert "OPTLAB_DATA" in message
 

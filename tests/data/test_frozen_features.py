@@ -115,13 +115,13 @@ def test_damaged_file_is_named(cache):
     feature_rows(Body(), make_images(), torch.arange(3), "images")
     (path,) = cache.glob("features-*.npy")
     path.write_bytes(path.read_bytes()[:150])
-    with pytest.raises(ValueError, match=rf"{path.name} is damaged.*\n\nhint: delete it"):
+    with pytest.raises(ValueError, match=rf"{path.name} .*\bdamaged\b.*\n\nhint: "):
         feature_rows(Body(), make_images(), torch.arange(3), "images")
 
 
 def test_cache_that_cannot_be_written_is_refused(cache):
     cache.write_text("a file where the folder should be")
-    with pytest.raises(ValueError, match=r"cannot be cached in .*\n\nhint: set OPTLAB_CACHE"):
+    with pytest.raises(ValueError, match=rf"{cache}\b.*\n\nhint: .*\bOPTLAB_CACHE\b"):
         feature_rows(Body(), make_images(), torch.arange(3), "images")
 
 
@@ -177,5 +177,7 @@ def test_normalization_is_part_of_what_tells_images_apart(cache):
 
 def test_features_of_augmented_images_are_refused():
     module = make_module(augment={"horizontal_flip": True})
-    with pytest.raises(ValueError, match=r"data.augment .*\n\nhint: model.cache_features=false"):
+    with pytest.raises(
+        ValueError, match=r"data\.augment .*\n\nhint: .*model\.cache_features=false"
+    ):
         module.use_features(Body())

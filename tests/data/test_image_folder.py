@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_damaged_cache_is_decoded_again(tmp_path, cache, caplog, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with caplog.at_level(logging.WARNING):
         assert load(tmp_path).checksum == first.checksum
-    assert "is damaged; the pictures are decoded again" in caplog.text
+    assert re.search(rf"{path.name} .*\bdamaged\b", caplog.text)
 
 
 def test_cache_with_changed_pixels_is_decoded_again(tmp_path, cache, caplog):
@@ -134,7 +135,7 @@ def test_cache_with_changed_pixels_is_decoded_again(tmp_path, cache, caplog):
     contents["train_images"][0, 0, 0, 0] ^= 1
     torch.save(contents, path)
     assert load(tmp_path).checksum == first.checksum
-    assert "is damaged" in caplog.text
+    assert re.search(rf"{path.name} .*\bdamaged\b", caplog.text)
 
 
 def test_cache_that_cannot_be_written_is_said_and_does_without(tmp_path, monkeypatch, caplog):
@@ -142,21 +143,17 @@ def test_cache_that_cannot_be_written_is_said_and_does_without(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OPTLAB_CACHE", str(tmp_path / "file" / "cache"))
     assert load(tmp_path).train_images.shape == (8, 3, 8, 8)
-    assert "set OPTLAB_CACHE to a writable folder" in caplog.text
+    assert re.search(rf"{tmp_path}/file/cache .*\bOPTLAB_CACHE\b", caplog.text)
 
 
 def test_missing_folder_says_what_is_expected(tmp_path):
-    with pytest.raises(
-        DataUnavailableError, match=r"(?s)nowhere.train.*does not exist.*data\.root"
-    ):
+    with pytest.raises(DataUnavailableError, match=r"nowhere/train\b(?s:.*)hint: .*data\.root\b"):
         load(tmp_path / "nowhere")
 
 
 def test_missing_test_part_is_named(tmp_path):
     save(tmp_path / "train" / "ant" / "0.png", np.zeros((8, 8), dtype=np.uint8))
-    with pytest.raises(
-        DataUnavailableError, match=r"needs the folder .*test, which does not exist"
-    ):
+    with pytest.raises(DataUnavailableError, match=r"/test\b.*\n\nhint: .*data\.root\b"):
         load(tmp_path)
 
 
@@ -166,21 +163,21 @@ def test_part_without_classes_is_named(tmp_path):
         for path in (tmp_path / "test" / name).iterdir():
             path.unlink()
         (tmp_path / "test" / name).rmdir()
-    with pytest.raises(DataUnavailableError, match=r"test has no class folders"):
+    with pytest.raises(DataUnavailableError, match=r"/test .*\n\nhint: .*/test/<class>/"):
         load(tmp_path)
 
 
 def test_class_without_pictures_is_named(tmp_path):
     make_tree(tmp_path)
     (tmp_path / "train" / "cat").mkdir()
-    with pytest.raises(DataUnavailableError, match=r"train.cat has no images \(.png, .jpg"):
+    with pytest.raises(DataUnavailableError, match=r"train/cat .*\.png, \.jpg\b"):
         load(tmp_path)
 
 
 def test_test_class_that_train_lacks_is_named(tmp_path):
     make_tree(tmp_path)
     save(tmp_path / "test" / "wasp" / "0.png", np.zeros((8, 8, 3), dtype=np.uint8))
-    with pytest.raises(DataUnavailableError, match=r"wasp is a class that train does not have"):
+    with pytest.raises(DataUnavailableError, match=r"test/wasp .*\bant, bee\b"):
         load(tmp_path)
 
 
@@ -194,7 +191,7 @@ def test_class_without_test_pictures_is_allowed(tmp_path):
 def test_unreadable_picture_is_named(tmp_path, contents):
     make_tree(tmp_path)
     (tmp_path / "train" / "bee" / "2.png").write_bytes(contents)
-    with pytest.raises(DataUnavailableError, match=r"bee.2\.png cannot be read as a picture"):
+    with pytest.raises(DataUnavailableError, match=r"bee/2\.png .*\n\nhint: "):
         load(tmp_path)
 
 
@@ -203,14 +200,16 @@ def test_cut_jpeg_is_named(tmp_path):
     path = tmp_path / "train" / "bee" / "x.jpg"
     save(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(DataUnavailableError, match=r"x\.jpg cannot be read .*truncated"):
+    with pytest.raises(DataUnavailableError, match=r"x\.jpg .*\btruncated\b"):
         load(tmp_path)
 
 
 def test_sizes_that_differ_name_both_pictures_and_the_option(tmp_path):
     make_tree(tmp_path)
     save(tmp_path / "train" / "bee" / "x.png", np.zeros((8, 9, 3), dtype=np.uint8))
-    with pytest.raises(DataUnavailableError, match=r"x\.png has 9 x 8 .*0\.png has 8 x 8") as error:
+    with pytest.raises(
+        DataUnavailableError, match=r"x\.png .*\b9 x 8\b.*0\.png .*\b8 x 8\b"
+    ) as error:
         load(tmp_path)
     assert "data.image_size=8" in str(error.value)
 
@@ -218,14 +217,16 @@ def test_sizes_that_differ_name_both_pictures_and_the_option(tmp_path):
 def test_pictures_that_are_not_square_name_the_option(tmp_path):
     save(tmp_path / "train" / "ant" / "0.png", np.zeros((8, 12), dtype=np.uint8))
     save(tmp_path / "test" / "ant" / "0.png", np.zeros((8, 12), dtype=np.uint8))
-    with pytest.raises(DataUnavailableError, match=r"(?s)12 x 8 pixels.*data\.image_size=12"):
+    with pytest.raises(
+        DataUnavailableError, match=r"\b12 x 8\b(?s:.*)hint: .*data\.image_size=12\b"
+    ):
         load(tmp_path)
 
 
 def test_sixteen_bit_picture_is_refused_rather_than_clipped(tmp_path):
     make_tree(tmp_path, channels=1)
     save(tmp_path / "train" / "bee" / "x.png", np.full((8, 8), 40_000, dtype=np.uint16))
-    with pytest.raises(DataUnavailableError, match=r"x\.png has more than 8 bits per pixel"):
+    with pytest.raises(DataUnavailableError, match=r"x\.png .*\b8\b.*\bI;16\b"):
         load(tmp_path)
 
 

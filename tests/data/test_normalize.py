@@ -52,12 +52,12 @@ def test_two_normalizations_of_one_set_share_no_batch():
     ],
 )
 def test_anything_else_is_refused_with_what_is_allowed(normalize):
-    with pytest.raises(ValueError, match=r"data\.normalize is .*dataset, unit, half, or .*mean"):
+    with pytest.raises(ValueError, match=r"data\.normalize .*\bdataset, unit, half\b.*\bmean\b"):
         check_normalize(normalize)
 
 
 def test_numbers_for_other_channels_are_refused():
-    with pytest.raises(ValueError, match=r"data\.normalize .* 3 channel.* images have 1"):
+    with pytest.raises(ValueError, match=r"data\.normalize .*\b3\b.*\b1\b.*\n\nhint: "):
         make_module(normalize={"mean": [0.5] * 3, "std": [0.5] * 3})
 
 

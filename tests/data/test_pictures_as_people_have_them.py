@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import struct
 import unicodedata
 import zlib
@@ -141,7 +142,8 @@ def test_pictures_that_are_all_alike_are_told(root, caplog):
     for path in root.glob("train/*/*.png"):
         Image.fromarray(noise()).save(path)
     load(root)
-    assert "all 4 images" in caplog.text
+    (record,) = caplog.records
+    assert re.search(rf"\b4 images\b.*{root}/train\b", record.getMessage())
 
 
 def test_pictures_that_differ_in_one_pixel_are_not_alike(root, caplog):
@@ -195,13 +197,15 @@ def test_what_is_not_read_is_counted(root, caplog):
     load(root)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert set(record.getMessage().partition(": ")[2].split(", ")) == {
-        "1 .txt below test",
-        "1 folder val",
-        "1 in train outside of the class folders",
-        "1 without suffix below train",
-        "2 .heic below train",
-    }
+    items = record.getMessage().partition(": ")[2].split(", ")
+    facts = [re.findall(r"\b(?:\d+|train|test|val)\b|\.\w+", item) for item in items]
+    assert sorted(map(sorted, facts)) == [
+        [".heic", "2", "train"],
+        [".txt", "1", "test"],
+        ["1", "train"],  # without suffix
+        ["1", "train"],  # outside of the classes
+        ["1", "val"],
+    ]
 
 
 def test_links_are_followed_and_may_make_a_circle(root, tmp_path):
@@ -230,14 +234,14 @@ def test_file_name_that_is_not_utf8_is_read(root):
 
 def test_damaged_file_whose_name_is_not_utf8_is_told_in_words_that_can_be_printed(root):
     (root / "train" / "ant" / LATIN1).write_bytes(b"junk")
-    with pytest.raises(DataUnavailableError, match=r"caf\\xe9\.png cannot be read") as error:
+    with pytest.raises(DataUnavailableError, match=r"caf\\xe9\.png .*\n\nhint: ") as error:
         load(root)
     str(error.value).encode()
 
 
 def test_class_whose_name_is_not_utf8_is_refused(root):
     (root / "train" / os.fsdecode(b"caf\xe9")).mkdir()
-    with pytest.raises(DataUnavailableError, match=r"train.caf\\xe9.*\n\nhint: rename"):
+    with pytest.raises(DataUnavailableError, match=r"train/caf\\xe9\b.*\bUTF-8\b.*\n\nhint: "):
         load(root)
 
 
@@ -247,7 +251,7 @@ def test_classes_that_only_look_alike_are_named_with_their_characters(root, part
     (root / "train" / "ant").rename(root / "train" / composed)
     (root / part / "bee").rename(root / part / decomposed)
     (root / "test" / "ant").rename(root / "test" / "x")
-    with pytest.raises(DataUnavailableError, match=r"(?s)f\\xe9e.*hint: rename") as error:
+    with pytest.raises(DataUnavailableError, match=r"f\\xe9e\b.*\n\nhint: ") as error:
         load(root)
     assert r"fe\u0301e" in str(error.value) and str(root / part) in str(error.value)
 
@@ -268,7 +272,7 @@ def test_picture_beyond_the_limit_is_named_with_it(root):
 
 def test_pixels_of_32_bits_are_refused(root):
     Image.fromarray(np.zeros((SIDE, SIDE), np.float32)).save(root / "train" / "ant" / "x.tif")
-    with pytest.raises(DataUnavailableError, match=r"x\.tif cannot be read .* 32 bits"):
+    with pytest.raises(DataUnavailableError, match=r"x\.tif .*\b32\b.*\bF\b"):
         load(root)
 
 

@@ -67,20 +67,20 @@ def test_stratified_subset_keeps_unequal_shares():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_fraction": 0.0}, r"data\.val_fraction is 0\.0; .* in \(0, 1\)"),
-        ({"val_fraction": 1.0}, r"data\.val_fraction is 1\.0"),
-        ({"val_fraction": 0.001}, r"0\.001, 1 of 1000 images, but each of the 10 classes needs"),
-        ({"val_fraction": 0.999}, r"0\.999, 999 of 1000 images, but each of the 10 classes needs"),
-        ({"split_seed": -1}, r"data\.split_seed is -1; .* in \[0, 4294967295\]"),
-        ({"num_folds": 1}, r"data\.num_folds is 1, but must be 0 \(off\) or at least 2"),
-        ({"num_folds": -2}, r"data\.num_folds is -2"),
-        ({"fold": 1}, r"data\.fold is 1, but data\.num_folds is 0"),
-        ({"num_folds": 5, "fold": 5}, r"(?s)data\.fold is 5, .*numbered from 0 to 4"),
-        ({"num_folds": 5, "fold": -1}, r"data\.fold is -1"),
-        ({"num_folds": 101}, r"has 100 image\(s\), but data\.num_folds=101 needs at least 101"),
-        ({"train_fraction": 0.0}, r"data\.train_fraction is 0\.0; .* in \(0, 1\]"),
-        ({"train_fraction": 1.5}, r"data\.train_fraction is 1\.5"),
-        ({"train_fraction": 0.005}, r"0\.005, 4 of 900 images, which leaves a class without"),
+        ({"val_fraction": 0.0}, r"data\.val_fraction .*\b0\.0\b.* \(0, 1\)"),
+        ({"val_fraction": 1.0}, r"data\.val_fraction .*\b1\.0\b"),
+        ({"val_fraction": 0.001}, r"val_fraction .*\b0\.001\b.*\b1\b.*\b1000\b.*\b10\b"),
+        ({"val_fraction": 0.999}, r"val_fraction .*\b0\.999\b.*\b999\b.*\b1000\b.*\b10\b"),
+        ({"split_seed": -1}, r"data\.split_seed .*-1\b.* \[0, 4294967295\]"),
+        ({"num_folds": 1}, r"data\.num_folds .*\b1\b.*\b0\b.*\b2\b"),
+        ({"num_folds": -2}, r"data\.num_folds .*-2\b"),
+        ({"fold": 1}, r"data\.fold .*\b1\b.*data\.num_folds .*\b0\b"),
+        ({"num_folds": 5, "fold": 5}, r"data\.fold .*\b5\b(?s:.*)hint: .*\b0\b.*\b4\b"),
+        ({"num_folds": 5, "fold": -1}, r"data\.fold .*-1\b"),
+        ({"num_folds": 101}, r"\b100\b.*data\.num_folds=101\b.*\b101\b"),
+        ({"train_fraction": 0.0}, r"data\.train_fraction .*\b0\.0\b.* \(0, 1\]"),
+        ({"train_fraction": 1.5}, r"data\.train_fraction .*\b1\.5\b"),
+        ({"train_fraction": 0.005}, r"data\.train_fraction .*\b0\.005\b.*\b4\b.*\b900\b"),
     ],
 )
 def test_option_out_of_range_is_named(options, message):
@@ -89,5 +89,5 @@ def test_option_out_of_range_is_named(options, message):
 
 
 def test_class_with_a_single_image_is_refused():
-    with pytest.raises(ValueError, match=r"smallest class .* has 1 image\(s\), but a stratified"):
+    with pytest.raises(ValueError, match=r"\bclass\b.*\b1\b.*\b2\b.*\n\nhint: "):
         split(torch.tensor([0] * 50 + [1]))

@@ -122,7 +122,7 @@ def test_damaged_mnist_file_is_named_with_what_to_do(idx_files, tmp_path, name, 
     contents = bytearray(path.read_bytes())
     contents[-1] ^= 1
     path.write_bytes(contents)
-    with pytest.raises(DataUnavailableError, match=r"(?s)is damaged: .*delete this") as error:
+    with pytest.raises(DataUnavailableError, match=r"damaged(?s:.*)hint: .*OPTLAB_DATA") as error:
         datasets.load_mnist(tmp_path)
     assert str(path) in str(error.value)
 
@@ -142,7 +142,7 @@ def test_wrong_contents_that_were_compressed_well_are_damaged(idx_files, tmp_pat
     name = "t10k-images-idx3-ubyte"
     changed = idx_files[name][:-1] + bytes([idx_files[name][-1] ^ 1])
     (raw / f"{name}.gz").write_bytes(gzip.compress(changed))
-    with pytest.raises(DataUnavailableError, match=rf"{name}\.gz is damaged: .* md5"):
+    with pytest.raises(DataUnavailableError, match=rf"{name}\.gz .*\bdamaged\b.*\bmd5\b"):
         datasets.load_mnist(tmp_path)
 
 
@@ -150,7 +150,7 @@ def test_cut_fashion_mnist_file_is_damaged(idx_files, tmp_path):
     raw = write_raw(tmp_path, idx_files, dataset="FashionMNIST")
     path = raw / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataUnavailableError, match="should hold 20 x 28 x 28 bytes after its head"):
+    with pytest.raises(DataUnavailableError, match=rf"{path.name} .*\bdamaged\b.*\b20 x 28 x 28\b"):
         datasets.load_fashion_mnist(tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_fashion_mnist_with_unbalanced_labels_is_damaged(idx_files, tmp_path):
     raw = write_raw(tmp_path, idx_files, dataset="FashionMNIST")
     path = raw / "train-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
-    with pytest.raises(DataUnavailableError, match="classes are not equally frequent"):
+    with pytest.raises(DataUnavailableError, match=rf"{path.name} .*\bdamaged\b.*\bclasses\b"):
         datasets.load_fashion_mnist(tmp_path)
 
 
@@ -212,17 +212,17 @@ def test_download_that_the_mirror_cuts_short_is_refused_and_leaves_nothing(
     path.write_bytes(path.read_bytes()[:-3])
     address, _ = serve(raw)
     monkeypatch.setattr(MNIST, "mirrors", [address])
-    with pytest.raises(DataUnavailableError, match="could not be downloaded"):
+    with pytest.raises(DataUnavailableError, match=rf"data=mnist\b.*\n.*{address}"):
         datasets.load_mnist(tmp_path / "data")
     assert files_below(tmp_path / "data") in ([], [".download-mnist.lock"])
 
 
 def test_without_network_the_error_says_what_was_tried_and_the_ways_out(idx_files, tmp_path):
-    with pytest.raises(DataUnavailableError, match="data=mnist is not in") as error:
+    with pytest.raises(DataUnavailableError, match=r"data=mnist\b") as error:
         datasets.load_mnist(tmp_path / "data")
-    message = str(error.value)
-    for part in (str(tmp_path / "data"), "http://127.0.0.1:9/", "OPTLAB_DATA", "data=digits"):
-        assert part in message
+    message, _, hint = str(error.value).partition("hint: ")
+    assert str(tmp_path / "data") in message and "http://127.0.0.1:9/" in message
+    assert "OPTLAB_DATA" in hint and "data=digits" in hint
 
 
 @pytest.mark.skipif(
@@ -230,13 +230,13 @@ def test_without_network_the_error_says_what_was_tried_and_the_ways_out(idx_file
 )
 def test_read_only_folder_without_the_set_is_an_error_with_ways_out(idx_files, tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(DataUnavailableError, match=r"(?s)Permission denied.*can be written"):
+    with pytest.raises(DataUnavailableError, match=r"(?s)Permission denied.*hint: .*OPTLAB_DATA"):
         datasets.load_mnist(tmp_path)
 
 
 def test_root_that_is_a_file_is_an_error_with_ways_out(idx_files, tmp_path):
     (tmp_path / "data").write_text("not a folder")
-    with pytest.raises(DataUnavailableError, match=r"(?s)data=mnist is not in.*OPTLAB_DATA"):
+    with pytest.raises(DataUnavailableError, match=r"(?s)data=mnist\b.*hint: .*OPTLAB_DATA"):
         datasets.load_mnist(tmp_path / "data")
 
 
@@ -279,7 +279,7 @@ def test_cifar10_is_read_as_torchvision_reads_it(cifar_files, tmp_path):
 def test_damaged_cifar10_file_is_named_and_never_unpickled(cifar_files, tmp_path):
     folder = write_cifar(tmp_path, cifar_files)
     (folder / "data_batch_3").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(DataUnavailableError, match=r"data_batch_3 is damaged: its md5"):
+    with pytest.raises(DataUnavailableError, match=r"data_batch_3 .*\bdamaged\b.*\bmd5\b"):
         datasets.load_cifar10(tmp_path)
 
 
@@ -303,7 +303,7 @@ def test_cifar10_archive_is_downloaded_or_taken_where_it_lies(
 
 
 def test_missing_cifar10_without_network_names_the_ways_out(cifar_files, tmp_path):
-    with pytest.raises(DataUnavailableError, match=r"(?s)data=cifar10 is not in.*OPTLAB_DATA"):
+    with pytest.raises(DataUnavailableError, match=r"(?s)data=cifar10\b.*hint: .*OPTLAB_DATA"):
         datasets.load_cifar10(tmp_path)
 
 
