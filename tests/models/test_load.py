@@ -65,12 +65,14 @@ def test_snapshot_is_loaded_with_its_batch_statistics(tmp_path):
     loaded = load_network(run_dir, 30)
     assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
     torch.testing.assert_close(loaded(images), net.eval()(images), atol=2e-3, rtol=2e-3)
-    with pytest.raises(ValueError, match=r"no snapshots/step-000010\.pt"):
+    with pytest.raises(
+        ValueError, match=r"snapshots/step-000010\.pt\b.*\n\nhint: .*callbacks=snapshots"
+    ):
         load_network(run_dir, 10)
 
 
 def test_unknown_weights_are_refused(run_dir):
-    with pytest.raises(ValueError, match=r"weights is 'first'; .* best, last"):
+    with pytest.raises(ValueError, match=r"weights .*'first'.*\bbest, last\b"):
         load_network(run_dir, "first")
 
 
@@ -93,52 +95,54 @@ def test_damaged_record_is_refused(run_dir):
 )
 def test_target_that_is_no_network_of_ours_is_refused(tmp_path, net, target):
     run_dir = write_run(tmp_path / "run", net, target, KWARGS)
-    with pytest.raises(ValueError, match=r"which is not in optlab.models.\n\nhint: only CNN, MLP"):
+    with pytest.raises(ValueError, match=rf"'{target}'.*\n\nhint: .*\bCNN, MLP\b"):
         load_network(run_dir)
 
 
 def test_arguments_of_another_version_are_refused(tmp_path, net):
     run_dir = write_run(tmp_path / "run", net, "optlab.models.MLP", {**KWARGS, "widht": 3})
-    with pytest.raises(ValueError, match=r"arguments that .* does not accept: .*widht"):
+    with pytest.raises(ValueError, match=r"record\.json .*\boptlab\.models\.MLP\b.*\bwidht\b"):
         load_network(run_dir)
 
 
 def test_missing_checkpoint_names_the_status(run_dir):
     (run_dir / "checkpoints" / "best.ckpt").unlink()
-    with pytest.raises(ValueError, match=r"no checkpoints/best.ckpt; its status is 'finished'"):
+    with pytest.raises(ValueError, match=r"checkpoints/best\.ckpt\b.*'finished'"):
         load_network(run_dir)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut"])
 def test_damaged_checkpoint_is_refused(run_dir, content):
     (run_dir / "checkpoints" / "best.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b"):
         load_network(run_dir)
 
 
 def test_cut_checkpoint_is_refused(run_dir):
     path = run_dir / "checkpoints" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b"):
         load_network(run_dir)
 
 
 def test_checkpoint_that_holds_code_is_refused(run_dir):
     torch.save({"state_dict": MLP(**KWARGS)}, run_dir / "checkpoints" / "best.ckpt")
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged or not a checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*\boptlab\.models\.mlp\.MLP\b"):
         load_network(run_dir)
 
 
 def test_checkpoint_without_state_is_refused(run_dir):
     torch.save({"epoch": 3}, run_dir / "checkpoints" / "best.ckpt")
-    with pytest.raises(ValueError, match=r"not a checkpoint of a run: 'state_dict'"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*'state_dict'"):
         load_network(run_dir)
 
 
 def test_checkpoint_of_another_network_is_refused(tmp_path):
     kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 10}
     run_dir = write_run(tmp_path / "run", CNN(**kwargs), "optlab.models.MLP", kwargs)
-    with pytest.raises(ValueError, match=r"(?s)does not fit .*Missing key.*Unexpected key"):
+    with pytest.raises(
+        ValueError, match=r"(?s)best\.ckpt .*record\.json\b.*Missing key.*Unexpected key"
+    ):
         load_network(run_dir)
 
 

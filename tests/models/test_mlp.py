@@ -76,18 +76,19 @@ def test_one_dropout_rate_is_that_of_every_hidden_layer():
 
 @pytest.mark.parametrize("dropout", [[0.2], [0.2, 0.2, 0.2]])
 def test_dropout_list_of_another_length_is_refused(dropout):
-    with pytest.raises(ValueError, match=r"has \d rates, but model.hidden_sizes has 2 hidden"):
+    message = rf"model\.dropout .*\b{len(dropout)}\b.*model\.hidden_sizes .*\b2\b"
+    with pytest.raises(ValueError, match=message):
         MLP(1, 8, 10, hidden_sizes=[5, 4], dropout=dropout)
 
 
 @pytest.mark.parametrize("dropout", [1.0, -0.1, [0.2, 1.5]])
 def test_dropout_out_of_range_is_refused(dropout):
-    with pytest.raises(ValueError, match=r"model.dropout is .* in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"model\.dropout .* \[0, 1\)"):
         MLP(1, 8, 10, hidden_sizes=[5, 4], dropout=dropout)
 
 
 def test_empty_layer_is_refused():
-    with pytest.raises(ValueError, match=r"model.hidden_sizes is \[5, 0\]"):
+    with pytest.raises(ValueError, match=r"model.hidden_sizes .*\[5, 0\]"):
         MLP(1, 8, 10, hidden_sizes=[5, 0])
 
 

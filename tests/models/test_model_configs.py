@@ -7,6 +7,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from optlab.runs.record import NoRecord
+
 CONF = Path(__file__).parents[2] / "conf" / "model"
 # One is trained by NumPy, three need weights that are not here
 BUILT_HERE = ["cnn", "mlp", "resnet18", "resnet9"]
@@ -36,5 +38,5 @@ def test_transfer_file_sets_every_option(name, tmp_path):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     assert config.pop("name") == name
     config.weights = str(tmp_path)
-    with pytest.raises(ValueError, match=r"is not a run"):
+    with pytest.raises(NoRecord):
         instantiate(config)(in_channels=3, image_size=32, num_classes=10)

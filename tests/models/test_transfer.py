@@ -124,7 +124,7 @@ def test_finetuned_run_is_loaded_without_the_run_it_came_from(tmp_path, color_ru
     assert torch.equal(load_network(with_source)(images), net(images))
     shutil.rmtree(color_run)
     assert torch.equal(load_network(alone)(images), net(images))
-    with pytest.raises(ValueError, match=r"model.weights is '.*color'"):
+    with pytest.raises(ValueError, match=rf"model\.weights .*'{color_run}'"):
         load_network(with_source)
 
 
@@ -159,7 +159,7 @@ def test_features_of_a_network_that_scales_its_logits_are_refused(tmp_path):
     model = {"target": "optlab.models.ResNet9", "kwargs": kwargs}
     run_dir = write_run(tmp_path / "resnet9", ResNet9(**kwargs), model)
     net = FineTuned(3, 32, 10, weights=str(run_dir), cache_features=True)
-    with pytest.raises(ValueError, match=r"model.cache_features is true, but ResNet9"):
+    with pytest.raises(ValueError, match=r"model\.cache_features .*\btrue\b.*\bResNet9\b"):
         net.extract_features(torch.rand(2, 3, 32, 32))
 
 
@@ -221,12 +221,11 @@ def test_no_network_names_the_file_and_the_ways_out(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    with pytest.raises(
-        ValueError, match=r"resnet18-\w+.pth could not be downloaded .*no route"
-    ) as caught:
+    with pytest.raises(ValueError, match=r"/resnet18-\w+\.pth .*no route") as caught:
         FineTuned(3, 32, 10, weights="imagenet")
-    assert "model.weights=PATH/resnet18-" in str(caught.value)
-    assert "model=efficientnet_lite0_pretrained" in str(caught.value)
+    hint = str(caught.value).partition("hint: ")[2]
+    assert "model.weights=PATH/resnet18-" in hint
+    assert "model=efficientnet_lite0_pretrained" in hint
 
 
 def test_finetuned_imagenet_run_is_loaded_without_a_download(monkeypatch, tmp_path, resnet18_file):
@@ -245,14 +244,14 @@ def test_finetuned_imagenet_run_is_loaded_without_a_download(monkeypatch, tmp_pa
 def test_file_of_another_network_is_refused(tmp_path):
     path = tmp_path / "cnn.pt"
     torch.save(CNN(1, 8, 10).state_dict(), path)
-    with pytest.raises(ValueError, match=r"cnn.pt is not the state of torchvision's resnet18"):
+    with pytest.raises(ValueError, match=r"model\.weights=.*cnn\.pt .*\bresnet18\b"):
         FineTuned(3, 32, 10, weights=str(path))
 
 
 def test_file_without_a_state_is_refused(tmp_path):
     path = tmp_path / "number.pt"
     torch.save(3, path)
-    with pytest.raises(ValueError, match=r"number.pt is not the state of torchvision's resnet18"):
+    with pytest.raises(ValueError, match=r"model\.weights=.*number\.pt .*\bresnet18\b"):
         FineTuned(3, 32, 10, weights=str(path))
 
 
@@ -264,12 +263,16 @@ def test_damaged_file_is_refused(tmp_path):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ValueError, match=r"model.weights is 'none.pth', but there is no such file"):
+    with pytest.raises(
+        ValueError, match=rf"model\.weights .*'none\.pth'.*\n\nhint: .*{Path.cwd()}"
+    ):
         FineTuned(3, 32, 10, weights="none.pth")
 
 
 def test_unknown_weights_list_what_they_can_be():
-    with pytest.raises(ValueError, match=r"'imagnet'; .* imagenet, efficientnet_lite0"):
+    with pytest.raises(
+        ValueError, match=r"model\.weights .*'imagnet'.* imagenet, efficientnet_lite0\b"
+    ):
         FineTuned(3, 32, 10, weights="imagnet")
 
 
@@ -277,22 +280,28 @@ def test_color_images_for_gray_weights_are_refused(tmp_path):
     kwargs = {"in_channels": 1, "image_size": 28, "num_classes": 10}
     model = {"target": "optlab.models.CNN", "kwargs": kwargs}
     run_dir = write_run(tmp_path / "gray", CNN(**kwargs), model)
-    with pytest.raises(ValueError, match=r"gray expects 1 channel\(s\), but the images have 3"):
+    with pytest.raises(ValueError, match=r"model\.weights=.*gray .*\b1\b.*\b3\b"):
         FineTuned(3, 32, 10, weights=str(run_dir), fit="resize")
-    with pytest.raises(ValueError, match=r"model.fit is pad, but images of 32 pixels are larger"):
+    with pytest.raises(ValueError, match=r"model\.fit .*\bpad\b.*\b32\b.*\b28\b"):
         FineTuned(1, 32, 10, weights=str(run_dir), fit="pad")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fit": "crop"}, r"model.fit is crop; .* resize, pad"),
-        ({"freeze_body": False, "unfreeze_epoch": 1}, r"the body is not frozen"),
-        ({"unfreeze_epoch": 0}, r"model.unfreeze_epoch is 0"),
-        ({"cache_features": True, "unfreeze_epoch": 1}, r"model.cache_features is true"),
-        ({"cache_features": True, "freeze_body": False}, r"model.cache_features is true"),
-        ({"resize_to": 0}, r"model.resize_to is 0"),
-        ({"resize_to": 64}, r"accepts only 32 pixels"),
+        ({"fit": "crop"}, r"model.fit .*\bcrop\b.* resize, pad"),
+        ({"freeze_body": False, "unfreeze_epoch": 1}, r"unfreeze_epoch .*\b1\b.*freeze_body=false"),
+        ({"unfreeze_epoch": 0}, r"model.unfreeze_epoch .*\b0\b"),
+        (
+            {"cache_features": True, "unfreeze_epoch": 1},
+            r"cache_features .*true.*unfreeze_epoch=1\b",
+        ),
+        (
+            {"cache_features": True, "freeze_body": False},
+            r"cache_features .*true.*freeze_body=False",
+        ),
+        ({"resize_to": 0}, r"model.resize_to .*\b0\b"),
+        ({"resize_to": 64}, r"model.resize_to .*\b64\b.*\b32\b"),
     ],
 )
 def test_option_out_of_range_is_refused_by_name(color_run, options, message):

@@ -188,18 +188,18 @@ def test_gradient_that_would_broadcast_is_refused():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("SGD", {"lr": -1.0}, "lr is -1.0; .* >= 0"),
-        ("SGD", {"lr": float("nan")}, "lr is nan; .* >= 0"),
-        ("SGD", {"momentum": -0.1}, "momentum is -0.1; .* >= 0"),
-        ("SGD", {"nesterov": True}, "nesterov needs momentum"),
-        ("SGD", {"weight_decay": -1.0}, r"weight_decay is \[-1.0\]; .* >= 0"),
-        ("SGD", {"weight_decay": [0.1, 0.1]}, "weight_decay lists 2 numbers for 1 parameters"),
-        ("Adam", {"betas": (0.9, 1.0)}, r"betas is \[0.9, 1.0\]; .* in \[0, 1\)"),
-        ("AdamW", {"betas": [0.9]}, r"betas is \[0.9\]; .* 2 numbers"),
-        ("Adam", {"eps": -1e-8}, "eps is -1e-08; .* >= 0"),
-        ("RMSprop", {"alpha": 1.0}, r"alpha is 1.0; .* in \[0, 1\)"),
-        ("Adagrad", {"lr_decay": -1.0}, "lr_decay is -1.0; .* >= 0"),
-        ("Adagrad", {"initial_accumulator_value": -1.0}, "initial_accumulator_value is -1.0"),
+        ("SGD", {"lr": -1.0}, r"lr .*-1.0\b.* >= 0"),
+        ("SGD", {"lr": float("nan")}, r"lr .*\bnan\b.* >= 0"),
+        ("SGD", {"momentum": -0.1}, r"momentum .*-0.1\b.* >= 0"),
+        ("SGD", {"nesterov": True}, r"nesterov .*momentum .*\b0\b.*dampening .*\b0\b"),
+        ("SGD", {"weight_decay": -1.0}, r"weight_decay .*\[-1.0\].* >= 0"),
+        ("SGD", {"weight_decay": [0.1, 0.1]}, r"weight_decay .*\b2\b.*\b1\b"),
+        ("Adam", {"betas": (0.9, 1.0)}, r"betas .*\[0.9, 1.0\].* \[0, 1\)"),
+        ("AdamW", {"betas": [0.9]}, r"betas .*\[0.9\].*\b2\b"),
+        ("Adam", {"eps": -1e-8}, r"eps .*-1e-08\b.* >= 0"),
+        ("RMSprop", {"alpha": 1.0}, r"alpha .*\b1.0\b.* \[0, 1\)"),
+        ("Adagrad", {"lr_decay": -1.0}, r"lr_decay .*-1.0\b.* >= 0"),
+        ("Adagrad", {"initial_accumulator_value": -1.0}, r"initial_accumulator_value .*-1.0\b"),
     ],
 )
 def test_optimizer_refuses_option_out_of_range(name, options, message):
@@ -208,5 +208,5 @@ def test_optimizer_refuses_option_out_of_range(name, options, message):
 
 
 def test_unknown_option_is_an_error():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'foreach'"):
+    with pytest.raises(TypeError, match="'foreach'"):
         RMSprop([np.ones(2)], foreach=True)

@@ -103,9 +103,7 @@ def test_path_that_flies_over_the_minimum_at_the_end_does_not_win():
 
 
 def test_best_rate_is_refused_when_all_diverge():
-    with pytest.raises(
-        ValueError, match=r"every path on Rosenbrock diverged: rates is \[1.0, 2.0\]"
-    ):
+    with pytest.raises(ValueError, match=r"\bRosenbrock\b.*rates .*\[1\.0, 2\.0\]"):
         follow_at_best_rate(ROSENBROCK, SGD, [1.0, 2.0], num_steps=50)
 
 

@@ -161,11 +161,11 @@ def test_wrapper_evaluates_where_its_base_does(net):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (partial(SAM, rho=0.0), r"optimizer\.rho is 0\.0"),
-        (partial(SAM, rho=math.nan), r"optimizer\.rho is nan"),
-        (partial(ASAM, eta=-1.0), r"optimizer\.eta is -1\.0"),
-        (partial(Lookahead, k=0), r"optimizer\.k is 0"),
-        (partial(Lookahead, alpha=1.5), r"optimizer\.alpha is 1\.5"),
+        (partial(SAM, rho=0.0), r"optimizer\.rho .*\b0\.0\b"),
+        (partial(SAM, rho=math.nan), r"optimizer\.rho .*\bnan\b"),
+        (partial(ASAM, eta=-1.0), r"optimizer\.eta .*-1\.0\b"),
+        (partial(Lookahead, k=0), r"optimizer\.k .*\b0\b"),
+        (partial(Lookahead, alpha=1.5), r"optimizer\.alpha .*\b1\.5\b"),
     ],
 )
 def test_option_out_of_range_is_refused(make, message, net):
@@ -175,7 +175,7 @@ def test_option_out_of_range_is_refused(make, message, net):
 
 @pytest.mark.parametrize("base", [torch.optim.LBFGS, partial(SAM, base=SGD)])
 def test_base_that_evaluates_several_times_is_refused(base, net):
-    with pytest.raises(ValueError, match=r"optimizer\.base is (LBFGS|SAM), but Lookahead"):
+    with pytest.raises(ValueError, match=r"optimizer\.base .*\b(LBFGS|SAM)\b.*\bLookahead\b"):
         Lookahead(net.parameters(), base)
 
 
