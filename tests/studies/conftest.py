@@ -20,7 +20,7 @@ SMALL = [
 
 
 @dataclass
-class Said:
+class Result:
     """How a command ended and what it printed."""
 
     exit_code: int | str
@@ -29,7 +29,7 @@ class Said:
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch, capfd) -> Callable[..., Said]:
+def study(tmp_path, monkeypatch, capfd) -> Callable[..., Result]:
     """`study("optimizer=sgd,adam")` is `python train.py -m optimizer=sgd,adam` on small data.
 
     With report=False the study ends without its report and the exit code that comes with it.
@@ -40,7 +40,7 @@ def study(tmp_path, monkeypatch, capfd) -> Callable[..., Said]:
     monkeypatch.setattr("optlab.training.process.quick_exit", lambda: None)  # the tests stay
     handlers = logging.getLogger().handlers[:]
 
-    def command(*arguments: str, report: bool = True) -> Said:
+    def command(*arguments: str, report: bool = True) -> Result:
         if not report:  # which takes longer than these runs
             arguments = (*arguments, "~hydra.callbacks.report")
         small = [
@@ -62,8 +62,8 @@ def study(tmp_path, monkeypatch, capfd) -> Callable[..., Said]:
             HydraConfig.instance().cfg = None
             logging.getLogger().handlers[:] = handlers  # Hydra brings its own
             logging.getLogger().setLevel(logging.WARNING)
-        said = capfd.readouterr()
-        return Said(exit_code, said.out, said.err)
+        printed = capfd.readouterr()
+        return Result(exit_code, printed.out, printed.err)
 
     return command
 

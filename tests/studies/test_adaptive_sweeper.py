@@ -1,6 +1,7 @@
 """Adaptive sweeps: rounds of seeds, their plan and outcome in study.json, and how they resume."""
 
 import json
+import re
 
 import pytest
 from made_records import record_run
@@ -60,11 +61,11 @@ DECIDED = {"sgd": (1, "lower"), "adam": (2, "open"), "adamw": (2, "open")}
 
 
 def test_decided_configuration_gets_no_further_seeds(study, launched, folder):
-    said = study(*SWEEP, report=False)
+    result = study(*SWEEP, report=False)
     assert [len(names) for names in launched] == [15, 6]
     assert not any(name.startswith("sgd") for name in launched[1])
     assert outcome(folder) == DECIDED
-    assert "round 1 of 2, 5 seeds: SGD with momentum (lower) stopped" in said.out
+    assert re.search(r"digits-mlp\b.* 1 .* 2\b.* 5 .*: SGD with momentum \(lower\)", result.out)
     plan = read_study_file(folder).adaptive
     assert (plan.rounds, plan.levels, plan.first_seed) == ([5, 8], [0.01, 0.04], 0)
     assert [len(row.runs) for row in plan.candidates] == [8] * 3
@@ -130,8 +131,8 @@ def test_optimizer_that_is_added_later_races_by_the_same_plan(study, launched, f
 def test_plan_holds_from_its_first_round_on(other, study, launched, folder):
     study(*SWEEP, report=False)
     before = (folder / "study.json").read_bytes()
-    said = study(*SWEEP, other, report=False)
-    assert "A plan cannot change after its first round" in str(said.exit_code)
+    result = study(*SWEEP, other, report=False)
+    assert re.search(r"hydra\.sweeper\.rounds .*first_seed=.*\[5, 8\]", str(result.exit_code))
     assert (folder / "study.json").read_bytes() == before
     assert len(launched) == 2
 
@@ -148,17 +149,17 @@ def test_plan_that_no_round_has_read_is_replaced(study, launched, folder):
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        ("seed=0,1", "chooses the seeds itself"),
-        ("num_replicas=5", "num_replicas is 5"),
-        ("hydra.sweeper.rounds=[3,10]", "each >= 5"),
-        ("hydra.sweeper.rounds=[10,5]", "more seeds than the one before"),
-        ("hydra.sweeper.rounds=[]", "is empty"),
-        ("hydra.sweeper.first_seed=-1", ">= 0"),
+        ("seed=0,1", r"hydra/sweeper=adaptive\b.*\n\nhint: .*\bseed=.*sweeper/adaptive\.yaml"),
+        ("num_replicas=5", r"num_replicas .*\b5\b.*hydra/sweeper=adaptive\b"),
+        ("hydra.sweeper.rounds=[3,10]", r"sweeper\.rounds .*\[3, 10\].* >= 5"),
+        ("hydra.sweeper.rounds=[10,5]", r"sweeper\.rounds .*\[10, 5\].*\bmore\b"),
+        ("hydra.sweeper.rounds=[]", r"sweeper\.rounds .*\bempty\b"),
+        ("hydra.sweeper.first_seed=-1", r"sweeper\.first_seed .*-1\b.* >= 0"),
     ],
 )
 def test_sweep_refuses_what_it_cannot_plan(typed, problem, study, launched, folder):
-    said = study(*SWEEP, typed, report=False)
-    assert problem in str(said.exit_code)
+    result = study(*SWEEP, typed, report=False)
+    assert re.search(problem, str(result.exit_code))
     assert launched == []
     assert not folder.exists()
 
@@ -166,18 +167,15 @@ def test_sweep_refuses_what_it_cannot_plan(typed, problem, study, launched, fold
 @pytest.mark.slow
 def test_sweep_refuses_a_study_with_tuned_configurations(study, launched, folder):
     write_study_file(folder, StudyFile(tuning=TuningRows([TrialRow("sgd", "c", "h", "finished")])))
-    said = study(*SWEEP, report=False)
-    assert "study=NAME" in str(said.exit_code)
+    result = study(*SWEEP, report=False)
+    assert "study=NAME" in str(result.exit_code)
     assert launched == []
 
 
 def test_plan_shows_the_first_round_and_the_most_runs(study, folder):
-    said = study(*SWEEP, "plan=true", "effect=1", report=False)
-    text = " ".join(said.out.split())
-    assert "at most 24 runs" in text
-    assert "15 to train, 0 done" in text
-    assert "at most 9 runs" in text
-    assert "in hydra.sweeper.rounds" in text
+    result = study(*SWEEP, "plan=true", "effect=1", report=False)
+    text = " ".join(result.out.split())
+    assert re.search(r"\b24 runs\b.*\b15 to train\b.*\b9 runs\b.*\bhydra\.sweeper\.rounds\b", text)
     assert not (folder / "study.json").exists()
 
 

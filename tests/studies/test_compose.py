@@ -1,6 +1,7 @@
 """Config loader of studies: what runs share, and that each config is the one Hydra composes."""
 
 import pickle
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -208,8 +209,8 @@ def launched(monkeypatch):
     ids=str,
 )  # fmt: skip
 def test_option_that_all_swept_choices_have_can_be_set(typed, swept, study, launched):
-    said = study(*typed, report=False)
-    assert said.exit_code == 0, said
+    result = study(*typed, report=False)
+    assert result.exit_code == 0, result
     group = next(each for each in typed if "," in each or "glob" in each).partition("=")[0]
     found = [o.partition("=")[2] for job in launched for o in job if o.startswith(f"{group}=")]
     assert found == swept
@@ -220,8 +221,9 @@ def test_option_that_all_swept_choices_have_can_be_set(typed, swept, study, laun
 @pytest.mark.slow
 @pytest.mark.parametrize("sweeper", ["hydra/sweeper=basic", "hydra/sweeper=fair"])
 def test_option_that_only_some_choices_have_is_refused(sweeper, study, launched):
-    said = study(sweeper, "optimizer=adam,sgd", "optimizer.momentum=0.8")
-    assert "optimizer=sgd, but not of optimizer=adam\nhint: " in str(said.exit_code), said
+    result = study(sweeper, "optimizer=adam,sgd", "optimizer.momentum=0.8")
+    problem = r"optimizer\.momentum .*optimizer=sgd\b.*optimizer=adam\nhint: .*optimizer=adam\b"
+    assert re.search(problem, str(result.exit_code)), result
     assert launched == []
 
 
@@ -243,8 +245,8 @@ def test_choices_of_groups_are_hydras_and_the_sources_are_copied_once(hydras, mo
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("+hydra.launchher.num_processes=1", r"hydra\.launchher; did you mean hydra\.launcher"),
-        ("+hydra.job.nmae=x", r"unknown option hydra\.job\.nmae; did you mean hydra\.job\.name"),
+        ("+hydra.launchher.num_processes=1", r"hydra\.launchher\b.*\bhydra\.launcher\b"),
+        ("+hydra.job.nmae=x", r"hydra\.job\.nmae\b.*\bhydra\.job\.name\b"),
     ],
 )
 def test_option_that_hydra_does_not_have_is_refused_also_with_a_plus(typed, message, loader):

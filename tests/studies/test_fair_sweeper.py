@@ -93,7 +93,7 @@ def test_sweep_without_a_result_warns_and_leaves_the_earlier_winner(sweep, capsy
     assert "warning" not in capsys.readouterr().out
     tuning = sweep("sgd", {0.1: None})
     assert rates(tuning, "winners") == [("adam", 0.03)]
-    assert "warning: sgd: none of 1 trials" in capsys.readouterr().out
+    assert re.search(r"^warning: sgd\b.*\b1\b", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.fixture
@@ -168,8 +168,10 @@ def test_trials_of_a_stopped_sweep_are_no_results(study, made_runs, stopped, mon
     assert left.counted_runs == ()
     assert left.tuning is not None
     assert left.tuning.rows == left.tuning.winners == ()
-    assert "sgd: 2 trials without" in left.tuning.cautions()[0]
-    with pytest.raises(ValueError, match=r"no finished run \(4 tuning\)"):
+    assert [re.findall(r"\bsgd\b|\badam\b|\d+", each) for each in left.tuning.cautions()] == [
+        ["sgd", "2"], ["adam", "2"],
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=rf"{folder} .*\b4 tuning\b.*\n\nhint: "):
         make_report(folder)
 
     monkeypatch.setattr("optlab.studies.launcher.launch", made_runs)
@@ -202,8 +204,8 @@ def test_sweep_that_is_refused_leaves_no_trials(before, study, stopped, tmp_path
     if before:
         write_study_file(path.parent, before)
     stopped(ValueError("a config contradicts itself"), made=False)
-    said = study(*SWEEP, "optimizer=sgd", report=False)
-    assert said.exit_code == "error: a config contradicts itself"
+    result = study(*SWEEP, "optimizer=sgd", report=False)
+    assert result.exit_code == "error: a config contradicts itself"
     assert (read_study_file(path.parent) if path.exists() else None) == before
 
 
@@ -211,9 +213,8 @@ def test_sweep_refuses_to_replace_a_study_file_that_it_cannot_read(study, made_r
     path = tmp_path / "outputs" / "digits-mlp" / "study.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"tuning": ')
-    said = study(*SWEEP, "optimizer=sgd", report=False)
-    assert f"{path} cannot be read" in str(said.exit_code)
-    assert "hint: restore the file" in str(said.exit_code)
+    result = study(*SWEEP, "optimizer=sgd", report=False)
+    assert re.search(rf"{path} .*\n\nhint: ", str(result.exit_code))
     assert path.read_text() == '{"tuning": '
 
 
@@ -225,10 +226,8 @@ def test_sweep_that_ends_with_an_error_after_its_trials_keeps_them(study, stoppe
 
 
 def test_sweep_refuses_replicas_whose_seeds_no_trial_would_name(study, made_runs, tmp_path):
-    said = study(*SWEEP, "optimizer=sgd", "num_replicas=3", report=False)
-    assert "num_replicas is 3, but hydra/sweeper=fair chooses the seeds itself" in str(
-        said.exit_code
-    )
+    result = study(*SWEEP, "optimizer=sgd", "num_replicas=3", report=False)
+    assert re.search(r"num_replicas .*\b3\b.*hydra/sweeper=fair\b", str(result.exit_code))
     assert not list(tmp_path.glob("outputs/*/*/record.json"))
 
 
@@ -261,7 +260,7 @@ ALL_ROUNDS = ("hydra/sweeper=fair", "hydra.sweeper.trials=4", "hydra.sweeper.see
 
 
 def test_finalists_and_extra_trials_are_trials_with_an_equal_budget(study, made_runs, tmp_path):
-    said = study(*ALL_ROUNDS, "optimizer=sgd,adam", report=False)
+    result = study(*ALL_ROUNDS, "optimizer=sgd,adam", report=False)
     found = read_study(tmp_path / "outputs" / "digits-mlp")
     assert found.tuning is not None
     assert found.tuning.tuning_seeds == (0, 10_000, 20_000)
@@ -273,7 +272,7 @@ def test_finalists_and_extra_trials_are_trials_with_an_equal_budget(study, made_
     }
     # 0.1 is at the end of adam's range, so its extra trials were beyond
     beyond = [row.params["lr"] for row in found.tuning.rows if row.params["lr"] > 0.1]
-    assert "budgets differ" not in said.out
+    assert not re.search(r"^warning: .*\badam\b.*\bsgd\b", result.out, re.MULTILINE)
     assert len(beyond) >= 2
     assert {lr for _, lr, _ in counted(found)} == {0.1}
     assert [one.shared_tuning for one in found.workloads[0].configurations] == [
@@ -377,22 +376,21 @@ def test_group_and_its_options_are_tuned_where_its_choice_has_them(study, made_r
 def test_space_with_an_option_that_the_optimizer_lacks_is_refused(study, tmp_path):
     (tmp_path / "search_space").mkdir()
     (tmp_path / "search_space" / "mine.yaml").write_text("learning_rate: {log: [0.1, 1.0]}")
-    said = study(*SWEEP, "optimizer.name=mine", "--config-dir", str(tmp_path), report=False)
-    assert "mine.yaml: learning_rate stands for optimizer.learning_rate, which" in str(
-        said.exit_code
-    )
+    result = study(*SWEEP, "optimizer.name=mine", "--config-dir", str(tmp_path), report=False)
+    problem = r"mine\.yaml: learning_rate .*\boptimizer\.learning_rate\b"
+    assert re.search(problem, str(result.exit_code))
 
 
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        (["optimizer.lr=0.1"], "optimizer.lr cannot be set"),
-        (["data.num_folds=3", "data.fold=0,1"], "would tune each data.fold separately"),
+        (["optimizer.lr=0.1"], r"optimizer\.lr .*hydra/sweeper=fair\b"),
+        (["data.num_folds=3", "data.fold=0,1"], r"hydra/sweeper=fair\b.*data\.fold\b"),
     ],
 )
 def test_sweep_refuses_what_it_would_override_or_tune_apart(typed, problem, study):
-    said = study(*SWEEP, "optimizer=sgd", *typed, report=False)
-    assert problem in str(said.exit_code)
+    result = study(*SWEEP, "optimizer=sgd", *typed, report=False)
+    assert re.search(problem, str(result.exit_code))
 
 
 @pytest.mark.slow
@@ -403,7 +401,6 @@ def test_plan_counts_the_fresh_seeds_that_an_effect_needs(study):
         report=False,
     )
     assert plan.exit_code == 0, plan
-    said = " ".join(plan.out.split())
-    assert said.count("To find a difference of 0.5 points") == 1  # of the winners, not of trials
-    assert "2 configurations need" in said
-    assert re.search(r"hydra\.sweeper\.seeds=\d+\. ", said)
+    text = " ".join(plan.out.split())
+    (needed,) = re.findall(r"\b0\.5 points .*?hydra\.sweeper\.seeds=\d+\b", text)
+    assert "2 configurations" in needed  # the winners, not the trials

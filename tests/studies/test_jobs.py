@@ -64,5 +64,5 @@ def test_plan_shows_each_run_by_what_not_all_have(make_job):
 
 
 def test_sweep_without_runs_is_refused(make_config):
-    with pytest.raises(ValueError, match="no runs"):
+    with pytest.raises(ValueError, match=r"sweep\b.*\n\nhint: .*\bglob\("):
         next(compose_jobs(None, make_config(), [], 0))

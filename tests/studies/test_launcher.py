@@ -1,6 +1,7 @@
 """Many runs side by side: skipped where done, isolated, planned, equal to the single run."""
 
 import json
+import re
 
 import pytest
 
@@ -20,19 +21,18 @@ def test_study_trains_once_and_then_what_is_new(study, runs):
     first = study("optimizer=sgd,adam", "trainer.max_epochs=1")
     assert first.exit_code == 0, first
     assert set(runs()) == {"sgd-seed0", "adam-seed0"}
-    assert "2 runs to train, 2 at a time" in first.out
+    assert re.search(r"^2 .*\b2\b.*/train\.log$", first.out, re.MULTILINE)
     assert "[2/2] " in first.out
     before = stamps(runs)
 
     again = study("optimizer=sgd,adam", "trainer.max_epochs=1")
     assert again.exit_code == 0
-    assert "2 of 2 runs are already done" in again.out
-    assert "to train" not in again.out
+    assert re.search(r"^2 .*\b2\b.*\bdone$", again.out, re.MULTILINE)
+    assert "/train.log" not in again.out
     assert stamps(runs) == before
 
     more = study("optimizer=sgd,adam,adagrad", "trainer.max_epochs=1")
-    assert "2 of 3 runs are already done" in more.out
-    assert "1 runs to train" in more.out
+    assert re.search(r"^2 .*\b3\b.*\bdone\n1 .*/train\.log$", more.out, re.MULTILINE)
     assert {name: stamps(runs)[name] for name in before} == before
     assert set(runs()) == {"sgd-seed0", "adam-seed0", "adagrad-seed0"}
 
@@ -42,7 +42,7 @@ def test_study_trains_once_and_then_what_is_new(study, runs):
     assert "adagrad" in (report / "summary.csv").read_text()
 
     rerun = study("optimizer=sgd,adam", "trainer.max_epochs=1", "rerun=true")
-    assert "2 runs to train" in rerun.out
+    assert re.search(r"^2 .*/train\.log$", rerun.out, re.MULTILINE)
     after = stamps(runs)
     assert all(after[name] > before[name] for name in before)
 
@@ -78,10 +78,9 @@ def test_plan_starts_nothing_and_says_what_is_done(study, runs):
     before = stamps(runs)
     plan = study("optimizer=sgd,adam", "trainer.max_epochs=1", "plan=true", "effect=0.5")
     assert plan.exit_code == 0
-    assert "To find a difference of 0.5 points on digits-mlp" in plan.out
-    assert "1 to train, 1 done; time: roughly" in plan.out
-    assert "optimizer=adam" in plan.out  # what tells the rows apart
-    assert "Nothing was started." in plan.out
+    text = " ".join(plan.out.split())
+    assert "optimizer=adam" in text  # what tells the rows apart
+    assert re.search(r"\b1 to train, 1 done\b.* \d+ s .*\b0\.5 points\b.*\bdigits-mlp\b", text)
     assert stamps(runs) == before
     assert set(runs()) == {"sgd-seed0"}
 
@@ -116,17 +115,17 @@ def test_run_that_raises_is_recorded_and_the_others_finish(
     study, runs, broken_optimizer, monkeypatch, tmp_path
 ):
     monkeypatch.syspath_prepend(str(tmp_path))
-    said = study(broken_optimizer, "optimizer=sgd,raises,works", "trainer.max_epochs=1")
-    assert said.exit_code == 1
+    result = study(broken_optimizer, "optimizer=sgd,raises,works", "trainer.max_epochs=1")
+    assert result.exit_code == 1
     record = record_of(runs()["raises-seed0"])
     assert record["status"] == "failed"
     assert record["reason"] == "RuntimeError: the third step is cursed"
     assert record_of(runs()["sgd-seed0"])["status"] == "finished"
     assert record_of(runs()["works-seed0"])["status"] == "finished"
-    assert said.err.lstrip().startswith("raises-seed0 failed: RuntimeError: the third step is")
-    assert f"again: {record['command']}" in said.err
+    assert re.match(rf"\s*raises-seed0 .*{record['reason']}\n", result.err)
+    assert record["command"] in result.err
     assert "optimizer=raises" in record["command"]
-    assert "runs without a result: 1" in said.err
+    assert re.search(r" 1\n +raises-seed0-\w+: ", result.err)
     assert "Traceback" in (runs()["raises-seed0"] / "train.log").read_text()
     assert (runs()["sgd-seed0"].parent / "report" / "index.html").exists()
 
@@ -151,60 +150,57 @@ def test_class_that_was_edited_since_is_reported(
     with (tmp_path / "mine_test_optimizers.py").open("a") as file:
         file.write("# a better idea\n")
     _fingerprint.cache_clear()
-    changed = (
-        "mine_test_optimizers has changed since 1 of them were trained; retrain with rerun=true"
-    )
-    assert changed in study(*command, report=False).out
+    assert re.search(r"mine_test_optimizers .* 1 .*rerun=true\b", study(*command, report=False).out)
     plan = study(*command, "plan=true", report=False).out
     assert "mine_test_optimizers" in plan
-    assert changed not in study(*command, "rerun=true", report=False).out
-    assert changed not in study(*command, report=False).out
+    for again in (["rerun=true"], []):
+        assert "mine_test_optimizers" not in study(*command, *again, report=False).out
 
 
 def test_contradiction_in_one_run_stops_the_study_before_the_first(study, runs):
-    said = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_val=1")
-    assert isinstance(said.exit_code, str)
-    assert "optimizer=lbfgs does not support trainer.gradient_clip_val" in said.exit_code
+    result = study("optimizer=sgd,lbfgs", "trainer.gradient_clip_val=1")
+    assert isinstance(result.exit_code, str)
+    assert re.search(r"optimizer=lbfgs .*trainer\.gradient_clip_val\b", result.exit_code)
     assert runs() == {}
 
 
 def test_several_devices_a_run_are_refused_in_a_study(study, runs):
-    said = study("optimizer=sgd,adam", "trainer=ddp", "trainer.accelerator=cpu")
-    assert "start each run with its own command, without -m" in str(said.exit_code)
+    result = study("optimizer=sgd,adam", "trainer=ddp", "trainer.accelerator=cpu")
+    problem = r"trainer\.strategy=ddp .*\n\nhint: .* -m\b.*scripts/report\.py"
+    assert re.search(problem, str(result.exit_code))
     assert runs() == {}
 
 
 def test_wrong_option_of_a_sweep_stops_the_study_before_the_first(study, runs):
-    said = study("optimizer=sgd,adamm")
-    assert "optimizer=adamm" in said.exit_code
-    assert "did you mean optimizer=adam" in said.exit_code
+    result = study("optimizer=sgd,adamm")
+    assert re.search(r"(?s)optimizer=adamm\b.*\boptimizer=adam\b", result.exit_code)
     assert runs() == {}
 
 
 @pytest.mark.slow
 def test_diverged_run_is_in_the_report_and_makes_the_exit_code_1(study, runs):
     arguments = ("optimizer=sgd", "lr_multiplier=0.1,1,100000", "trainer.max_epochs=1")
-    said = study(*arguments, "run_name=sgd-${lr_multiplier}")
-    assert said.exit_code == 1
+    result = study(*arguments, "run_name=sgd-${lr_multiplier}")
+    assert result.exit_code == 1
     statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
     assert statuses == {"sgd-0.1": "finished", "sgd-1": "finished", "sgd-100000": "diverged"}
     assert "diverged" in (runs()["sgd-1"].parent / "report" / "summary.csv").read_text()
     again = study(*arguments, "run_name=sgd-${lr_multiplier}")
-    assert "3 of 3 runs are already done" in again.out
+    assert re.search(r"^3 .*\b3\b.*\bdone$", again.out, re.MULTILINE)
     assert again.exit_code == 1
 
 
 def test_same_run_twice_in_one_sweep_is_trained_once(study, runs):
-    said = study("seed=0,0", "trainer.max_epochs=1", report=False)
-    assert said.exit_code == 0
-    assert "1 runs to train" in said.out
+    result = study("seed=0,0", "trainer.max_epochs=1", report=False)
+    assert result.exit_code == 0
+    assert re.search(r"^1 .*/train\.log$", result.out, re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_replicas_of_a_study_are_trained_although_the_first_seed_is_done(study, runs):
     study("seed=0", "trainer.max_epochs=1", report=False)
-    said = study("num_replicas=3", "trainer.max_epochs=1", report=False)
-    assert said.exit_code == 0
+    result = study("num_replicas=3", "trainer.max_epochs=1", report=False)
+    assert result.exit_code == 0
     assert set(runs()) == {"adam-seed0", "adam-seed1", "adam-seed2"}
     assert all(record_of(folder)["status"] == "finished" for folder in runs().values())
 
@@ -224,32 +220,32 @@ def test_killed_replicas_are_failed_although_the_first_seed_is_done(
     common = ("trainer.max_epochs=1", "+callbacks.killer._target_=killer.Killer")
     study("seed=0", *common, report=False)
     (tmp_path / "now").touch()
-    said = study("num_replicas=3", *common)
-    assert "killed by signal 9" in said.out
-    assert said.exit_code == 1
+    result = study("num_replicas=3", *common)
+    assert "signal 9" in result.out
+    assert result.exit_code == 1
     statuses = {name: record_of(folder)["status"] for name, folder in runs().items()}
     assert statuses == {"adam-seed0": "finished", "adam-seed1": "failed", "adam-seed2": "failed"}
 
 
 def test_sweep_whose_replicas_overlap_is_refused(study, runs):
-    said = study("seed=0,1", "num_replicas=2", "trainer.max_epochs=1")
-    assert "num_replicas apart" in str(said.exit_code)
+    result = study("seed=0,1", "num_replicas=2", "trainer.max_epochs=1")
+    assert re.search(r"num_replicas=2\b.*\bseed=1\b.*\n\nhint: ", str(result.exit_code))
     assert runs() == {}
 
 
 @pytest.mark.slow
 def test_finished_replica_is_reported_when_it_is_the_only_run(study, runs):
     study("num_replicas=2", "trainer.max_epochs=1", report=False)
-    said = study("seed=1", "trainer.max_epochs=1")
-    assert "1 of 1 runs are already done" in said.out
-    assert "report  " in said.out
+    result = study("seed=1", "trainer.max_epochs=1")
+    assert re.search(r"^1 .*\b1\b.*\bdone$", result.out, re.MULTILINE)
+    assert str(runs()["adam-seed1"].parent / "report" / "index.html") in result.out
 
 
 @pytest.mark.slow
 def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
-    said = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
+    result = study("model=mlp", "data.batch_size=64,128", "trainer.max_epochs=1",
                  "study=batch-${data.batch_size}", "title='Of ${data.batch_size}'")  # fmt: skip
-    assert said.exit_code == 0
+    assert result.exit_code == 0
     for size in (64, 128):
         about = (tmp_path / "outputs" / f"batch-{size}" / "study.json").read_text()
         assert json.loads(about)["title"] == f"Of {size}"
@@ -259,9 +255,8 @@ def test_study_of_one_study_name_each_reports_each(study, runs, tmp_path):
 
 @pytest.mark.parametrize("name", ["a/b", "../elsewhere", "''"])
 def test_study_that_is_not_a_folder_name_is_refused(name, study, tmp_path):
-    said = study(f"study={name}", "trainer.max_epochs=1")
-    assert isinstance(said.exit_code, str)
-    assert "study is " in said.exit_code
+    result = study(f"study={name}", "trainer.max_epochs=1")
+    assert re.search(rf"\bstudy .*{name}", str(result.exit_code))
     assert not list(tmp_path.rglob("steps.csv"))
 
 
@@ -269,5 +264,5 @@ def test_study_that_is_not_a_folder_name_is_refused(name, study, tmp_path):
     "option", ["num_processes=-1", "num_processes=all", "memory_per_run_gib=0"]
 )
 def test_launcher_option_that_makes_no_sense_is_refused(option, study):
-    said = study("optimizer=sgd", f"hydra.launcher.{option}", report=False)
-    assert f"hydra.launcher.{option.replace('=', ' is ')}" in str(said.exit_code)
+    result = study("optimizer=sgd", f"hydra.launcher.{option}", report=False)
+    assert re.search(rf"hydra\.launcher\.{option.replace('=', ' .*')}\b", str(result.exit_code))

@@ -132,21 +132,21 @@ def test_name_is_an_optimizers_option_unless_it_names_a_group(name, option):
 
 @pytest.mark.parametrize("name", ["seed", "data", "optimizer"])
 def test_what_a_comparison_keeps_the_same_is_not_tuned(name):
-    with pytest.raises(ValueError, match=rf"mine\.yaml: {name} cannot be tuned"):
+    with pytest.raises(ValueError, match=rf"mine\.yaml: {name} .*\n\nhint: "):
         read_space("mine", {name: {"choice": [1, 2]}})
 
 
 @pytest.mark.parametrize(
     ("ranges", "why"),
     [
-        ({"log": [1e-3]}, r"must be \[low, high\]"),
-        ({"log": [0.1, 0.01]}, r"must be \[low, high\]"),
-        ({"log": [0.0, 1.0]}, "starts above 0"),
-        ({"normal": [0, 1]}, "allowed: log, one_minus_log, linear, choice"),
-        ({"log": [0.1, 1], "linear": [0, 1]}, "has 2 ranges"),
-        ({"log": ["a", "b"]}, r"must be \[low, high\]"),
-        ({"choice": []}, "must be a list"),
-        (0.1, "must be a range such as"),
+        ({"log": [1e-3]}, r"\[0\.001\].*\[low, high\]"),
+        ({"log": [0.1, 0.01]}, r"\[0\.1, 0\.01\].*\[low, high\]"),
+        ({"log": [0.0, 1.0]}, r"\b0\.0\b.*\blogarithmic\b.* 0$"),
+        ({"normal": [0, 1]}, r"\bnormal\b.*\blog, one_minus_log, linear, choice\b"),
+        ({"log": [0.1, 1], "linear": [0, 1]}, r"\b2\b"),
+        ({"log": ["a", "b"]}, r"\['a', 'b'\].*\[low, high\]"),
+        ({"choice": []}, r"\[\].*\blist\b"),
+        (0.1, r"\b0\.1\b.*\{log: "),
     ],
 )
 def test_invalid_range_is_refused_by_file_and_option(ranges, why):
@@ -156,5 +156,5 @@ def test_invalid_range_is_refused_by_file_and_option(ranges, why):
 
 @pytest.mark.parametrize("space", [{}, None])
 def test_space_without_an_option_is_refused(space):
-    with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml has no options"):
+    with pytest.raises(ValueError, match=r"conf/search_space/mine\.yaml .*\n\nhint: .*/adam\.yaml"):
         read_space("mine", space)
