@@ -239,30 +239,28 @@ def test_drawn_pictures_of_the_data_set_are_recognized(
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "sentence"),
+    ("query", "status", "named"),
     [
-        ("?study=nothing", 404, "There is no study called 'nothing'."),
-        ("?study=../digits-mlp", 404, "There is no study called '../digits-mlp'."),
-        ("?optimizer=muon", 404, "No chosen model of this study was trained by 'muon'."),
-        ("?model=0123456789ab", 404, "No model has the id '0123456789ab'."),
-        ("?model=" + "x" * 150, 404, "No model has the id"),
-        ("?study=digits-mlp&model=zz", 404, "No finished model of this study has the id 'zz'."),
+        ("?study=nothing", 404, "'nothing'"),
+        ("?study=../digits-mlp", 404, "'../digits-mlp'"),
+        ("?optimizer=muon", 404, "'muon'"),
+        ("?model=0123456789ab", 404, "'0123456789ab'"),
+        ("?model=" + "x" * 150, 404, "'" + "x" * 57 + "...'"),
+        ("?study=digits-mlp&model=zz", 404, "'zz'"),
         ("?saliency=perhaps", 422, "saliency: "),
         ("?step=-1", 422, "step: "),
         ("?step=1.5", 422, "step: "),
-        ("?optimiser=adam", 422, "optimiser: Extra inputs are not permitted."),
+        ("?optimiser=adam", 422, "optimiser: "),
         ("?study=", 422, "study: "),
         ("?study=" + "x" * 300, 422, "study: "),
         ("?" + "&".join(["model=a"] * 65), 422, "model: "),
-        ("?study=%00", 404, "There is no study called"),
+        ("?study=%00", 404, r"'\x00'"),
     ],
 )
-def test_wrong_question_gets_a_sentence(
-    client: Any, query: str, status: int, sentence: str
-) -> None:
+def test_wrong_question_gets_a_sentence(client: Any, query: str, status: int, named: str) -> None:
     answer = send(client, png(seven()), query=query)
     assert answer.status_code == status
-    assert sentence in answer.json()["detail"]
+    assert named in answer.json()["detail"]
     assert len(answer.text) < 300
 
 
@@ -438,7 +436,8 @@ def test_failure_of_the_server_leaves_without_a_trace(
     monkeypatch.setattr("optlab.web.question.prepare", fail)
     answer = send(client_for(trained_outputs), png(seven()))
     assert answer.status_code == 500
-    assert answer.json() == {"detail": "The server failed; see its log for the reason."}
+    assert list(answer.json()) == ["detail"]
+    assert "secret" not in answer.text and "RuntimeError" not in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
@@ -447,7 +446,7 @@ def test_other_hosts_are_turned_away(client_for: Any, trained_outputs: Path) -> 
     assert client.get("/api/health").status_code == 200
     answer = client.get("/api/health", headers={"host": "evil.example"})
     assert answer.status_code == 400
-    assert answer.json()["detail"] == "This server does not answer to that host name."
+    assert "host" in answer.json()["detail"]
 
 
 def test_outputs_may_vanish_under_a_running_server(

@@ -1,5 +1,6 @@
 """Networks that are asked: probabilities, the ensemble, saliency, and those that cannot answer."""
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_run_that_cannot_be_used_says_why_and_the_others_answer(
     assert answer is not None
     assert [said.optimizer for said in answer.optimizers] == ["adam"]
     problem = networks.problem(models["sgd"][0])
-    assert problem == "its weights could not be loaded; the server's log says why"
+    assert re.search(r"\bweights\b.*\blog\b", str(problem))
     assert networks.problem(models["adam"][0]) is None
     assert ask(networks, {"sgd": models["sgd"]}, PICTURE, with_saliency=True) is None
 
@@ -178,14 +179,10 @@ def test_run_whose_weights_arrive_after_its_record_answers_from_then_on(
 
 
 def test_network_with_other_classes_or_weights_of_nan_is_not_asked() -> None:
-    assert Networks(load=lambda *_: network_of(7)).get(fake_model()) == (
-        "it does not answer with 10 classes"
-    )
+    assert "10 classes" in str(Networks(load=lambda *_: network_of(7)).get(fake_model()))
     broken = network_of()
     nn.init.constant_(broken[1].bias, float("nan"))  # type: ignore[index]
-    assert Networks(load=lambda *_: broken).get(fake_model()) == (
-        "its weights or its answers are not finite"
-    )
+    assert "finite" in str(Networks(load=lambda *_: broken).get(fake_model()))
 
 
 def test_network_whose_answer_to_the_picture_is_not_finite_keeps_silent() -> None:

@@ -18,6 +18,7 @@ from optlab.data.normalize import scale_and_shift
 from optlab.data.preprocessing import Prepared
 from optlab.models import CNN, MLP
 from optlab.web import novelty
+from optlab.web.app import STATIC
 from optlab.web.inference import Networks
 from optlab.web.novelty import Reference, References, num_side_by_side, without_last_layer
 from optlab.web.run_index import RunIndex
@@ -164,14 +165,15 @@ def test_terminal_says_what_the_page_says(
         Image.fromarray(picture).save(tmp_path / "drawing.png")
         return str(answer_table(tmp_path / "drawing.png", tmp_path).caption or "")
 
-    assert caption(two_digits(gap=120)) == "One digit at a time"
+    strings = json.loads((STATIC / "strings.en.json").read_text())
+    assert caption(two_digits(gap=120)) == strings["doubt.digits"]
     one = two_digits(gap=45)
     monkeypatch.setattr(Reference, "distance", lambda *_: 2.0)
-    assert caption(one) == "This does not look like the digits I was trained on"
+    assert caption(one) == strings["doubt.no_digit"]
     monkeypatch.setattr(Reference, "distance", lambda *_: 0.0)
     assert caption(one) == ""
     (tmp_path / "images").rename(tmp_path / "gone")
-    assert "not here" in caption(one)
+    assert strings["novelty.no_images"] in caption(one)
 
 
 def test_missing_images_are_reported_until_they_arrive(

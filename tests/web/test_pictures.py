@@ -9,7 +9,12 @@ import pytest
 from made_pictures import png
 from PIL import Image
 
-from optlab.web.pictures import PictureTooLarge, picture_from_image, picture_from_json
+from optlab.web.pictures import (
+    PictureTooLarge,
+    UnreadablePicture,
+    picture_from_image,
+    picture_from_json,
+)
 
 
 def png_header(width: int, height: int, color_type: int = 0) -> bytes:
@@ -39,11 +44,11 @@ def test_json_becomes_rows_of_pixels() -> None:
         (b"{}", r"pixels: Field required\."),
         (b'{"pixels": []}', "pixels: List should have at least 1 item"),
         (b'{"pixels": [[]]}', r"pixels\.0: List should have at least 1 item"),
-        (b'{"pixels": [[1, 2], [3]]}', "every row must have the same length"),
-        (b'{"pixels": [[NaN]]}', r"pixels\.0\.0: Input should be a finite number"),
-        (b'{"pixels": [[Infinity]]}', r"pixels\.0\.0: Input should be a finite number"),
-        (b'{"pixels": [[-Infinity]]}', r"pixels\.0\.0: Input should be a finite number"),
-        (b'{"pixels": [[1e999]]}', r"pixels\.0\.0: Input should be a finite number"),
+        (b'{"pixels": [[1, 2], [3]]}', r"pixels: .*\blength\b"),
+        (b'{"pixels": [[NaN]]}', r"pixels\.0\.0: .*\bfinite\b"),
+        (b'{"pixels": [[Infinity]]}', r"pixels\.0\.0: .*\bfinite\b"),
+        (b'{"pixels": [[-Infinity]]}', r"pixels\.0\.0: .*\bfinite\b"),
+        (b'{"pixels": [[1e999]]}', r"pixels\.0\.0: .*\bfinite\b"),
         (b'{"pixels": [[256]]}', "less than or equal to 255"),
         (b'{"pixels": [[-1]]}', "greater than or equal to 0"),
         (b'{"pixels": [["1"]]}', "should be a valid number"),
@@ -105,10 +110,9 @@ def test_photograph_stands_as_the_camera_was_held() -> None:
 
 def test_declared_size_is_refused_before_decoding() -> None:
     for width, height in ((3000, 3000), (5000, 2), (30_000, 30_000), (2**31 - 1, 2**31 - 1)):
-        with pytest.raises(ValueError, match=r"pixels|not a readable") as caught:
+        is_known = width < 10**5  # Pillow itself refuses the other one
+        with pytest.raises(PictureTooLarge if is_known else (PictureTooLarge, UnreadablePicture)):
             picture_from_image(png_header(width, height))
-        if width < 10**5:
-            assert isinstance(caught.value, PictureTooLarge)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +141,14 @@ def test_declared_size_is_refused_before_decoding() -> None:
     ],
 )
 def test_what_is_no_image_is_refused_with_a_sentence(body: bytes) -> None:
-    with pytest.raises(ValueError, match="The body is not a readable image"):
+    with pytest.raises(UnreadablePicture):
         picture_from_image(body)
 
 
 def test_formats_that_training_does_not_read_are_not_tried() -> None:
     file = io.BytesIO()
     Image.new("L", (16, 16)).save(file, "SGI")
-    with pytest.raises(ValueError, match="not a readable image"):
+    with pytest.raises(UnreadablePicture):
         picture_from_image(file.getvalue())
 
 
@@ -162,7 +166,6 @@ def test_damaged_bytes_never_lead_to_anything_but_a_sentence(name: str) -> None:
         damaged[at] = rng.integers(0, 256, len(at))
         try:
             picture_from_image(damaged.tobytes())
-        except ValueError as error:
+        except (PictureTooLarge, UnreadablePicture):
             num_refused += 1
-            assert str(error).startswith(("The body is not a readable", "The image has"))
     assert num_refused > 10

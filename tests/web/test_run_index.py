@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,9 +99,9 @@ def test_folder_without_record_does_not_count(make_run: MakeRun, tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "record.json cannot be read"),
-        ("[]", "not an object"),
-        ('{"status": "finished"}', "has no protocol_version"),
+        ("{", r"record\.json .*\bline 1 column 2\b"),
+        ("[]", r"record\.json .*\bobject\b"),
+        ('{"status": "finished"}', r"record\.json .*\bprotocol_version\b"),
     ],
 )
 def test_unreadable_record_is_named_with_the_reason(
@@ -113,7 +114,7 @@ def test_unreadable_record_is_named_with_the_reason(
     assert optimizers(table) == ["sgd"]
     (run,) = table.unusable
     assert (run.study, run.run) == ("digits-mlp", folder.name)
-    assert why in run.problem
+    assert re.search(why, run.problem)
     assert str(tmp_path) not in run.problem
 
 
@@ -245,7 +246,8 @@ def test_failed_run_of_a_dataset_that_nothing_was_trained_on_is_named_with_the_r
     folder = make_failed_run(dataset="mnist", reason="ValueError: no MNIST here")
     table = RunIndex(tmp_path).table()
     (run,) = table.unusable
-    assert (run.run, run.problem) == (folder.name, "it failed: ValueError: no MNIST here")
+    assert run.run == folder.name
+    assert run.problem.endswith("ValueError: no MNIST here")
     assert [study.optimizers for study in table.studies.values()] == [["adam"]]
 
 
@@ -385,4 +387,4 @@ def test_run_on_other_images_and_a_copied_folder_do_not_answer(
     assert [model.run.seed for model in study.answering["adam"]] == [0, 1]
     assert len(study.models) == 3
     (run,) = table.unusable
-    assert (run.run, "is the same run as" in run.problem) == ("zz-copy", True)
+    assert (run.run, stray.name in run.problem) == ("zz-copy", True)
