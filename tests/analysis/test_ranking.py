@@ -110,5 +110,5 @@ def test_verdict_says_which_configurations_stop_early_where_not_all_do(new_study
     writer.run("adam", accuracy=0.97)
     summary = summary_of(writer)
     (stops,) = [row for row in summary.rows if row.configuration.judged_weights == "best"]
-    (remark,) = [each for each in verdict_of(summary).remarks if "stopping" in each]
+    (remark,) = [each for each in verdict_of(summary).remarks if "early stopping" in each]
     assert f": {stops.name}." in remark

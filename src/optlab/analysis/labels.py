@@ -65,20 +65,19 @@ def label_configurations(
     """
     if not configs:
         return []
-    configs = [_switched(config, configs) for config in configs]
+    configs, parts = _with_choices(configs)
     keys = sorted({key for config in configs for key in config if only is None or key in only})
     sections = {
         key.removesuffix(".name") for config in configs for key in config if key.endswith(".name")
     }
 
-    switches = {key for config in configs for key in config if config[key] == "on"}
-
     def companions(index: int, key: str) -> list[int]:
         """Configs that this key's value is to be distinguished from."""
         section = key.partition(".")[0]
-        switch = next((k for k in switches if key.startswith(f"{k}.")), None)
-        if switch:
-            return [index for index, config in enumerate(configs) if config.get(switch) == "on"]
+        part = next((each for each in parts if key.startswith(f"{each}.")), None)
+        if part:
+            own = configs[index][part]
+            return [other for other, config in enumerate(configs) if config[part] == own]
         if key == "optimizer.name":
             return [*range(len(configs))]
         if section == "optimizer" or any(
@@ -121,18 +120,34 @@ def label_configurations(
     return labels
 
 
-def _switched(config: dict[str, Any], configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`early_stopping: null` next to `early_stopping.patience: 5` as a switch, off and on."""
-    parts = {
-        key
-        for other in configs
-        for key, value in other.items()
-        if value is None and any(k.startswith(f"{key}.") for c in configs for k in c)
-    }
-    result = dict(config)
-    for part in parts:
-        result[part] = "on" if any(key.startswith(f"{part}.") for key in config) else "off"
-    return result
+def _with_choices(configs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], set[str]]:
+    """Replace the classes of nodes, such as callbacks, by a choice where they are not all equal.
+
+    `callbacks.average._target_: ...EMAWeightAveraging` becomes `callbacks.average:
+    EMAWeightAveraging`, and `off` where there is none. A node that is named like its class is `on`.
+
+    Returns:
+        The configs, and these nodes. Nodes with a `name` are told apart by that.
+    """
+    keys = {key for config in configs for key in config}
+    nodes = {key.removesuffix("._target_") for key in keys if key.endswith("._target_")}
+    nodes |= {key for config in configs for key, value in config.items() if value is None}
+    result, parts = [dict(config) for config in configs], set()
+    for node in nodes:
+        choices = [_choice(config, node) for config in configs]
+        if f"{node}.name" not in keys and len({*choices}) > 1:
+            parts.add(node)
+            for config, choice in zip(result, choices, strict=True):
+                config.pop(f"{node}._target_", None)
+                config[node] = choice
+    return result, parts
+
+
+def _choice(config: dict[str, Any], node: str) -> str:
+    name = str(config.get(f"{node}._target_") or "").rpartition(".")[2]
+    if name and name.lower() != node.rpartition(".")[2].replace("_", ""):
+        return name
+    return "on" if any(key.startswith(f"{node}.") for key in config) else "off"
 
 
 def _usual_values(configs: Sequence[dict[str, Any]], keys: set[str]) -> dict[str, str]:
