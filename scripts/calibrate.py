@@ -30,7 +30,7 @@ from optlab.analysis.adaptive import decide
 from optlab.analysis.comparisons import compare, compare_all
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, over_images
 from optlab.analysis.records import Run
-from optlab.analysis.rounds import Progress, levels_of
+from optlab.analysis.rounds import Progress, round_levels
 from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.target_order import Attempt, StepsClaim, compare_steps
@@ -301,7 +301,7 @@ def _tuned_study(rng: np.random.Generator, options: FairOptions, best: dict[str,
         Search(name, name, [], [RATE], {"lr": 1.0}, (), (), rungs=options.rungs(NUM_EPOCHS))
         for name in NAMES
     ]
-    searches = [search for one in untuned for search in options.searches_of(one)]
+    searches = [search for one in untuned for search in options.list_searches(one)]
     for trials in rounds(searches, options.extra_trials, options.finalists):
         names = [trial.search.optimizer for trial in trials]
         (found,) = accuracies(names, [trial.values["lr"] for trial in trials], 1)
@@ -346,7 +346,7 @@ def in_rounds(line: Line, rounds: Sequence[int], num_studies: int) -> Errors:
         num_studies: that are made.
     """
     rng = np.random.default_rng(rounds[-1])  # the same studies, however many rounds
-    plan = Progress(tuple(rounds), tuple(levels_of(len(rounds))), num_rounds=1)
+    plan = Progress(tuple(rounds), tuple(round_levels(len(rounds))), num_rounds=1)
     false_claims = found = losers = num_runs = 0
     for _ in range(num_studies):
         whole = made_workload(*draw(line, rng, rounds[-1]))

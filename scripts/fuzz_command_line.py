@@ -483,8 +483,8 @@ def judged(case: Case, done: bool, printed: str) -> str:
         return "accepted although wrong" if case.is_right is False else "right"
     if case.is_right:
         return "refused although right"
-    said = re.sub(r"(?m)^  (log|again): .*$", "", printed)  # which repeats what was typed
-    if not re.search(rf"(?<!\w){re.escape(case.names)}(?!\w)", said, re.IGNORECASE):
+    message = re.sub(r"(?m)^  (log|again): .*$", "", printed)  # which repeats what was typed
+    if not re.search(rf"(?<!\w){re.escape(case.names)}(?!\w)", message, re.IGNORECASE):
         return f"does not name {case.names}"
     return "refused"
 

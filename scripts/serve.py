@@ -46,7 +46,7 @@ def main() -> int:
         import uvicorn
 
         from optlab.web.app import create_app
-        from optlab.web.network import LOOPBACK, LimitedHTTP, PortTaken, addresses_of, listen
+        from optlab.web.network import LOOPBACK, LimitedHTTP, PortTaken, list_addresses, listen
         from optlab.web.qr_code import qr_text
         from optlab.web.run_index import RunIndex
 
@@ -66,7 +66,7 @@ def main() -> int:
     elif not num_models:
         print(f"No trained model in {outputs} yet: train.py makes one, --train makes five.")
 
-    names = [options.name] if options.name else addresses_of(options.host)
+    names = [options.name] if options.name else list_addresses(options.host)
     is_public = options.name is not None or not LOOPBACK.issuperset(names)
     port = listener.getsockname()[1]
     url = f"http://{names[0]}:{port}"

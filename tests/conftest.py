@@ -173,8 +173,8 @@ def train(make_config: Callable[..., DictConfig]) -> Callable[..., Trained]:
     """Trains a run in this process and reads its folder."""
 
     def trained(*overrides: str) -> Trained:
-        from optlab.training.identity import run_dir
         from optlab.training.run import run
+        from optlab.training.run_id import run_dir
 
         config = make_config(*overrides)
         run(config)

@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from optlab.training.identity import GROUPS as IDENTITY_GROUPS
-from optlab.training.identity import NOT_IN_HASH, identity, run_hash
-from optlab.training.identity import OPTIONS as IDENTITY_OPTIONS
 from optlab.training.option_names import to_hydra_override
+from optlab.training.run_id import GROUPS as IDENTITY_GROUPS
+from optlab.training.run_id import NOT_IN_HASH, identity, run_hash
+from optlab.training.run_id import OPTIONS as IDENTITY_OPTIONS
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

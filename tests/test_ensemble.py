@@ -62,7 +62,7 @@ def test_run_that_kept_no_answers_is_named(script, tmp_path, capsys):
     for seed in (0, 1):
         train(tmp_path, f"seed={seed}")
     (first,) = (tmp_path / "some").glob("adam-seed0-*")
-    RunFolder(first).answers.unlink()
+    RunFolder(first).test_probabilities.unlink()
     assert script.main([str(tmp_path / "some")]) == 2
     assert first.name in capsys.readouterr().err
 

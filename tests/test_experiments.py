@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 
 from optlab.analysis.workloads import flatten
 from optlab.studies.compose import StudyConfigLoader
-from optlab.training.identity import identity, run_dir
 from optlab.training.option_names import unknown_top_level_options
+from optlab.training.run_id import identity, run_dir
 from optlab.training.validate import validate_config
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from optlab.data.availability import choose_auto_dataset
 from optlab.studies.compose import StudyConfigLoader
 from optlab.studies.grid_sweeper import GridSweeper
-from optlab.training.identity import resolve_path, run_folder_name
 from optlab.training.option_values import check_arguments, check_top_level
+from optlab.training.run_id import resolve_path, run_folder_name
 
 
 def _run_folder(_root_: DictConfig) -> str:

@@ -13,9 +13,9 @@ from optlab.analysis.assertions import judge, read_assertions
 from optlab.analysis.comparisons import ERROR_RATE
 from optlab.analysis.next_step import next_step
 from optlab.analysis.records import read_run
-from optlab.analysis.rounds import Progress, levels_of
+from optlab.analysis.rounds import Progress, round_levels
 from optlab.analysis.study import BEYOND_THE_ROUNDS, UNFINISHED_ROUND
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 from optlab.report import make_report
 
 NOISE = np.random.default_rng(1).normal(0, 0.001, (2, 5, 20))  # split, optimizer, seed
@@ -44,7 +44,7 @@ def candidate(hashes, num_rounds, status="open"):
 def plan(writer, *candidates, rounds=(5, 10)):
     adaptive = {
         "rounds": [*rounds],
-        "levels": levels_of(len(rounds)),
+        "levels": round_levels(len(rounds)),
         "first_seed": 0,
         "candidates": candidates,
     }
@@ -67,7 +67,7 @@ def decided(writer):
 
 @pytest.mark.parametrize("num_rounds", [1, 2, 3, 6])
 def test_levels_of_the_rounds_add_up_to_the_error_rate(num_rounds):
-    levels = levels_of(num_rounds)
+    levels = round_levels(num_rounds)
     assert len(levels) == num_rounds
     assert sum(levels) == pytest.approx(ERROR_RATE, abs=1e-9)
     assert all(level > 0 for level in levels)
@@ -136,7 +136,7 @@ def test_next_step_after_the_last_round_is_a_study_of_new_seeds(raced):
         f"hydra.sweeper.rounds=[{step.num_seeds}]",
     )
     assert step.num_runs == 2 * step.num_seeds  # none of the new seeds has run
-    remarks = verdict_of(summary).remarks
+    remarks = make_verdict(summary).remarks
     assert any(" Adam and AdamW: study=NAME" in remark for remark in remarks)
 
 
@@ -145,7 +145,7 @@ def test_sweep_that_has_not_ended_has_no_next_step(writer):
     plan(writer, *(candidate(hashes, 1) for hashes in runs))
     summary = summary_of(writer)
     assert next_step(summary) is None
-    assert "resumes" in verdict_of(summary).remarks[0]  # the same command
+    assert "resumes" in make_verdict(summary).remarks[0]  # the same command
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -159,11 +159,11 @@ def test_reports_by_plan_are_no_further_looks_and_a_look_before_it_is_one(raced)
     read_before = (replace(one, looks=frozenset({5})) for one in workload.configurations)
     summary = summarize(replace(workload, configurations=tuple(read_before)))
     assert [one.level for _, one in summary.compared()] == [0.02, 0.005]
-    assert any(re.search(r"\b2\b.*\blooks\b", text) for text in verdict_of(summary).remarks)
+    assert any(re.search(r"\b2\b.*\blooks\b", text) for text in make_verdict(summary).remarks)
 
 
 def test_verdict_names_who_stopped_when_and_what_the_rounds_cost(raced):
-    remark = verdict_of(summary_of(raced)).remarks[0]
+    remark = make_verdict(summary_of(raced)).remarks[0]
     assert re.search(r"\brounds .*\b5 and 10\.", remark)
     assert re.search(r"\b5 seeds SGD with momentum [^.]*\blower\b", remark)
     assert " 10 seeds: Adam and AdamW." in remark

@@ -6,8 +6,8 @@ import torch
 from made_studies import summary_of
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from optlab.analysis.calibration import calibration_of, calibration_table, reliability_of
-from optlab.analysis.images import Answers, answers_of
+from optlab.analysis.calibration import calibration_table, measure_calibration, measure_reliability
+from optlab.analysis.images import Answers, read_all_answers
 from optlab.runs.folder import RunFolder
 
 
@@ -28,12 +28,14 @@ def test_error_is_that_of_torchmetrics(num_bins):
         num_classes=4,
         n_bins=num_bins,
     )
-    assert reliability_of([answers], num_bins).error == pytest.approx(float(expected), abs=1e-6)
+    assert measure_reliability([answers], num_bins).error == pytest.approx(
+        float(expected), abs=1e-6
+    )
 
 
 def test_answers_that_are_right_as_often_as_they_are_sure_have_no_error():
     probabilities = np.tile(np.float32([0.75, 0.25]), (4, 1))
-    found = reliability_of(
+    found = measure_reliability(
         [Answers(np.array([0, 0, 0, 1]), probabilities.argmax(axis=1), probabilities)]
     )
     assert found.error == pytest.approx(0)
@@ -43,7 +45,7 @@ def test_answers_that_are_right_as_often_as_they_are_sure_have_no_error():
 
 def test_certain_answers_are_in_the_last_bin():
     probabilities = np.float32([[1, 0], [1, 0]])
-    found = reliability_of([Answers(np.array([0, 1]), np.array([0, 0]), probabilities)])
+    found = measure_reliability([Answers(np.array([0, 1]), np.array([0, 0]), probabilities)])
     assert found.share[-1] == 1
     assert found.error == pytest.approx(0.5)
 
@@ -56,14 +58,16 @@ def test_configurations_whose_runs_kept_all_answers_are_shown(new_study):
             if (optimizer, seed) != ("sgd", 1):
                 answers = random_answers(seed)
                 np.savez(
-                    RunFolder(folder).answers, labels=answers.labels, last=answers.probabilities
+                    RunFolder(folder).test_probabilities,
+                    labels=answers.labels,
+                    last=answers.probabilities,
                 )
     adam, sgd = (
-        calibration_of(row, answers_of(row.configuration.finished))
+        measure_calibration(row, read_all_answers(row.configuration.finished))
         for row in sorted(summary_of(writer).rows, key=lambda row: row.label)
     )
     assert sgd is None
-    errors = [reliability_of([random_answers(seed)]).error for seed in (0, 1)]
+    errors = [measure_reliability([random_answers(seed)]).error for seed in (0, 1)]
     assert adam.error.mean == pytest.approx(np.mean(errors))
     (row,) = calibration_table([adam]).to_dict("records")
     assert (row["label"], row["num_runs"]) == ("adam", 2)

@@ -5,14 +5,14 @@ import pytest
 from made_studies import summary_of
 
 from optlab.analysis.disagreement import (
+    count_votes,
     disagreement,
     disagreement_images_table,
     disagreement_table,
     mistaken_pictures,
     single_images,
-    votes_of,
 )
-from optlab.analysis.images import answers_of
+from optlab.analysis.images import read_all_answers
 from optlab.runs.folder import RunFolder
 
 LABELS = (0, 0, 0, 1, 1)
@@ -22,14 +22,17 @@ def keep(folder, answers, sure=0.75):
     """Let a run answer these classes."""
     probabilities = np.full((len(answers), 2), 1 - sure, np.float16)
     probabilities[range(len(answers)), list(answers)] = sure
-    np.savez(RunFolder(folder).answers, labels=LABELS, last=probabilities, best=probabilities)
+    np.savez(
+        RunFolder(folder).test_probabilities, labels=LABELS, last=probabilities, best=probabilities
+    )
     return folder
 
 
 def votes_in(writer):
     """The votes of each configuration, the best first."""
     return [
-        votes_of(row, answers_of(row.configuration.finished)) for row in summary_of(writer).rows
+        count_votes(row, read_all_answers(row.configuration.finished))
+        for row in summary_of(writer).rows
     ]
 
 
@@ -74,7 +77,7 @@ def test_pictures_come_from_whichever_run_has_kept_them(new_study):
     writer = new_study()
     for seed, indices in enumerate([(1, 4), (2, 4)]):
         images = np.stack([np.full((2, 2), index, np.uint8) for index in indices])
-        path = RunFolder(writer.run("adam", seed)).mistakes
+        path = RunFolder(writer.run("adam", seed)).test_mistakes
         np.savez(path, indices=np.array(indices, np.int32), images=images)
     writer.run("sgd")
     runs = summary_of(writer).workload.runs

@@ -20,7 +20,7 @@ from optlab.runs.folder import RunFolder
 def made_run(folder, seed=0, predicted=(0, 1, 2), labels=(0, 1, 1), weights="last"):
     folder.mkdir(parents=True)
     probabilities = np.eye(3, dtype=np.float16)[list(predicted)]
-    path = RunFolder(folder).answers
+    path = RunFolder(folder).test_probabilities
     np.savez_compressed(path, labels=np.uint16(labels), **{weights: probabilities})
     return Run(folder, make_record(seed=seed))
 
@@ -39,7 +39,7 @@ def test_run_without_answers_has_none(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "text", "other weights"])
 def test_damaged_answers_are_refused_by_their_name(tmp_path, damage):
     run = made_run(tmp_path / "run", weights="best" if damage == "other weights" else "last")
-    path = RunFolder(run.folder).answers
+    path = RunFolder(run.folder).test_probabilities
     if damage != "other weights":
         path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"no archive")
     with pytest.raises(ValueError, match=str(path)):

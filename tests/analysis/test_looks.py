@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_studies import summary_of
 
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 from optlab.report import make_report
 from optlab.runs.study_file import read_study_file
 
@@ -45,7 +45,7 @@ def test_every_report_on_more_seeds_shares_the_error_rate(writer):
         assert levels(writer) == {"sgd": 0.05 / num_looks}  # for who reads it without a report
         assert look(writer) == look(writer) == {"sgd": 0.05 / num_looks}
     assert [row.num_seeds for row in read_study_file(writer.folder).looks] == [[5, 7, 20]] * 2
-    remarks = verdict_of(summary_of(writer)).remarks
+    remarks = make_verdict(summary_of(writer)).remarks
     (remark,) = [text for text in remarks if "looks" in text]
     assert re.search(r"\(5 and 7\).*\b3\b", remark)
 

@@ -11,7 +11,7 @@ from made_studies import summary_of
 from optlab.analysis.records import Run
 from optlab.analysis.summary import summarize
 from optlab.analysis.tables import summary_table
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 from optlab.analysis.workloads import group_runs
 from optlab.runs.record import DatasetFacts, OptimizerFacts
 
@@ -80,7 +80,7 @@ def test_last_weights_are_ranked_and_not_the_best_of_a_noisy_curve(new_study):
     ((_, difference),) = summary.compared()
     assert difference.mean == pytest.approx(-0.010)  # on test, at the last weights as well
     assert [row.label for row in summary.order_by_best_epoch] == ["adam", "sgd"]
-    remarks = verdict_of(summary).remarks
+    remarks = make_verdict(summary).remarks
     assert any(re.search(r"\bepoch .*Adam and SGD with momentum\.$", text) for text in remarks)
 
 
@@ -88,7 +88,7 @@ def test_no_remark_where_the_best_epochs_rank_alike(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.980, peak=0.985)
     writer.run("sgd", accuracy=0.970, peak=0.975)
-    assert not any("epoch" in remark for remark in verdict_of(summary_of(writer)).remarks)
+    assert not any("epoch" in remark for remark in make_verdict(summary_of(writer)).remarks)
 
 
 def test_early_stopping_is_judged_at_its_best_epoch(new_study):
@@ -101,7 +101,7 @@ def test_early_stopping_is_judged_at_its_best_epoch(new_study):
     assert list(table.judged_weights) == ["best", "best"]
     assert list(table.val_accuracy) == pytest.approx([0.990, 0.981])
     assert list(table.test_accuracy) == list(table.test_accuracy_best)
-    assert not any("epoch" in remark for remark in verdict_of(summary).remarks)
+    assert not any("epoch" in remark for remark in make_verdict(summary).remarks)
 
 
 def test_verdict_says_which_configurations_stop_early_where_not_all_do(new_study):
@@ -110,5 +110,5 @@ def test_verdict_says_which_configurations_stop_early_where_not_all_do(new_study
     writer.run("adam", accuracy=0.97)
     summary = summary_of(writer)
     (stops,) = [row for row in summary.rows if row.configuration.judged_weights == "best"]
-    (remark,) = [each for each in verdict_of(summary).remarks if "early stopping" in each]
+    (remark,) = [each for each in make_verdict(summary).remarks if "early stopping" in each]
     assert f": {stops.name}." in remark

@@ -15,7 +15,7 @@ from optlab.analysis.tables import (
     runs_table,
     summary_table,
 )
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 
 
 def test_validation_ranks_and_test_only_reports(new_study):
@@ -71,7 +71,7 @@ def test_newcomer_with_a_single_run_leaves_the_comparison_of_the_others(new_stud
     summary = summary_of(writer)
     assert summary.rows[-1].label == "muon"
     assert [difference.num_seeds for _, difference in summary.compared()] == [5, 5, 1]
-    remarks = verdict_of(summary).remarks
+    remarks = make_verdict(summary).remarks
     assert any(text.endswith(": Muon (1).") for text in remarks)
     assert any(re.search(r"\b5 seeds\b.*: Muon \(", text) for text in remarks)
     assert not any("confidence" in text for text in remarks)
@@ -153,7 +153,7 @@ def test_differences_table_has_no_row_for_the_best(five_optimizers):
 
 
 def test_verdict_of_one_seed_is_a_hint(five_optimizers):
-    verdict = verdict_of(summary_of(five_optimizers))
+    verdict = make_verdict(summary_of(five_optimizers))
     assert re.match(r"Adam leads .*\b97\.", verdict.lead)
     assert any("confidence" in text for text in verdict.remarks)
     assert not any("significant" in text for text in verdict.remarks)
@@ -165,7 +165,7 @@ def test_verdict_names_what_differs_and_what_would_settle_the_rest(new_study):
         writer.run("adamw", seed, accuracy=0.980, test_accuracy=0.9780)
         writer.run("adam", seed, accuracy=0.979, test_accuracy=0.9780 + noise)
         writer.run("sgd", seed, accuracy=0.970, test_accuracy=0.9680 + noise)
-    verdict = verdict_of(summary_of(writer))
+    verdict = make_verdict(summary_of(writer))
     assert re.match(r"AdamW leads .*98\.00", verdict.lead)
     same, lower, power, *_ = verdict.remarks
     assert "Adam (" in same
@@ -179,7 +179,7 @@ def test_verdict_without_finished_run_says_so(new_study):
     writer.run("sgd", status="diverged")
     summary = summary_of(writer)
     assert summary.best is None
-    verdict = verdict_of(summary)
+    verdict = make_verdict(summary)
     assert re.match("No .*finished", verdict.lead)
     assert verdict.remarks[0] == "Diverged: SGD with momentum (1 of 1)."
 
@@ -189,7 +189,7 @@ def test_verdict_of_one_configuration_compares_with_nothing(new_study):
     writer.run("adam", accuracy=0.97)
     summary = summary_of(writer)
     assert summary.compared() == []
-    assert re.match(r"Adam .*97\.00 %.*96\.90 %", verdict_of(summary).lead)
+    assert re.match(r"Adam .*97\.00 %.*96\.90 %", make_verdict(summary).lead)
 
 
 def test_speed_is_that_of_the_passes_and_not_of_the_optimizer(new_study):

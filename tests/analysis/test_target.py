@@ -8,9 +8,9 @@ import pytest
 from optlab.analysis.records import read_run
 from optlab.analysis.target import (
     MISS,
+    accuracy_target,
     median_with_misses,
     performance_profile,
-    target_of,
     time_to_target,
 )
 
@@ -61,7 +61,7 @@ def test_without_target_or_curve_nothing_is_claimed(new_study):
 
 def test_target_of_another_metric_is_none(new_study):
     target = {"metric": "test/accuracy", "value": 0.9, "origin": ""}
-    assert target_of(read_run(new_study().run(record={"target": target}))) is None
+    assert accuracy_target(read_run(new_study().run(record={"target": target}))) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from optlab.analysis.next_step import next_step
 from optlab.analysis.study import OUTSIDE_THE_TUNING, read_study
 from optlab.analysis.summary import summarize
 from optlab.analysis.tuning import Tuning
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 from optlab.report import make_report
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -152,7 +152,7 @@ def test_winners_of_each_seed_are_one_configuration_that_more_seeds_cost_trials(
 
 def _tuning_remarks(study):
     (workload,) = study.workloads
-    remarks = verdict_of(summarize(workload), is_tuned=True).remarks
+    remarks = make_verdict(summarize(workload), is_tuned=True).remarks
     return [remark for remark in remarks if "hydra.sweeper.tune=each_seed" in remark]
 
 

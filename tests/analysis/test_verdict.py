@@ -7,12 +7,12 @@ import pytest
 from made_studies import summary_of
 
 from optlab.analysis.tables import SUMMARY, summary_table
-from optlab.analysis.verdict import MOST_NAMED, outlook, verdict_of
+from optlab.analysis.verdict import MOST_NAMED, make_verdict, outlook
 from optlab.runs.folder import RunFolder
 
 
 def remarks_of(writer):
-    return verdict_of(summary_of(writer)).remarks
+    return make_verdict(summary_of(writer)).remarks
 
 
 def reach(writer, optimizer, *accuracies):
@@ -100,7 +100,7 @@ def test_all_that_tie_are_named_and_none_is_called_lower(new_study):
             writer.run(optimizer, seed, accuracy=0.98, test_accuracy=0.97 + 0.001 * number)
     summary = summary_of(writer)
     assert {difference.conclusion for _, difference in summary.compared()} == {"higher"}
-    verdict = verdict_of(summary)
+    verdict = make_verdict(summary)
     assert re.match(r"Adam, RMSprop and SGD with momentum tie .*98\.00", verdict.lead)
     (higher,) = [text for text in verdict.remarks if text.startswith("Higher")]
     assert re.search(r"Adam .*validation: RMSprop .*SGD with momentum", higher)
@@ -111,7 +111,7 @@ def test_after_a_fair_sweep_more_seeds_come_from_the_sweeper(new_study):
     writer = new_study()
     reach(writer, "adam", 0.98)
     reach(writer, "sgd", 0.97)
-    remarks = verdict_of(summary_of(writer), is_tuned=True).remarks
+    remarks = make_verdict(summary_of(writer), is_tuned=True).remarks
     assert any("hydra.sweeper.seeds=5" in text for text in remarks)
 
 
@@ -141,7 +141,7 @@ def test_times_to_different_targets_stand_nowhere(new_study):
     reach(writer, "sgd", 0.98)
     summary = summary_of(writer)
     assert summary.target is None
-    assert any("90 %, 97 %" in text for text in verdict_of(summary).remarks)
+    assert any("90 %, 97 %" in text for text in make_verdict(summary).remarks)
     assert [row.reached for row in summary.rows] == [(), ()]
     assert set(summary_table([summary]).epochs_to_target.isna()) == {True}
 
@@ -162,7 +162,7 @@ def test_only_configuration_that_finished_is_compared_with_nothing(new_study):
     writer.run("sgd", 0, status="failed", reason="no memory")
     summary = summary_of(writer)
     assert summary.compared() == []
-    verdict = verdict_of(summary)
+    verdict = make_verdict(summary)
     assert re.match(r"Adam .*98\.00 %.*97\.00 %", verdict.lead)
     assert "SGD" not in verdict.lead
     assert verdict.remarks[0] == "Failed: SGD with momentum (1 of 1)."  # and not Adam
@@ -216,7 +216,7 @@ def test_every_inconclusive_row_says_what_would_settle_it(new_study):
     cells = {row.label: column.text(row) for row in summary.rows}
     assert cells["rmsprop"] == f"no significant difference ({found['rmsprop'][1]})"
     assert cells["sgd"] == "lower"
-    (power,) = [remark for remark in verdict_of(summary).remarks if "80 %" in remark]
+    (power,) = [remark for remark in make_verdict(summary).remarks if "80 %" in remark]
     needed = found["rmsprop"][0].seeds_needed
     assert f": RMSprop {needed:,}" in power
 
@@ -225,7 +225,9 @@ def keep_answers(run_dir, correct):
     """Write answers of two classes, right where `correct` (N,) says so."""
     right = np.eye(2, dtype=np.float16)[np.where(correct, 0, 1)]
     labels = np.zeros(len(correct), np.uint16)
-    np.savez_compressed(RunFolder(run_dir).answers, labels=labels, last=right, best=right)
+    np.savez_compressed(
+        RunFolder(run_dir).test_probabilities, labels=labels, last=right, best=right
+    )
 
 
 @pytest.mark.parametrize(("num_images", "word"), [(4000, "well"), (20, "only")])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from optlab.data.image_dataset import channel_statistics, checksum_of
+from optlab.data.image_dataset import channel_statistics, compute_checksum
 
 
 def test_channel_statistics_match_torch_in_float64():
@@ -17,6 +17,6 @@ def test_channel_statistics_match_torch_in_float64():
 def test_checksum_depends_on_content_shape_and_type():
     a = torch.arange(6, dtype=torch.uint8)
     others = [a.view(2, 3), a.flip(0), a.long()]
-    assert len({checksum_of(t) for t in [a, *others]}) == 4
-    assert checksum_of(a) == checksum_of(a.clone())
-    assert checksum_of(a.view(2, 3).t()) == checksum_of(a.view(2, 3).t().contiguous())
+    assert len({compute_checksum(t) for t in [a, *others]}) == 4
+    assert compute_checksum(a) == compute_checksum(a.clone())
+    assert compute_checksum(a.view(2, 3).t()) == compute_checksum(a.view(2, 3).t().contiguous())

@@ -16,7 +16,7 @@ from optlab.data.preprocessing import (
     as_mnist,
     as_uci_digit,
     center_crop,
-    ink_of,
+    extract_ink,
     prepare,
 )
 from optlab.models import MLP
@@ -62,8 +62,8 @@ def test_ink_is_the_distance_from_the_paper_in_gray_and_color() -> None:
     gray[2, 2] = 98
     expected = np.zeros((5, 5))
     expected[2, 2] = 102 / 255
-    np.testing.assert_allclose(ink_of(gray), expected, atol=1e-6)
-    np.testing.assert_allclose(ink_of(np.repeat(gray[..., None], 3, 2)), expected, atol=1e-4)
+    np.testing.assert_allclose(extract_ink(gray), expected, atol=1e-6)
+    np.testing.assert_allclose(extract_ink(np.repeat(gray[..., None], 3, 2)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "digits", "fashion_mnist"])

@@ -17,7 +17,7 @@ from optlab.plots.curves import (
     centered_mean,
     window_for,
 )
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 
 
 def configurations_of(writer):
@@ -141,7 +141,7 @@ def test_perfect_accuracy_can_be_drawn(new_study):
 
 def test_band_of_two_runs_is_named_apart_from_intervals():
     def curve(num_runs):
-        return Curve("adam", style_of("adam"), *[np.ones(2)] * 4, num_runs=num_runs)
+        return Curve("adam", line_style("adam"), *[np.ones(2)] * 4, num_runs=num_runs)
 
     assert re.search(r"95 % .*\b6 runs .*\b2 runs.*range", band_note([curve(6), curve(2)]))
     assert re.search(r"95 % .*\b3 .*\b6 runs$", band_note([curve(6), curve(3)]))

@@ -8,7 +8,7 @@ import pytest
 
 from optlab.analysis.disagreement import Disagreement, Votes, hardest_images
 from optlab.plots.disagreement import DisagreementDisplay, HardestImagesDisplay
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 
 
 def votes(optimizer, majority, labels):
@@ -27,7 +27,7 @@ def display():
         disagreements=[Disagreement(sgd, adam, 1.0, np.arange(30), np.arange(30, 40))],
         pictures=pictures,
         class_names=["no", "yes"],
-        styles={name: style_of(name) for name in ("adam", "sgd")},
+        styles={name: line_style(name) for name in ("adam", "sgd")},
     )
 
 
@@ -39,7 +39,7 @@ def test_half_of_a_row_is_recognized_by_each(display):
     assert len(captions) == 12
     assert all(re.fullmatch("yes\n.* no", caption) for caption in captions)
     colors = [text.get_color() for text in artists]
-    assert colors == [style_of("sgd").color] * 6 + [style_of("adam").color] * 6
+    assert colors == [line_style("sgd").color] * 6 + [line_style("adam").color] * 6
 
 
 def test_images_that_no_run_has_kept_are_not_shown(display):

@@ -8,7 +8,7 @@ import pytest
 from made_studies import workload_of
 from omegaconf import OmegaConf
 
-from optlab.plots.palette import STYLES, on_dark, style_of, styles_by_label, styles_for
+from optlab.plots.palette import STYLES, line_style, on_dark, styles_by_label, styles_for
 
 OF_PACKAGES = ("torch.", "optlab.", "pytorch_optimizer.", "schedulefree.")
 FIVE = ("sgd", "adam", "rmsprop", "adagrad", "adamw")
@@ -78,8 +78,8 @@ def test_every_optimizer_config_has_a_style_of_its_own():
 
 
 def test_unknown_optimizer_has_one_style_always():
-    assert style_of("mine") == style_of("mine")
-    assert style_of("mine").color not in {style.color for style in STYLES.values()}
+    assert line_style("mine") == line_style("mine")
+    assert line_style("mine").color not in {style.color for style in STYLES.values()}
 
 
 def test_configurations_of_one_optimizer_share_its_color_and_differ():

@@ -5,7 +5,7 @@ from displays import note
 from made_studies import summary_of
 
 from optlab.analysis.pareto import tradeoffs
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 from optlab.plots.pareto import ParetoDisplay
 
 
@@ -45,7 +45,7 @@ def test_dominated_configurations_are_hollow(drawn):
     points = {point.get_label(): point for point in display.artists["points"]}
     assert points.keys() == {"adam", "sgd", "adagrad", "rmsprop"}
     assert points["sgd"].get_markerfacecolor() == "white"
-    assert points["adam"].get_markerfacecolor() == style_of("adam").color
+    assert points["adam"].get_markerfacecolor() == line_style("adam").color
     assert len(display.artists["fronts"]) == 2
     assert "comparable" not in note(display)
 

@@ -27,7 +27,7 @@ def writer(new_study):
     return writer
 
 
-def verdict_of(writer):
+def make_verdict(writer):
     return json.loads((make_report(writer.folder).parent / "verdict.json").read_text())
 
 
@@ -38,7 +38,7 @@ def documented(heading):
 
 
 def test_every_field_is_documented_and_there(writer):
-    verdict = verdict_of(writer)
+    verdict = make_verdict(writer)
     (workload,) = verdict["workloads"]
     assert set(verdict) == documented("Field")
     assert set(workload) == documented("Field of a workload")
@@ -50,7 +50,7 @@ def test_every_field_is_documented_and_there(writer):
 
 
 def test_claims_are_those_of_the_summary(writer):
-    (workload,) = verdict_of(writer)["workloads"]
+    (workload,) = make_verdict(writer)["workloads"]
     summary = summary_of(writer)
     assert workload["best"] == "adam"
     for claim, (row, difference) in zip(workload["claims"], summary.compared(), strict=True):
@@ -66,7 +66,7 @@ def test_claims_are_those_of_the_summary(writer):
 
 
 def test_runs_and_costs_of_a_configuration_are_counted(writer):
-    (workload,) = verdict_of(writer)["workloads"]
+    (workload,) = make_verdict(writer)["workloads"]
     sgd = workload["configurations"][-1]
     assert (sgd["label"], sgd["rank"]) == ("sgd", 3)
     assert [sgd[f"num_{what}"] for what in ("runs", "finished", "diverged", "failed")] == [
@@ -82,7 +82,7 @@ def test_runs_and_costs_of_a_configuration_are_counted(writer):
 
 
 def test_next_step_is_the_seeds_that_the_largest_open_difference_needs(writer):
-    (workload,) = verdict_of(writer)["workloads"]
+    (workload,) = make_verdict(writer)["workloads"]
     step, (open_claim, _) = workload["next"], workload["claims"]
     assert step["num_seeds"] == open_claim["seeds_needed"] > 6
     assert step["overrides"] == [f"seed=range({step['num_seeds']})"]
@@ -95,7 +95,7 @@ def test_next_step_is_the_seeds_that_the_largest_open_difference_needs(writer):
 
 
 def test_next_step_after_one_seed_is_the_least_that_makes_a_claim(five_optimizers):
-    (workload,) = verdict_of(five_optimizers)["workloads"]
+    (workload,) = make_verdict(five_optimizers)["workloads"]
     assert (workload["next"]["num_seeds"], workload["next"]["num_runs"]) == (5, 20)
     assert {claim["low"] for claim in workload["claims"]} == {None}
 
@@ -105,7 +105,7 @@ def test_nothing_is_next_where_all_is_decided(new_study):
     for seed in range(5):
         writer.run("adam", seed, accuracy=0.98, test_accuracy=0.980 + 0.0001 * seed)
         writer.run("sgd", seed, accuracy=0.90, test_accuracy=0.900 - 0.0001 * seed)
-    (workload,) = verdict_of(writer)["workloads"]
+    (workload,) = make_verdict(writer)["workloads"]
     assert workload["next"] is None
     assert [claim["conclusion"] for claim in workload["claims"]] == ["lower"]
 
@@ -114,7 +114,7 @@ def test_misses_and_missing_results_are_null(new_study):
     writer = new_study()
     writer.run("adam", accuracy=0.90)  # the target is 97 %
     writer.run("sgd", status="diverged")
-    (workload,) = verdict_of(writer)["workloads"]
+    (workload,) = make_verdict(writer)["workloads"]
     adam, sgd = workload["configurations"]
     assert (adam["costs"]["epochs_to_target"], adam["costs"]["num_reached_target"]) == (None, 0)
     assert (sgd["test_accuracy"], sgd["score"]) == (None, None)

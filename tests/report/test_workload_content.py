@@ -107,9 +107,9 @@ def test_calibration_and_mistakes_are_shown_where_runs_kept_their_answers(new_st
     folder = writer.run("adam", 0)
     assert "calibration_table" not in content_of(writer)
     probabilities = np.tile(np.float16([0.75, 0.25]), (4, 1))
-    np.savez(RunFolder(folder).answers, labels=[0, 0, 0, 1], last=probabilities)
+    np.savez(RunFolder(folder).test_probabilities, labels=[0, 0, 0, 1], last=probabilities)
     images = np.zeros((1, 8, 8), np.uint8)
-    np.savez(RunFolder(folder).mistakes, indices=[3], images=images)
+    np.savez(RunFolder(folder).test_mistakes, indices=[3], images=images)
     content = content_of(writer)
     (row,) = content["calibration_table"].rows
     assert row[:2] == ("Adam", "0.00")  # right in 75 % of cases, 75 % sure
@@ -124,9 +124,9 @@ def test_answers_for_other_images_are_not_compared(new_study, content_of):
     for optimizer, labels in (("adam", [0, 0, 1]), ("sgd", [0, 1, 1])):
         folder = writer.run(optimizer)
         assert "disagreement_table" not in content_of(writer)
-        np.savez(RunFolder(folder).answers, labels=labels, last=right)
+        np.savez(RunFolder(folder).test_probabilities, labels=labels, last=right)
     assert "disagreement_table" not in content_of(writer)
-    np.savez(RunFolder(folder).answers, labels=[0, 0, 1], last=right)
+    np.savez(RunFolder(folder).test_probabilities, labels=[0, 0, 1], last=right)
     assert "disagreement_table" in content_of(writer)
 
 

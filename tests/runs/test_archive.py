@@ -28,7 +28,7 @@ def study(tmp_path):
         run.checkpoints.mkdir(parents=True)
         run.checkpoint("last").write_bytes(b"weights")
         run.epochs.write_text("epoch,val/accuracy\n1,0.9\n")
-        np.savez_compressed(run.answers, labels=np.uint16([0, 1, 1]), last=PROBABILITIES)
+        np.savez_compressed(run.test_probabilities, labels=np.uint16([0, 1, 1]), last=PROBABILITIES)
         write_record(run.path, make_record(seed=seed, hash=text, config={"seed": seed}))
     row = {"optimizer": "adam", "configuration": "9f", "status": "finished"}
     trial, winner = row | {"hash": "a" * 16}, row | {"hash": "a" * 16, "runs": ["b" * 16]}
@@ -71,7 +71,7 @@ def test_same_study_gives_the_same_bytes(study, tmp_path, monkeypatch):
 
 
 def test_damaged_answers_leave_no_archive(study, tmp_path):
-    RunFolder(study / "adam-seed1-bbbbbbbb").answers.write_bytes(b"no archive")
+    RunFolder(study / "adam-seed1-bbbbbbbb").test_probabilities.write_bytes(b"no archive")
     with pytest.raises(ValueError, match="seed1"):
         pack_study(study, tmp_path / "mine.tar.xz")
     assert not list(tmp_path.glob("*mine.tar*"))

@@ -14,8 +14,8 @@ from optlab.runs.study_file import StudyFile, TrialRow, read_study_file, write_s
 from optlab.studies.fair_sweeper import _warn
 from optlab.studies.search import Search
 from optlab.studies.search_space import Hyperparameter
-from optlab.studies.searches import SEEDS_APART, override_of
-from optlab.studies.tuning_rows import note
+from optlab.studies.searches import SEEDS_APART, build_override
+from optlab.studies.tuning_rows import add_rows
 
 SWEEP = (
     *("hydra/sweeper=fair", "hydra.sweeper.trials=2", "hydra.sweeper.seeds=1"),
@@ -45,7 +45,7 @@ def sweep(tmp_path):
         if winner:
             winner.runs = [f"{configuration}-{winner.params['lr']}-{s}" for s in fresh]
         rows = [*one.trials, *([winner] if winner else [])]
-        note((tmp_path, row) for row in rows)
+        add_rows((tmp_path, row) for row in rows)
         _warn([tmp_path])
         return read_study_file(tmp_path).tuning
 
@@ -251,7 +251,7 @@ def test_trials_depend_only_on_the_tuning_seed(study, made_runs, tmp_path):
 def test_value_is_read_by_hydra_as_it_is_meant():
     params = {"clip": None, "nesterov": True, "eps": 1e-10, "kind": "l'été", "betas.0": 0.9}
     overrides = OverridesParser.create().parse_overrides(
-        [override_of(Hyperparameter(name, "choice", ()), params) for name in params]
+        [build_override(Hyperparameter(name, "choice", ()), params) for name in params]
     )
     assert {o.key_or_group.removeprefix("optimizer."): o.value() for o in overrides} == params
 

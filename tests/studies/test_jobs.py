@@ -4,7 +4,7 @@ import pytest
 from made_records import make_record
 
 from optlab.runs.record import write_record
-from optlab.studies.jobs import Job, compose_jobs, plan_of
+from optlab.studies.jobs import Job, compose_jobs, make_plan
 from optlab.studies.launcher import _one_job_per_run, launch_order
 
 
@@ -60,7 +60,7 @@ def test_runs_start_seed_by_seed(make_job):
 
 def test_plan_shows_each_run_by_what_not_all_have(make_job):
     jobs = [make_job("data=digits", f"optimizer={name}", "seed=5") for name in ("sgd", "adam")]
-    assert [run.overrides for run in plan_of(jobs).runs] == ["optimizer=sgd", "optimizer=adam"]
+    assert [run.overrides for run in make_plan(jobs).runs] == ["optimizer=sgd", "optimizer=adam"]
 
 
 def test_sweep_without_runs_is_refused(make_config):

@@ -36,9 +36,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from optlab.runs.record import write_record
 from optlab.training import build, cli, cuda_graphs
 from optlab.training.environment import now
-from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
 from optlab.training.run import run
+from optlab.training.run_id import replicas, run_dir
 
 NAME = "standin"
 MOVES = ("_to_copy", "copy_")  # the only kernels that may see two devices

@@ -9,8 +9,8 @@ import torch
 from optlab.models import load_network
 from optlab.training import build
 from optlab.training.best_epoch import ranking_key
-from optlab.training.identity import replicas, run_dir
 from optlab.training.run import run
+from optlab.training.run_id import replicas, run_dir
 
 # 18 images to choose by, so that most epochs tie with another
 FEW = ("data.val_fraction=0.0125", "trainer.max_epochs=12", "optimizer=adam")

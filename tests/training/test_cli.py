@@ -16,7 +16,7 @@ from optlab.analysis import read_run
 from optlab.runs.record import find_record, read_record
 from optlab.training import cli
 from optlab.training.code_fingerprint import _fingerprint
-from optlab.training.identity import run_dir
+from optlab.training.run_id import run_dir
 
 
 def test_run_returns_the_validation_accuracy_of_its_last_weights(make_config, capsys):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from optlab.training.loss_surface import loss_at, loss_surface, plane_of
+from optlab.training.loss_surface import loss_at, loss_surface, principal_plane
 
 ROOT = Path(__file__).parent.parent.parent
 main = runpy.run_path(str(ROOT / "scripts" / "loss_surface.py"))["main"]
@@ -27,7 +27,7 @@ def data():
 def test_paths_in_a_plane_are_found_again():
     torch.manual_seed(0)
     vectors = torch.randn(6, 2, dtype=torch.float64) @ torch.randn(2, 30, dtype=torch.float64)
-    center, directions, explained = plane_of(vectors)
+    center, directions, explained = principal_plane(vectors)
     torch.testing.assert_close(directions @ directions.T, torch.eye(2, dtype=torch.float64))
     found = center + ((vectors - center) @ directions.T) @ directions
     torch.testing.assert_close(found, vectors)
@@ -49,7 +49,7 @@ def test_height_at_a_path_in_the_plane_is_the_loss_there(net, data):
     torch.manual_seed(1)
     vectors = torch.stack([start, start + torch.randn_like(start), start - torch.randn_like(start)])
     surface = loss_surface(net, {"sgd": ([0, 1, 2], vectors)}, images, labels, num_points=3)
-    center, directions, _ = plane_of(vectors)
+    center, directions, _ = principal_plane(vectors)
     loss = loss_at(net, images, labels)
     for vector, point in zip(vectors, surface.paths["sgd"].points, strict=True):
         at = center + torch.as_tensor(point) @ directions

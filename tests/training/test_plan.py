@@ -7,8 +7,8 @@ import pytest
 from made_records import make_record
 
 from optlab.runs.record import read_record, write_record
-from optlab.training.identity import run_dir
 from optlab.training.plan import Plan
+from optlab.training.run_id import run_dir
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from scipy.stats import norm
 from optlab import PROTOCOL_VERSION
 from optlab.runs.record import Evaluation, Metrics, ModelFacts, write_record
 from optlab.training import cli
-from optlab.training.identity import identity, run_dir
 from optlab.training.plan import Plan
-from optlab.training.power import ASSUMED_DEVIATION, requirement
+from optlab.training.power import ASSUMED_DEVIATION, required_seeds
+from optlab.training.run_id import identity, run_dir
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def records_of(make_config, optimizer, accuracies, *overrides, **changes):
 
 @pytest.mark.parametrize("effect", [0.1, 0.2, 0.4])
 def test_number_of_seeds_is_near_that_of_the_normal_distribution(effect, configs):
-    needed = requirement("digits-mlp", configs, [], effect)
+    needed = required_seeds("digits-mlp", configs, [], effect)
     assert (needed.deviation, needed.num_measured) == (ASSUMED_DEVIATION, 0)
     # Two comparisons with the best: 5 % / 2 two-sided, 80 % power, twice the variance of a run
     quantiles = norm.ppf(1 - 0.05 / 4) + norm.ppf(0.8)
@@ -57,9 +57,9 @@ def test_number_of_seeds_is_near_that_of_the_normal_distribution(effect, configs
 
 
 def test_more_configurations_and_smaller_effects_need_more_seeds(configs):
-    three, two = (requirement("digits-mlp", some, [], 0.2) for some in (configs, configs[:2]))
+    three, two = (required_seeds("digits-mlp", some, [], 0.2) for some in (configs, configs[:2]))
     assert three.num_seeds > two.num_seeds > 5
-    assert requirement("digits-mlp", configs, [], 0.001).num_seeds is None
+    assert required_seeds("digits-mlp", configs, [], 0.001).num_seeds is None
 
 
 def test_deviation_is_that_of_finished_runs_of_the_planned_configurations(configs, make_config):
@@ -69,10 +69,10 @@ def test_deviation_is_that_of_finished_runs_of_the_planned_configurations(config
         *records_of(make_config, "rmsprop", others),
         *records_of(make_config, "adam", [0.1, 0.9], protocol_version=PROTOCOL_VERSION - 1),
     ]
-    needed = requirement("digits-mlp", configs, finished, 0.5)
+    needed = required_seeds("digits-mlp", configs, finished, 0.5)
     assert needed.deviation == pytest.approx(stdev(ours))
     assert (needed.num_measured, needed.num_done) == (3, 3)
-    without_ours = requirement("digits-mlp", configs[1:], finished, 20)
+    without_ours = required_seeds("digits-mlp", configs[1:], finished, 20)
     assert without_ours.deviation == pytest.approx(
         ((2 * stdev(ours) ** 2 + stdev(others) ** 2) / 3) ** 0.5
     )
@@ -80,7 +80,7 @@ def test_deviation_is_that_of_finished_runs_of_the_planned_configurations(config
 
 def test_runs_of_another_study_tell_the_noise_and_are_not_done(configs, make_config):
     finished = records_of(make_config, "sgd", [0.970, 0.971], study="another")
-    needed = requirement("digits-mlp", configs, finished, 0.1)
+    needed = required_seeds("digits-mlp", configs, finished, 0.1)
     assert (needed.num_measured, needed.num_done) == (2, 0)
 
 
@@ -98,7 +98,7 @@ def test_folds_of_a_seed_are_one_result_and_cost_several_runs(make_config):
             make_config, "sgd", [0.960 + shift, 0.962 + shift], "data.num_folds=2", fold
         )
     ]
-    needed = requirement("digits-mlp", configs, finished, 0.2)
+    needed = required_seeds("digits-mlp", configs, finished, 0.2)
     assert needed.deviation == pytest.approx(stdev([0.965, 0.967]))
     assert (needed.num_configurations, needed.num_measured) == (2, 2)
     assert needed.num_runs == 2 * 2 * needed.num_seeds
@@ -117,7 +117,7 @@ def test_plan_prints_seeds_and_their_time(make_config, capsys):
     for seed, accuracy in enumerate((0.970, 0.973)):
         write_record(run_dir(configs[seed]), record_of(configs[seed], accuracy))
     planned(configs).print(num_processes=2, effect=0.5)
-    needed = requirement(
+    needed = required_seeds(
         "", configs, [record_of(configs[i], 0.97 + 0.003 * i) for i in (0, 1)], 0.5
     )
     printed = " ".join(capsys.readouterr().out.split())

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 
 from optlab.analysis import read_run
 from optlab.training.commands import quote_override
-from optlab.training.identity import run_dir
 from optlab.training.run import run
+from optlab.training.run_id import run_dir
 
 ROOT = Path(__file__).parents[2]
 MINE = "name: mine\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.05\nweight_decay: 0.0\n"

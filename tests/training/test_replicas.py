@@ -9,10 +9,10 @@ from lightning.pytorch.callbacks import Callback
 
 from optlab.training import build
 from optlab.training.csv_metrics import Diverged
-from optlab.training.identity import replicas, run_dir
 from optlab.training.plan import Plan
-from optlab.training.replicas import SharedFate
+from optlab.training.replicas import StopWhenAllDiverged
 from optlab.training.run import run
+from optlab.training.run_id import replicas, run_dir
 
 SMALL_CNN = [
     "model=cnn", "model.filters=[2,4]", "model.hidden_sizes=[16]", "model.dropout=0",
@@ -149,7 +149,7 @@ def test_replica_that_diverges_leaves_the_others(best, exploding_replica, make_c
 
 
 def test_one_replica_that_diverges_is_noted_and_the_others_go_on():
-    shared = SharedFate(2)
+    shared = StopWhenAllDiverged(2)
     shared.diverged(1, "at step 2")
     assert shared.reasons == {1: "at step 2"}
     shared.diverged(1, "at step 3")

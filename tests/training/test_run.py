@@ -18,8 +18,8 @@ from optlab.data import ImageDataModule, load_dataset
 from optlab.runs.folder import RunFolder, RunLocked
 from optlab.training import build
 from optlab.training.code_fingerprint import _fingerprint
-from optlab.training.identity import run_dir
 from optlab.training.run import run
+from optlab.training.run_id import run_dir
 
 # --- what a run leaves behind ------------------------------------------------------------------
 

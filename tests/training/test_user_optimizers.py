@@ -19,10 +19,10 @@ from torch.optim import SGD, Adam, Optimizer
 from optlab.training import build, optimizer_trial
 from optlab.training.checkpoints import undo_casts
 from optlab.training.classifier import ImageClassifier
-from optlab.training.identity import run_dir
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.optimizer_trial import check_optimizer, check_resumes
 from optlab.training.run import run
+from optlab.training.run_id import run_dir
 
 MANY_CLOSURES = "ignore:Using backward. . with create_graph=True:UserWarning"
 

@@ -13,7 +13,7 @@ import pytest
 from made_pictures import png, seven
 from PIL import Image
 
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 from optlab.web.app import STATIC
 from optlab.web.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
 
@@ -42,7 +42,7 @@ def test_models_are_listed_with_what_a_reader_needs(client: Any) -> None:
         assert 0.5 < model["test_accuracy"] <= 1
         assert model["lr"] > 0
     assert {name: style["color"] for name, style in listed["styles"].items()} == {
-        name: style_of(name).color for name in FIVE
+        name: line_style(name).color for name in FIVE
     }
 
 

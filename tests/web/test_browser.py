@@ -342,10 +342,10 @@ def keep_answers(outputs: Path) -> None:
         if folder.is_dir():
             answers = np.array([1, 7]) if folder.name.startswith("adam-") else labels
             right = np.eye(10, dtype=np.float16)[answers]
-            np.savez(RunFolder(folder).answers, labels=labels, last=right, best=right)
+            np.savez(RunFolder(folder).test_probabilities, labels=labels, last=right, best=right)
             drawing = Image.new("L", (28, 28))
             ImageDraw.Draw(drawing).line([(7, 6), (20, 6), (13, 23)], fill=255, width=3)
-            np.savez(RunFolder(folder).mistakes, indices=[0], images=np.array(drawing)[None])
+            np.savez(RunFolder(folder).test_mistakes, indices=[0], images=np.array(drawing)[None])
 
 
 def test_click_on_an_image_of_the_gallery_puts_it_on_the_canvas(

@@ -19,9 +19,9 @@ LABELS = np.array([3, 3, 5, 7])
 def keep(folder: Path, answers: list[int]) -> None:
     probabilities = np.eye(10, dtype=np.float16)[answers]
     files = RunFolder(folder)
-    np.savez(files.answers, labels=LABELS, last=probabilities, best=probabilities)
+    np.savez(files.test_probabilities, labels=LABELS, last=probabilities, best=probabilities)
     wrong = np.flatnonzero(answers != LABELS)
-    np.savez(files.mistakes, indices=wrong, images=np.full((len(wrong), 8, 8), 200, np.uint8))
+    np.savez(files.test_mistakes, indices=wrong, images=np.full((len(wrong), 8, 8), 200, np.uint8))
 
 
 @pytest.fixture
@@ -68,17 +68,17 @@ def test_two_optimizers_show_each_image_once(
 def test_optimizer_without_readable_answers_is_named(
     folders: dict[str, Path], client_for: Any, tmp_path: Path
 ) -> None:
-    RunFolder(folders["adam"]).answers.write_bytes(b"damaged")
+    RunFolder(folders["adam"]).test_probabilities.write_bytes(b"damaged")
     client = client_for(tmp_path)
     assert client.get(URL).json()["left_out"] == ["adam"]
-    RunFolder(folders["sgd"]).answers.unlink()
+    RunFolder(folders["sgd"]).test_probabilities.unlink()
     assert client.get(URL).json() == {"groups": [], "left_out": ["adam", "sgd"]}
 
 
 def test_damaged_pictures_leave_the_numbers(
     folders: dict[str, Path], client_for: Any, tmp_path: Path
 ) -> None:
-    RunFolder(folders["adam"]).mistakes.write_bytes(b"damaged")
+    RunFolder(folders["adam"]).test_mistakes.write_bytes(b"damaged")
     groups = client_for(tmp_path).get(URL).json()["groups"]
     assert [group["num_images"] for group in groups if group["optimizer"] == "adam"] == [1, 1]
     assert all(group["images"] == [] for group in groups)

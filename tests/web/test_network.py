@@ -13,7 +13,7 @@ import uvicorn
 
 from optlab.web import network
 from optlab.web.middleware import MAX_BODY_BYTES, SecurityMiddleware
-from optlab.web.network import LimitedHTTP, PortTaken, addresses_of, listen
+from optlab.web.network import LimitedHTTP, PortTaken, list_addresses, listen
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -84,8 +84,8 @@ def test_port_in_use_is_reported_before_anything_starts() -> None:
 
 
 def test_address_to_type_is_one_that_other_computers_reach() -> None:
-    assert addresses_of("192.168.1.5") == ["192.168.1.5"]
-    assert addresses_of("::1") == ["[::1]"]
-    for name in addresses_of("0.0.0.0"):
+    assert list_addresses("192.168.1.5") == ["192.168.1.5"]
+    assert list_addresses("::1") == ["[::1]"]
+    for name in list_addresses("0.0.0.0"):
         socket.inet_aton(name)
         assert name != "0.0.0.0"

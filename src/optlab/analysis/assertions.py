@@ -13,7 +13,7 @@ from itertools import combinations
 
 from optlab.analysis.comparisons import MIN_SEEDS, Difference, compare_all, num_common_seeds
 from optlab.analysis.formatting import points
-from optlab.analysis.looks import level_of
+from optlab.analysis.looks import look_level
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.verdict import interval, outlook
 
@@ -126,7 +126,7 @@ def _difference(assertion: Assertion) -> Difference:
     rows = assertion.workload.finished
     tables = [row.configuration.accuracies("test") for row in rows]
     levels = {
-        (i, j): level_of(
+        (i, j): look_level(
             rows[i].configuration, rows[j].configuration, num_common_seeds(tables[i], tables[j])
         )
         for i, j in combinations(range(len(rows)), 2)

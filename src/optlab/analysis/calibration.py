@@ -33,7 +33,7 @@ class Reliability:
         return float(np.nansum(self.share * np.abs(self.accuracy - self.confidence)))
 
 
-def reliability_of(answers: Sequence[Answers], num_bins: int = NUM_BINS) -> Reliability:
+def measure_reliability(answers: Sequence[Answers], num_bins: int = NUM_BINS) -> Reliability:
     """Return the reliability of all answers together, which are one or more with probabilities."""
     probabilities = [each.probabilities for each in answers if each.probabilities is not None]
     confidence = np.concatenate([each.max(axis=1) for each in probabilities])
@@ -56,12 +56,14 @@ class Calibration:
     reliability: Reliability  # of all runs together
 
 
-def calibration_of(row: ConfigurationSummary, answers: Sequence[Answers]) -> Calibration | None:
+def measure_calibration(
+    row: ConfigurationSummary, answers: Sequence[Answers]
+) -> Calibration | None:
     """Return the calibration of a configuration; None unless its runs kept their probabilities."""
     if any(each.probabilities is None for each in answers):
         return None
-    error = bounded(mean_interval([reliability_of([each]).error for each in answers]))
-    return Calibration(row, error, reliability_of(answers)) if error else None
+    error = bounded(mean_interval([measure_reliability([each]).error for each in answers]))
+    return Calibration(row, error, measure_reliability(answers)) if error else None
 
 
 def calibration_table(found: Sequence[Calibration]) -> pd.DataFrame:

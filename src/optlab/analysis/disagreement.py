@@ -54,7 +54,7 @@ class Disagreement:
     only_ours: np.ndarray
 
 
-def votes_of(row: ConfigurationSummary, answers: Sequence[Answers]) -> Votes | None:
+def count_votes(row: ConfigurationSummary, answers: Sequence[Answers]) -> Votes | None:
     """Return the votes of a configuration; None without answers, or where images differ."""
     if not answers:
         return None
@@ -178,7 +178,7 @@ def mistaken_pictures(runs: Iterable[Run], wanted: Sequence[int]) -> dict[int, n
     found: dict[int, np.ndarray] = {}
     for run in runs:
         missing = set(map(int, wanted)) - found.keys()
-        path = RunFolder(run.folder).mistakes
+        path = RunFolder(run.folder).test_mistakes
         if not missing or not path.is_file():
             continue
         with open_arrays(path, "its images") as arrays:

@@ -71,17 +71,19 @@ def read_answers(run: Run, weights: str | None = None) -> Answers | None:
         ValueError: the file is damaged.
     """
     files = RunFolder(run.folder)
-    path = files.answers if files.answers.is_file() else files.predictions
+    path = (
+        files.test_probabilities if files.test_probabilities.is_file() else files.test_predictions
+    )
     if not path.is_file():
         return None
     with open_arrays(path, "the answers") as arrays:
         labels, found = (arrays[name] for name in ("labels", weights or run.judged_weights))
-        if path == files.predictions:
+        if path == files.test_predictions:
             return Answers(labels.astype(np.int64), found.astype(np.int64))
         return Answers(labels.astype(np.int64), found.argmax(axis=1), found.astype(np.float32))
 
 
-def answers_of(runs: Iterable[Run]) -> list[Answers]:
+def read_all_answers(runs: Iterable[Run]) -> list[Answers]:
     """Return the answers of all runs at the judged weights; empty if one kept none."""
     found = []
     for run in runs:

@@ -94,7 +94,7 @@ def label_configurations(
         [
             key
             for key in keys
-            if len({key_of(configs[other].get(key, _MISSING)) for other in companions(index, key)})
+            if len({as_text(configs[other].get(key, _MISSING)) for other in companions(index, key)})
             > 1
         ]
         for index in range(len(configs))
@@ -105,7 +105,7 @@ def label_configurations(
     if len(others) >= 3 or len(optimizers) == len(configs):
         usual = _usual_values(configs, others)
         shown = [
-            [key for key in some if key_of(config.get(key, _MISSING)) != usual.get(key)]
+            [key for key in some if as_text(config.get(key, _MISSING)) != usual.get(key)]
             for config, some in zip(configs, shown, strict=True)
         ]
     short = _short_keys(varying)
@@ -154,7 +154,7 @@ def _usual_values(configs: Sequence[dict[str, Any]], keys: set[str]) -> dict[str
     """For each key, the value that more than half of the configs share, where there is one."""
     usual = {}
     for key in keys:
-        values = [key_of(config.get(key, _MISSING)) for config in configs]
+        values = [as_text(config.get(key, _MISSING)) for config in configs]
         most = max(sorted(set(values)), key=values.count)
         if values.count(most) * 2 > len(values):
             usual[key] = most
@@ -188,7 +188,7 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def key_of(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A config value as text that is equal for equal values."""
     return json.dumps(value, sort_keys=True, default=str)
 

@@ -33,7 +33,7 @@ def is_planned(ours: Configuration, theirs: Configuration) -> bool:
     return ours.progress is not None and theirs.progress is not None
 
 
-def level_of(ours: Configuration, theirs: Configuration, num_seeds: int) -> float:
+def look_level(ours: Configuration, theirs: Configuration, num_seeds: int) -> float:
     """Return the share of the error rate that a comparison has at this look.
 
     Of two configurations in an adaptive sweep, the one that stopped first decides.

@@ -17,7 +17,7 @@ from optlab.runs.study_file import AdaptiveRows, CandidateRow, CandidateStatus, 
 LAST_SHARE = 0.8  # of the error rate for the last round, which distinguishes close configurations
 
 
-def levels_of(num_rounds: int) -> list[float]:
+def round_levels(num_rounds: int) -> list[float]:
     """Return the share of the error rate of each round; the earlier ones share theirs equally."""
     if num_rounds == 1:
         return [ERROR_RATE]

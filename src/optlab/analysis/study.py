@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from optlab.analysis.formatting import joined
-from optlab.analysis.labels import key_of
+from optlab.analysis.labels import as_text
 from optlab.analysis.published import rows_without_a_figure
 from optlab.analysis.records import Run, read_run
 from optlab.analysis.rounds import Rounds
@@ -17,8 +17,8 @@ from optlab.analysis.workloads import (
     Configuration,
     Workload,
     group_runs,
-    identity_of,
     mixes_code,
+    shared_config,
     workload_key,
 )
 from optlab.runs.folder import RunFolder, recorded_runs
@@ -110,12 +110,12 @@ class Study:
         if self.rounds is None:
             return ()
         planned = {
-            key_of(identity_of(run)) for run in self.runs if self.rounds.is_planned(run.hash)
+            as_text(shared_config(run)) for run in self.runs if self.rounds.is_planned(run.hash)
         }
         return tuple(
             (run, UNFINISHED_ROUND if self.rounds.is_pending(run.hash) else BEYOND_THE_ROUNDS)
             for run in self.runs
-            if key_of(identity_of(run)) in planned and not self.rounds.counts(run.hash)
+            if as_text(shared_config(run)) in planned and not self.rounds.counts(run.hash)
         )
 
     @cached_property

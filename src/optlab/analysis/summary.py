@@ -10,18 +10,18 @@ import numpy as np
 
 from optlab.analysis.comparisons import Difference, compare, num_common_seeds
 from optlab.analysis.images import MIN_SEEDS_FOR_IMAGES, accuracy_by_image, over_images
-from optlab.analysis.labels import display_name, key_of
-from optlab.analysis.looks import level_of, level_of_next_look, looks_at
+from optlab.analysis.labels import as_text, display_name
+from optlab.analysis.looks import level_of_next_look, look_level, looks_at
 from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate, bounded, mean_interval
 from optlab.analysis.target import (
     Reached,
+    accuracy_target,
     median_with_misses,
-    target_of,
     time_to_target,
 )
 from optlab.analysis.target_order import StepsClaim, steps_claims
-from optlab.analysis.workloads import Configuration, Workload, identity_of
+from optlab.analysis.workloads import Configuration, Workload, shared_config
 from optlab.runs.record import Device
 
 STOPPED, FEW_RUNS = 1, 2  # tiers of a ranking
@@ -165,7 +165,7 @@ class WorkloadSummary:
     @property
     def targets(self) -> list[float]:
         """The distinct targets of the runs; one, unless the study is inconsistent."""
-        values = {target_of(run) for run in self.workload.runs}
+        values = {accuracy_target(run) for run in self.workload.runs}
         return sorted(value for value in values if value is not None)
 
     @property
@@ -308,10 +308,10 @@ def speed_ratio(runs: Iterable[Run]) -> float:
             passes = record.images_per_s * (record.evaluations_per_step or 1.0)
             network = {
                 key: value
-                for key, value in identity_of(run).items()
+                for key, value in shared_config(run).items()
                 if not key.startswith(NOT_OF_THE_NETWORK)
             }
-            speeds.setdefault(key_of(network), []).append(
+            speeds.setdefault(as_text(network), []).append(
                 passes / (1 - (record.optimizer_share or 0.0))
             )
     return max((max(each) / min(each) for each in speeds.values()), default=1.0)
@@ -390,7 +390,7 @@ def rank(workload: Workload) -> Ranking:
 def summarize(workload: Workload) -> WorkloadSummary:
     """Rank by validation accuracy, and compare test accuracy with that of the best."""
     ranking = rank(workload)
-    targets_agree = len({target for run in workload.runs if (target := target_of(run))}) <= 1
+    targets_agree = len({target for run in workload.runs if (target := accuracy_target(run))}) <= 1
     best, *others = ranking.finished or (None,)
     differences = compare_with_best(best, others, "test") if best else {}
     rows = [
@@ -414,7 +414,7 @@ def compare_with_best(
     """Compare accuracies with those of the best; each look at growing seeds has its level."""
     reference, tables = best.accuracies(split), [one.accuracies(split) for one in others]
     levels = [
-        level_of(best, one, num_common_seeds(reference, table))
+        look_level(best, one, num_common_seeds(reference, table))
         for one, table in zip(others, tables, strict=True)
     ]
     return {

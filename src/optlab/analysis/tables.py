@@ -16,7 +16,7 @@ from optlab.analysis.records import Run
 from optlab.analysis.statistics import Estimate
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
-from optlab.analysis.target import target_of, time_to_target
+from optlab.analysis.target import accuracy_target, time_to_target
 from optlab.analysis.verdict import interval, outlook
 
 # Fields of the record
@@ -343,7 +343,7 @@ def time_to_target_table(summary: WorkloadSummary) -> pd.DataFrame:
     """A row for each run: epoch, step and second at the target; `inf` for a miss."""
     return pd.DataFrame(
         [
-            {"label": row.label, "seed": run.seed, "fold": run.fold, "target": target_of(run)}
+            {"label": row.label, "seed": run.seed, "fold": run.fold, "target": accuracy_target(run)}
             | asdict(reached)
             for row in summary.rows
             for run in row.configuration.runs

@@ -33,7 +33,7 @@ class Reached:
 MISS = Reached(math.inf, math.inf, math.inf)
 
 
-def target_of(run: Run) -> float | None:
+def accuracy_target(run: Run) -> float | None:
     """The run's target as a fraction; None where its workload has no target."""
     target = run.record.target or {}
     value = target.get("value")
@@ -46,7 +46,7 @@ def time_to_target(run: Run) -> Reached | None:
     """When the run reached its target; None without a target or curves, and if it failed."""
     if run.status == "failed":
         return None
-    target, validations = target_of(run), run.validations
+    target, validations = accuracy_target(run), run.validations
     if target is None or (validations.empty and run.is_finished):
         return None  # a lost curve can claim neither
     hits = validations[validations["val/accuracy"] >= target]

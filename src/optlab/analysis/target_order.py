@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import bdtr, stdtr
 
 from optlab.analysis.comparisons import ERROR_RATE, MIN_SEEDS, compare_all, holm
-from optlab.analysis.looks import level_of
+from optlab.analysis.looks import look_level
 from optlab.analysis.target import time_to_target
 from optlab.analysis.workloads import Configuration
 
@@ -62,7 +62,7 @@ def steps_claims(configurations: Sequence[Configuration]) -> list[StepsClaim]:
     attempts = {one.label: _attempts(one) for one in configurations}
     by_label = {one.label: one for one in configurations}
     return compare_steps(
-        attempts, lambda ours, theirs, n: level_of(by_label[ours], by_label[theirs], n)
+        attempts, lambda ours, theirs, n: look_level(by_label[ours], by_label[theirs], n)
     )
 
 

@@ -17,7 +17,7 @@ from optlab.analysis.formatting import (
 )
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
-from optlab.analysis.target import target_of
+from optlab.analysis.target import accuracy_target
 from optlab.analysis.target_order import MIN_SIGNS
 
 
@@ -29,7 +29,7 @@ class Verdict:
     remarks: tuple[str, ...]
 
 
-def verdict_of(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
+def make_verdict(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
     """The outcome of one workload; `is_tuned` where a fair sweep has chosen its configurations."""
     best = summary.best
     if best is None:
@@ -414,6 +414,6 @@ def _clocks(summary: WorkloadSummary) -> list[str]:
 def target_origin(summary: WorkloadSummary) -> str:
     """Return the origin of the target's value, as the records say."""
     for run in summary.workload.runs:
-        if target_of(run) is not None:
+        if accuracy_target(run) is not None:
             return str((run.record.target or {}).get("origin") or "")
     return ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optlab.analysis.labels import key_of, label_configurations, natural_order
+from optlab.analysis.labels import as_text, label_configurations, natural_order
 from optlab.analysis.records import Run
 from optlab.analysis.rounds import Progress
 from optlab.runs.study_file import WinnerRow
@@ -52,7 +52,7 @@ class Configuration:
     @property
     def key(self) -> str:
         """16 hexadecimal digits that are equal for equal configurations, in any study."""
-        return self.tuned_from or hashlib.sha256(key_of(self.config).encode()).hexdigest()[:16]
+        return self.tuned_from or hashlib.sha256(as_text(self.config).encode()).hexdigest()[:16]
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -115,7 +115,7 @@ class Workload:
 
 def mixes_code(runs: Iterable[Run]) -> bool:
     """Whether a class of the user's was edited between runs that record its fingerprint."""
-    return len({key_of(run.record.own_code) for run in runs if run.record.own_code}) > 1
+    return len({as_text(run.record.own_code) for run in runs if run.record.own_code}) > 1
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -129,7 +129,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def identity_of(run: Run) -> dict[str, Any]:
+def shared_config(run: Run) -> dict[str, Any]:
     """The run's flat config without the keys that only number its repeats."""
     flat = sorted(flatten(run.record.config).items())
     return {key: value for key, value in flat if key not in _NOT_IDENTITY}
@@ -208,7 +208,7 @@ def group_runs(
 def _configuration_of(run: Run, winners: Mapping[str, WinnerRow]) -> str:
     """Equal for the runs of one configuration: of a tuned one, that before its tuning."""
     winner = winners.get(run.hash)
-    return key_of(identity_of(run)) if winner is None else f"tuned {winner.configuration}"
+    return as_text(shared_config(run)) if winner is None else f"tuned {winner.configuration}"
 
 
 def _sorted_into(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -237,7 +237,7 @@ def _workload(
         sorted(same, key=lambda run: (run.seed, run.fold))
         for same in _sorted_into(kept, lambda run: _configuration_of(run, winners)).values()
     ]
-    configs = [_in_common([identity_of(run) for run in same]) for same in repeats]
+    configs = [_in_common([shared_config(run) for run in same]) for same in repeats]
     # Networks that are compared as a whole come with their own options: their names say enough
     only = ("model.name", "optimizer.name") if len(models) > 1 else None
     labels = _given_names(repeats) or label_configurations(configs, nuisance, only)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from optlab.data.image_dataset import DataUnavailableError
-from optlab.data.pictures import SUFFIXES, shown
+from optlab.data.pictures import SUFFIXES, printable_path
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def find_pictures(root: Path) -> tuple[list[str], list[PictureFile], list[Pictur
     test = _pictures(root / "test", {name: labels[name] for name in in_test}, unread)
     if unread:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(unread.items()))
-        log.warning("ignored in %s: %s", shown(root), listed)
+        log.warning("ignored in %s: %s", printable_path(root), listed)
     return class_names, train, test
 
 
@@ -75,10 +75,10 @@ def _check_spelling(folders: list[Path]) -> None:
     """Refuse class names that are not UTF-8, or that look alike and differ in their code points."""
     known: dict[str, Path] = {}
     for folder in folders:
-        if shown(folder.name) != folder.name:
+        if printable_path(folder.name) != folder.name:
             raise DataUnavailableError(
-                f"the name of the folder {shown(folder)} is not valid UTF-8, so it cannot be the "
-                "name of a class.\n\nhint: rename the folder"
+                f"the name of the folder {printable_path(folder)} is not valid UTF-8, so it cannot "
+                "be the name of a class.\n\nhint: rename the folder"
             )
         other = known.setdefault(normalize("NFC", folder.name), folder)
         if other.name != folder.name:
@@ -103,7 +103,7 @@ def _pictures(part: Path, labels: dict[str, int], unread: Counter[str]) -> list[
                 status = os.stat(path)
             except OSError as error:
                 raise DataUnavailableError(
-                    f"{shown(path)} cannot be read: {error.strerror}.\n\n"
+                    f"{printable_path(path)} cannot be read: {error.strerror}.\n\n"
                     "hint: remove it, or restore the file that it links to"
                 ) from error
             found.append(PictureFile(path, label, status.st_size, status.st_mtime_ns))
@@ -124,7 +124,7 @@ def _files_below(folder: Path) -> Iterator[str]:
 
     def refuse(error: OSError) -> None:
         raise DataUnavailableError(
-            f"{shown(error.filename)} cannot be read: {error.strerror}.\n\n"
+            f"{printable_path(error.filename)} cannot be read: {error.strerror}.\n\n"
             "hint: change its permissions, or remove it"
         ) from error
 

@@ -39,10 +39,12 @@ class ImageDataset:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 (hex) over shapes and contents of the four tensors, in their order above."""
-        return checksum_of(self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return compute_checksum(
+            self.train_images, self.train_labels, self.test_images, self.test_labels
+        )
 
 
-def checksum_of(*tensors: Tensor) -> str:
+def compute_checksum(*tensors: Tensor) -> str:
     """SHA-256 (hex) over type, shape and contents of CPU tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:

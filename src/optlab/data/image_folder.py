@@ -25,9 +25,9 @@ from optlab.data.image_dataset import (
     ImageDataset,
     Preparation,
     channel_statistics,
-    checksum_of,
+    compute_checksum,
 )
-from optlab.data.pictures import opened, shown, to_pixels, upright
+from optlab.data.pictures import apply_orientation, open_image, printable_path, to_pixels
 from optlab.files import atomic_write, cache_folder
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ def load_image_folder(
         contents = _decode_under_lock(cache, train, test, image_size)
     images = contents["train_images"]
     if all(torch.equal(image, images[0]) for image in images):
-        log.warning("all %d images of %s are identical", len(images), shown(root / "train"))
+        log.warning(
+            "all %d images of %s are identical", len(images), printable_path(root / "train")
+        )
     return ImageDataset(
         name="image_folder",
         title=title or root.resolve().name,
@@ -142,7 +144,7 @@ def _write_cache(cache: Path, contents: dict[str, Any]) -> None:
 
 def _checksum(contents: dict[str, Any]) -> str:
     parts = ("train_images", "train_labels", "test_images", "test_labels")
-    return checksum_of(*(contents[part] for part in parts))
+    return compute_checksum(*(contents[part] for part in parts))
 
 
 def _decode_parts(
@@ -152,7 +154,7 @@ def _decode_parts(
     first = _read(pictures[0].path)
     if image_size is None and first.width != first.height:
         raise DataUnavailableError(
-            f"{shown(pictures[0].path)} has {first.width} x {first.height} pixels, "
+            f"{printable_path(pictures[0].path)} has {first.width} x {first.height} pixels, "
             "but networks need square images.\n\n"
             f"hint: set data.image_size={max(first.size)}, which resizes every picture"
         )
@@ -190,8 +192,8 @@ def _decode_all(
                 raise _ColorFoundError
             if image_size is None and picture.size != (size, size):
                 raise DataUnavailableError(
-                    f"{shown(path)} has {picture.width} x {picture.height} pixels, "
-                    f"but {shown(pictures[0].path)} has {size} x {size}.\n\n"
+                    f"{printable_path(path)} has {picture.width} x {picture.height} pixels, "
+                    f"but {printable_path(pictures[0].path)} has {size} x {size}.\n\n"
                     f"hint: set data.image_size={size}, which resizes every picture"
                 )
             images[index] = to_pixels(picture, in_channels=num_channels, image_size=image_size)
@@ -214,10 +216,10 @@ def _read(path: str) -> Image.Image:
         DataUnavailableError: if it is damaged, or has 16 bits per pixel, as the file does not
             specify how many of them are used.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         if image.mode.startswith("I;16"):
             raise DataUnavailableError(
-                f"{shown(path)} has more than 8 bits per pixel (mode {image.mode}).\n\n"
+                f"{printable_path(path)} has more than 8 bits per pixel (mode {image.mode}).\n\n"
                 "hint: convert the pictures to 8 bits per channel"
             )
-        return upright(image)
+        return apply_orientation(image)

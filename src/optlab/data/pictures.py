@@ -24,7 +24,7 @@ SUFFIXES = tuple(chain(*FORMATS.values()))
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """Open a picture file, to be decoded inside the block, and name it in every error.
 
     Raises:
@@ -39,12 +39,12 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # damaged files raise a dozen types, AssertionError among them
         raise DataUnavailableError(
-            f"{shown(path)} cannot be read as a picture: {str(error).rstrip('.')}.\n\n"
+            f"{printable_path(path)} cannot be read as a picture: {str(error).rstrip('.')}.\n\n"
             "hint: replace or remove this file"
         ) from error
 
 
-def upright(image: Image.Image) -> Image.Image:
+def apply_orientation(image: Image.Image) -> Image.Image:
     """Return a picture as viewers show it, in mode L if it is gray, else RGB.
 
     The EXIF orientation is applied, and transparent pixels get a white background. Of an animation,
@@ -83,6 +83,6 @@ def to_pixels(
     return np.atleast_3d(np.array(picture)).transpose(2, 0, 1)  # a copy, that can be written to
 
 
-def shown(path: str | os.PathLike[str]) -> str:
+def printable_path(path: str | os.PathLike[str]) -> str:
     r"""Return a path that can be printed: bytes that are not UTF-8 become \xe9 and the like."""
     return os.fsencode(path).decode(errors="backslashreplace")

@@ -97,7 +97,7 @@ def center_crop(picture: np.ndarray, side: int) -> np.ndarray | None:
 
 def as_mnist(picture: np.ndarray, side: int) -> np.ndarray | None:
     """Return the ink fitted to 20/28 of the side, center of mass in the middle, or None."""
-    crop = _crop_to_ink(ink_of(picture))
+    crop = _crop_to_ink(extract_ink(picture))
     if crop is None:
         return None
     fitted = _fit(crop, round(side * MNIST_BOX / MNIST_SIDE))
@@ -114,7 +114,7 @@ def as_uci_digit(picture: np.ndarray, side: int) -> np.ndarray | None:
     is_light_on_black = _paper(gray) < MIN_CONTRAST * 255 < min(gray[0].max(), gray[-1].max())
     if gray.shape == (side, side) and is_light_on_black:
         return _levels(gray)
-    crop = _crop_to_ink(ink_of(picture))
+    crop = _crop_to_ink(extract_ink(picture))
     if crop is None:
         return None
     fitted = _fit(crop, UCI_BITMAP)
@@ -168,7 +168,7 @@ def _gray(picture: np.ndarray) -> np.ndarray:
     return gray
 
 
-def ink_of(picture: np.ndarray) -> np.ndarray:
+def extract_ink(picture: np.ndarray) -> np.ndarray:
     """Return how far each pixel is from the paper: (height, width) float32 in [0, 1], paper 0.
 
     The paper is the median of the border, so dark ink on light and light ink on dark give the

@@ -50,7 +50,7 @@ class Curve:
         return float(x[-1]), float(y[-1])
 
 
-def curve_of(
+def build_curve(
     configuration: Configuration,
     style: LineStyle,
     read: Callable[[Run], Points],
@@ -208,7 +208,7 @@ class LossCurvesDisplay(_CurvesDisplay):
         def smooth(loss: np.ndarray, is_diverged: bool) -> np.ndarray:
             return centered_mean(loss, window, sharp_end=is_diverged)
 
-        curves = [curve_of(one, styles[one.label], read, smooth) for one in configurations]
+        curves = [build_curve(one, styles[one.label], read, smooth) for one in configurations]
         raw = {
             one.label: read(one.finished[0])
             for one in configurations
@@ -270,7 +270,7 @@ class AccuracyCurvesDisplay(_CurvesDisplay):
             epoch, accuracy = _read(run.epochs, "epoch", "val/accuracy")
             return epoch, 100 * accuracy
 
-        curves = [curve_of(one, styles[one.label], read) for one in configurations]
+        curves = [build_curve(one, styles[one.label], read) for one in configurations]
         return cls(curves=curves, target=target, title=title)
 
     def draw(self, ax: Axes) -> str:

@@ -40,8 +40,10 @@ class _MistakesDisplay(Display):
         names = shortened(self.class_names, _LONGEST_NAME)
         shown = [self.pictures[image] for image in images]
         self.artists["images"] += draw_tiles(ax, shown, self.columns, _CAPTION, **GRAY)
-        for place, (truth, said, color) in enumerate(mistakes):
-            words = f"{names[truth]}\nread as {'several' if said is None else names[said]}"
+        for place, (truth, predicted, color) in enumerate(mistakes):
+            words = (
+                f"{names[truth]}\nread as {'several' if predicted is None else names[predicted]}"
+            )
             style = {"fontsize": SIZE_SMALL - 1.5, "color": color}
             caption = write_caption(ax, place, words, self.columns, _CAPTION, **style)
             self.artists["captions"].append(caption)
@@ -125,7 +127,7 @@ class HardestImagesDisplay(_MistakesDisplay):
             wrong = Counter(
                 int(each.majority[image]) for each in self.votes if not each.is_right[image]
             )
-            said = wrong.most_common(1)[0][0] if wrong else None
-            mistakes.append((int(self.votes[0].labels[image]), said, INK))
+            predicted = wrong.most_common(1)[0][0] if wrong else None
+            mistakes.append((int(self.votes[0].labels[image]), predicted, INK))
         self.draw_images(ax, self.shown, mistakes)
         return "above each image: its class, and what most configurations read; hardest first"

@@ -48,7 +48,7 @@ def write_caption(
 
 @dataclass(eq=False, kw_only=True)
 class SamplePredictionsDisplay(Display):
-    """Images with what the network said: mistakes first, the most confident ones in front."""
+    """Images with predictions of a network: mistakes first, the most confident ones in front."""
 
     images: np.ndarray  # uint8, (N, H, W) or (N, H, W, 3)
     true: np.ndarray  # (N,), class indices
@@ -98,12 +98,18 @@ class SamplePredictionsDisplay(Display):
         )
 
     def _words(self, index: int) -> str:
-        said, truth = (str(self.class_names[int(k[index])]) for k in (self.predicted, self.true))
+        predicted, truth = (
+            str(self.class_names[int(k[index])]) for k in (self.predicted, self.true)
+        )
         sure = f"{100 * float(self.confidence[index]):.0f} %"
         in_two_lines = self._caption > 0.3
-        if said == truth:
-            return f"{said}\n{sure}" if in_two_lines else f"{said} · {sure}"
-        return f"{said} {sure}\nis {truth}" if in_two_lines else f"{said} not {truth} · {sure}"
+        if predicted == truth:
+            return f"{predicted}\n{sure}" if in_two_lines else f"{predicted} · {sure}"
+        return (
+            f"{predicted} {sure}\nis {truth}"
+            if in_two_lines
+            else f"{predicted} not {truth} · {sure}"
+        )
 
 
 @dataclass(eq=False, kw_only=True)

@@ -16,7 +16,7 @@ from optlab.analysis.labels import display_name
 from optlab.analysis.mean_curves import mean_curves
 from optlab.analysis.records import Run
 from optlab.analysis.workloads import Configuration
-from optlab.plots.curves import Curve, Points, band_counts, curve_of
+from optlab.plots.curves import Curve, Points, band_counts, build_curve
 from optlab.plots.palette import LineStyle, on_dark
 
 STATIC = Path(__file__).parent / "static"
@@ -64,7 +64,7 @@ def curves_data(
         longest = max((len(getattr(run, table)) for run in runs), default=0)
         every = -(-longest // MOST_POINTS) or 1
         read = partial(_read, table=table, column=column, every=every)
-        curves = [curve_of(one, styles[one.label], read) for one in configurations]
+        curves = [build_curve(one, styles[one.label], read) for one in configurations]
         highest = 1.0 if percent else np.inf
         lines = []
         for one, curve in zip(configurations, curves, strict=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optlab.analysis.labels import key_of
+from optlab.analysis.labels import as_text
 from optlab.analysis.workloads import Configuration
 
 Dashes = tuple[float, ...]
@@ -90,7 +90,7 @@ _SPARE_DASHES = (LONG_DASH, DASH_DOT_DOT, SHORT_DASH, DASHED, DOTTED)
 _SPARE_MARKERS = ("X", "P", "*", "h", "8", "<", ">")
 
 
-def style_of(optimizer: str) -> LineStyle:
+def line_style(optimizer: str) -> LineStyle:
     """The style of an optimizer by the name it has in `conf/optimizer`."""
     known = STYLES.get(optimizer)
     if known is not None:
@@ -137,7 +137,7 @@ def styles_by_label(configurations: Iterable[Configuration]) -> dict[str, LineSt
 
 def _vary_elsewhere(configs: Sequence[dict[str, Any]]) -> bool:
     keys = {key for config in configs for key in config}
-    varying = {key for key in keys if len({key_of(config.get(key)) for config in configs}) > 1}
+    varying = {key for key in keys if len({as_text(config.get(key)) for config in configs}) > 1}
     return any(not key.startswith(("optimizer", "lr_multiplier", "scheduler")) for key in varying)
 
 
@@ -151,7 +151,7 @@ def styles_for(optimizers: Sequence[str]) -> list[LineStyle]:
     styles = []
     for name in optimizers:
         index = seen[name] = seen.get(name, -1) + 1
-        style = style_of(name)
+        style = line_style(name)
         styles.append(style if optimizers.count(name) == 1 else _variant(style, index))
     return styles
 

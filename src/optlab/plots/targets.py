@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from optlab.analysis.formatting import count
 from optlab.analysis.summary import WorkloadSummary
-from optlab.plots.palette import LineStyle, style_of, styles_by_label
+from optlab.plots.palette import LineStyle, line_style, styles_by_label
 from optlab.plots.style import (
     FAINT,
     MUTED,
@@ -110,7 +110,7 @@ class PerformanceProfileDisplay(Display):
                 drawstyle="steps-post",
                 markevery=(every * (index + 1) // (len(self.shares) + 1), every),
                 label=name,
-                **style_of(name).line,
+                **line_style(name).line,
             )
         ax.set(xlim=(self.tau[0], self.tau[-1]), ylim=(-3, 103))
         ax.set(xlabel="time to target / best time to target", ylabel="workloads reached (%)")

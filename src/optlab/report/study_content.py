@@ -14,7 +14,7 @@ from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary
 from optlab.analysis.target import performance_profile
 from optlab.analysis.tuning import Tuning
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 from optlab.plots.sensitivity import LRSensitivityDisplay
 from optlab.plots.targets import PerformanceProfileDisplay
 from optlab.report.folder import ReportFolder, Table
@@ -105,7 +105,7 @@ def _tuning(tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
             },
             left=(0, 2, 7),
             file=folder.csv("tuning_winners", pd.DataFrame(winners)),
-            styles={display_name(row["label"]): style_of(row["optimizer"]) for row in winners},
+            styles={display_name(row["label"]): line_style(row["optimizer"]) for row in winners},
         )
     return content
 

@@ -8,7 +8,7 @@ from optlab.analysis.formatting import some
 from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import SUMMARY
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 from optlab.plots.palette import styles_by_label
 
 
@@ -19,7 +19,7 @@ def print_summary(study: Study, console: Console | None = None) -> None:
         console.print(f"[bold red]careful[/bold red] {escape(warning)}")
     for workload in study.workloads:
         summary = summarize(workload)
-        verdict = verdict_of(summary, is_tuned=study.is_tuned(workload))
+        verdict = make_verdict(summary, is_tuned=study.is_tuned(workload))
         console.print(f"\n[bold]{escape(workload.title)}[/bold]")
         console.print(rich_table(summary))
         console.print(f"[bold]{escape(verdict.lead)}[/bold]")

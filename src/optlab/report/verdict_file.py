@@ -12,7 +12,7 @@ from optlab.analysis.next_step import next_step
 from optlab.analysis.study import Study
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
 from optlab.analysis.tables import COSTS
-from optlab.analysis.verdict import verdict_of
+from optlab.analysis.verdict import make_verdict
 
 FORMAT = 1  # raise it when a field changes its meaning or goes
 
@@ -31,7 +31,7 @@ def verdict_json(study: Study, summaries: Sequence[WorkloadSummary]) -> bytes:
 
 
 def _workload(summary: WorkloadSummary, is_tuned: bool) -> dict[str, Any]:
-    verdict = verdict_of(summary, is_tuned=is_tuned)
+    verdict = make_verdict(summary, is_tuned=is_tuned)
     step = next_step(summary, is_tuned=is_tuned)
     workload = summary.workload
     return {

@@ -9,20 +9,20 @@ import numpy as np
 from optlab.analysis import tables
 from optlab.analysis.calibration import (
     Calibration,
-    calibration_of,
     calibration_table,
     mean_test_loss,
+    measure_calibration,
 )
 from optlab.analysis.comparisons import MIN_SEEDS, Difference
 from optlab.analysis.diagnostics import AT_THE_END, read_diagnostics
 from optlab.analysis.disagreement import (
     Votes,
+    count_votes,
     disagreement,
     disagreement_images_table,
     disagreement_table,
     hardest_images,
     mistaken_pictures,
-    votes_of,
 )
 from optlab.analysis.formatting import (
     NOTHING,
@@ -34,13 +34,13 @@ from optlab.analysis.formatting import (
     share,
     size,
 )
-from optlab.analysis.images import answers_of
-from optlab.analysis.labels import display_name, key_of
+from optlab.analysis.images import read_all_answers
+from optlab.analysis.labels import as_text, display_name
 from optlab.analysis.learning_rates import lr_points_of_workload, lr_table
 from optlab.analysis.pareto import tradeoffs
 from optlab.analysis.per_class import confusion_matrices, most_confused
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
-from optlab.analysis.verdict import between, interval, target_origin, verdict_of
+from optlab.analysis.verdict import between, interval, make_verdict, target_origin
 from optlab.plots.calibration import ReliabilityDisplay
 from optlab.plots.classes import ConfusionMatricesDisplay, PerClassF1Display
 from optlab.plots.comparisons import (
@@ -81,7 +81,7 @@ def workload_content(summary: WorkloadSummary, folder: ReportFolder, *, is_tuned
         "title": workload.title,
         "suffix": folder.suffix,
         "figures": folder.figures,
-        "verdict": verdict_of(summary, is_tuned=is_tuned),
+        "verdict": make_verdict(summary, is_tuned=is_tuned),
         "table": _summary_table(summary, styles),
         "judged_weights": _judged_weights(summary),
         "min_seeds": MIN_SEEDS,
@@ -171,10 +171,10 @@ def _answers(summary: WorkloadSummary, styles: Styles, folder: ReportFolder) -> 
     rows, remark = rows_for_curves(summary.finished, most=9)
     calibrations, votes = [], []
     for row in rows:
-        answers = answers_of(row.configuration.finished)
-        if (calibration := calibration_of(row, answers)) is not None:
+        answers = read_all_answers(row.configuration.finished)
+        if (calibration := measure_calibration(row, answers)) is not None:
             calibrations.append(calibration)
-        if (found := votes_of(row, answers)) is not None:
+        if (found := count_votes(row, answers)) is not None:
             votes.append(found)
     content: Content = {"answers_remark": remark}
     if calibrations:
@@ -408,7 +408,7 @@ def _shares_batches(summary: WorkloadSummary) -> bool:
         compared.append(summary.best.configuration)
     parts = ("data.", "model.", "module.label_smoothing")
     kept = [
-        key_of({key: value for key, value in one.config.items() if key.startswith(parts)})
+        as_text({key: value for key, value in one.config.items() if key.startswith(parts)})
         for one in compared
     ]
     return len(set(kept)) <= 1

@@ -56,8 +56,10 @@ def pack_study(study: Path, archive: Path) -> int:
             _add(file, name, files.record.name, _without_path(files.record.read_bytes(), record))
             if files.epochs.is_file():
                 _add(file, name, files.epochs.name, files.epochs.read_bytes())
-            if files.answers.is_file() and record.hash not in trials:
-                _add(file, name, files.predictions.name, _predictions(files.answers))
+            if files.test_probabilities.is_file() and record.hash not in trials:
+                _add(
+                    file, name, files.test_predictions.name, _predictions(files.test_probabilities)
+                )
     return len(runs)
 
 

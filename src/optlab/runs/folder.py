@@ -42,9 +42,10 @@ class RunFolder:
         self.figures = path / "figures"
         self.diagnostics = path / "diagnostics.csv"  # DIAGNOSTIC_COLUMNS; of callbacks=diagnostics
         self.snapshots = path / "snapshots"  # weights during training, with callbacks=snapshots
-        self.answers = path / "test_probabilities.npz"  # labels, and probabilities of last and best
-        self.predictions = path / "test_predictions.npz"  # in archives: labels, classes of both
-        self.mistakes = path / "test_mistakes.npz"  # misclassified test images
+        # Labels, and what the last and the best weights predict; in archives classes only
+        self.test_probabilities = path / "test_probabilities.npz"
+        self.test_predictions = path / "test_predictions.npz"
+        self.test_mistakes = path / "test_mistakes.npz"  # misclassified test images
         self.log = path / "train.log"
         # Kept by Hydra; not there for replicas and for runs from Python
         self.config = path / ".hydra" / "config.yaml"

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from optlab.analysis.adaptive import decide
 from optlab.analysis.formatting import joined, some
 from optlab.analysis.labels import display_name
-from optlab.analysis.rounds import levels_of
+from optlab.analysis.rounds import round_levels
 from optlab.analysis.study import read_study
 from optlab.analysis.workloads import Configuration, Workload
 from optlab.runs.folder import RunFolder
@@ -30,8 +30,8 @@ from optlab.runs.record import find_record
 from optlab.runs.study_file import AdaptiveRows, CandidateRow, StudyFile, edit_study_file
 from optlab.studies.grid_sweeper import Compose, compose_seeds, refuse_replicas
 from optlab.studies.tuning_rows import read_files, restore_if_not_started
-from optlab.training.identity import run_dir, run_hash
 from optlab.training.plan import Plan
+from optlab.training.run_id import run_dir, run_hash
 
 
 @dataclass(eq=False)
@@ -66,7 +66,7 @@ def sweep(
         ValueError: if the plan differs from the study's, the study has tuned winners, or its
             study.json cannot be read.
     """
-    plan = AdaptiveRows(rounds, levels_of(len(rounds)), first_seed)
+    plan = AdaptiveRows(rounds, round_levels(len(rounds)), first_seed)
     candidates = _candidates(parsed, compose, plan)
     print(
         f"adaptive sweep: {len(candidates)} configurations, rounds of "
@@ -85,13 +85,15 @@ def sweep(
             _add_rows(file, members, plan)
     folders = [folder for one in candidates for folder in one.folders]
     returned: list[Sequence[JobReturn]] = []
-    going_on, num_seeds = candidates, 0
+    continuing, num_seeds = candidates, 0
     for number, total in enumerate(rounds, start=1):
         seeds = range(num_seeds, total)
-        jobs = [job for one in going_on for job in one.jobs(first_seed, seeds)]
+        jobs = [job for one in continuing for job in one.jobs(first_seed, seeds)]
         with restore_if_not_started(before, folders):
             returned.append(launcher.launch(jobs, initial_job_idx=sum(map(len, returned))))
-        missing = [folder for one in going_on for folder in one.folders[:total] if _is_open(folder)]
+        missing = [
+            folder for one in continuing for folder in one.folders[:total] if _is_open(folder)
+        ]
         if missing:
             print(
                 f"round {number} is incomplete: another command is training "
@@ -100,9 +102,9 @@ def sweep(
                 flush=True,
             )
             break
-        going_on = _end_round(going_on, plan, number)
+        continuing = _end_round(continuing, plan, number)
         num_seeds = total
-        if not going_on:
+        if not continuing:
             break
     return returned
 
@@ -173,13 +175,13 @@ def _is_open(folder: Path) -> bool:
     return find_record(folder) is None and RunFolder(folder).is_locked
 
 
-def _end_round(going_on: Sequence[Candidate], plan: AdaptiveRows, number: int) -> list[Candidate]:
+def _end_round(continuing: Sequence[Candidate], plan: AdaptiveRows, number: int) -> list[Candidate]:
     """Note that a round is over, and decide unless it is the last one; return the others."""
-    for one in going_on:
+    for one in continuing:
         one.row.num_rounds, one.row.status = number, "open"
     remaining: list[Candidate] = []
-    for folder in dict.fromkeys(one.study for one in going_on):
-        members = [one for one in going_on if one.study == folder]
+    for folder in dict.fromkeys(one.study for one in continuing):
+        members = [one for one in continuing if one.study == folder]
         with edit_study_file(folder) as file:
             _add_rows(file, members, plan)
             if number < len(plan.rounds):
@@ -205,7 +207,7 @@ def _decide(
     for configuration, status in decision.stopped.items():
         for one in of([configuration]):
             one.row.status = status
-    going_on = of(decision.continuing)
+    continuing = of(decision.continuing)
     names = {each: display_name(each.label) for each in workload.configurations}
     stopped = [f"{names[each]} ({status})" for each, status in decision.stopped.items()]
     further = [names[each] for each in decision.continuing]
@@ -214,12 +216,12 @@ def _decide(
         + (f"{some(stopped)} stopped" if stopped else "no configuration is clearly worse")
         + (
             f"; {some(further)} continue to {plan.rounds[number]}"
-            if going_on
+            if continuing
             else "; the sweep is complete"
         ),
         flush=True,
     )
-    return going_on
+    return continuing
 
 
 def _has_result(candidate: Candidate, num_seeds: int) -> bool:

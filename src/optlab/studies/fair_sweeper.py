@@ -22,10 +22,10 @@ from optlab.runs.record import find_record
 from optlab.runs.study_file import TrialRow, TrialStatus, read_study_file
 from optlab.studies.grid_sweeper import Compose, compose_seeds
 from optlab.studies.search import Search, Trial, rounds
-from optlab.studies.searches import FairOptions, overrides_of, search_of
-from optlab.studies.tuning_rows import note, read_files, restore_if_not_started
-from optlab.training.identity import run_dir, run_hash
+from optlab.studies.searches import FairOptions, build_overrides, build_search
+from optlab.studies.tuning_rows import add_rows, read_files, restore_if_not_started
 from optlab.training.plan import Plan
+from optlab.training.run_id import run_dir, run_hash
 
 
 @dataclass
@@ -57,7 +57,7 @@ class TrialRunner:
         rows: dict[Path, TrialRow] = {}
         jobs = []
         for trial in trials:
-            overrides, values = overrides_of(trial.search, trial.values, self.compose)
+            overrides, values = build_overrides(trial.search, trial.values, self.compose)
             jobs.append(self.job(trial, overrides))
             composed = self.compose(jobs[-1])
             if run_hash(composed) in {row.hash for row in trial.search.trials}:
@@ -103,7 +103,7 @@ class TrialRunner:
         self.launch(jobs)
 
     def _note(self, rows: Iterable[TrialRow]) -> None:
-        note((self.studies[row.configuration], row) for row in rows)
+        add_rows((self.studies[row.configuration], row) for row in rows)
 
 
 def sweep(
@@ -126,10 +126,10 @@ def sweep(
             "configuration.\n\n"
             "hint: tune without folds, then run the winners' options with data.fold=..."
         )
-    composed = [(typed, compose(typed)) for typed in combinations_of(parsed)]
-    untuned = [search_of(typed, one, options) for typed, one in composed]
+    composed = [(typed, compose(typed)) for typed in list_combinations(parsed)]
+    untuned = [build_search(typed, one, options) for typed, one in composed]
     distinct = {one.configuration: one for one in untuned}
-    searches = [search for one in distinct.values() for search in options.searches_of(one)]
+    searches = [search for one in distinct.values() for search in options.list_searches(one)]
     runs = TrialRunner(
         launcher,
         compose,
@@ -140,10 +140,10 @@ def sweep(
         trial_overrides=["effect=null"] if config.effect else [],  # it is for the fresh seeds
     )
     tuning = rounds(searches, options.extra_trials, options.finalists)
-    print(options.words(len(distinct)), flush=True)
+    print(options.description(len(distinct)), flush=True)
     if config.plan:
         first = next(tuning)
-        overrides = [overrides_of(trial.search, trial.values, compose)[0] for trial in first]
+        overrides = [build_overrides(trial.search, trial.values, compose)[0] for trial in first]
         runs.launch(list(map(runs.job, first, overrides)))
         num_runs = options.num_remaining_runs(searches)
         print(f"then {num_runs} runs, depending on the results of these trials")
@@ -157,7 +157,7 @@ def sweep(
     return runs.returned
 
 
-def combinations_of(parsed: Sequence[Override]) -> list[list[str]]:
+def list_combinations(parsed: Sequence[Override]) -> list[list[str]]:
     """Return the configurations of a command line: all combinations of its swept values."""
     choices: dict[str, list[str]] = {}
     for each in parsed:

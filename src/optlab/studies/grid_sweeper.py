@@ -11,8 +11,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from optlab.training.identity import replicas
 from optlab.training.option_values import check_arguments
+from optlab.training.run_id import replicas
 
 Compose = Callable[[list[str]], DictConfig]  # from overrides to the config of a run
 

@@ -15,9 +15,9 @@ from optlab.runs.folder import RunFolder
 from optlab.runs.record import find_record
 from optlab.training.code_fingerprint import changed_modules
 from optlab.training.commands import COMMAND_ID
-from optlab.training.identity import replicas, run_dir
 from optlab.training.option_values import check_top_level
 from optlab.training.plan import Plan
+from optlab.training.run_id import replicas, run_dir
 
 
 @dataclass(eq=False)
@@ -95,7 +95,7 @@ def refuse_shared_seeds(jobs: Sequence[Job]) -> None:
         seen |= folders
 
 
-def plan_of(jobs: Sequence[Job]) -> Plan:
+def make_plan(jobs: Sequence[Job]) -> Plan:
     """Return the plan of the jobs, each run with the overrides that not all jobs have."""
     common = set.intersection(*(set(job.overrides) for job in jobs))
     return Plan.of(

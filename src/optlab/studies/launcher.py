@@ -30,10 +30,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord, find_record, write_record
-from optlab.studies.jobs import Job, compose_jobs, plan_of, print_changed_code, refuse_shared_seeds
+from optlab.studies.jobs import (
+    Job,
+    compose_jobs,
+    make_plan,
+    print_changed_code,
+    refuse_shared_seeds,
+)
 from optlab.training import cli
 from optlab.training.environment import now
-from optlab.training.identity import GROUPS, OPTIONS
+from optlab.training.run_id import GROUPS, OPTIONS
 
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 POLL_S = 0.5
@@ -66,7 +72,7 @@ def launch(
     if any(job.config.plan for job in jobs):
         _validate_configs(todo)
         num_processes = num_processes or _max_parallel_runs(todo or unique, memory_per_run_gib)
-        plan_of(unique).print(num_processes, effect=unique[0].config.effect)
+        make_plan(unique).print(num_processes, effect=unique[0].config.effect)
         return [_job_return(job) for job in jobs]
     for job in done:
         job.tag_runs()

@@ -17,7 +17,7 @@ from optlab.runs.json_fields import DamagedFile
 from optlab.runs.record import find_record
 from optlab.runs.study_file import edit_study_file, read_study_file
 from optlab.training.commands import NO_COMMAND, STUDY_ID, study_command
-from optlab.training.identity import resolve_path
+from optlab.training.run_id import resolve_path
 
 
 class StudyReport(Callback):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from optlab.training.identity import GROUPS, OPTIONS
 from optlab.training.option_values import RANGES, value_problem
+from optlab.training.run_id import GROUPS, OPTIONS
 
 EDGE_SHARE = 0.02  # of a range: a winner this close to an end is at the edge of its space
 NEARBY_SHARE = 0.25  # of a range: the part that the second round of trials samples

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from optlab.studies.grid_sweeper import Compose, refuse_replicas
 from optlab.studies.search import WHOLE_SPACE_FROM, Search, halving
 from optlab.studies.search_space import Hyperparameter, Values, read_space
-from optlab.training.identity import GROUPS, run_hash
+from optlab.training.run_id import GROUPS, run_hash
 
 SEEDS_APART = 10_000  # between the tuning seeds of one search, so that none is a fresh seed
 
@@ -39,7 +39,7 @@ class FairOptions:
     def fresh_seeds(self) -> range:
         return range(self.tuning_seed + 1, self.tuning_seed + 1 + self.seeds)
 
-    def searches_of(self, untuned: Search) -> list[Search]:
+    def list_searches(self, untuned: Search) -> list[Search]:
         """Return the searches of a configuration: one for all fresh seeds, or one for each."""
 
         def search(first: int, fresh: Sequence[int], for_seed: int | None = None) -> Search:
@@ -63,7 +63,7 @@ class FairOptions:
             for search in searches
         )
 
-    def words(self, num_configurations: int) -> str:
+    def description(self, num_configurations: int) -> str:
         """Describe the sweep in one sentence."""
         each = f"{self.trials} trials including the default"
         if self.schedule == "halving":
@@ -82,7 +82,7 @@ class FairOptions:
         )
 
 
-def search_of(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
+def build_search(typed: list[str], composed: DictConfig, options: FairOptions) -> Search:
     """Return a search for a configuration, without seeds."""
     refuse_replicas(composed, "fair")  # rows have only the tuning seed, no other seeds
     optimizer = str((composed.optimizer or {}).get("name", "null"))
@@ -144,7 +144,7 @@ def _default(tuned: Hyperparameter, config: DictConfig) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list[str], Values]:
+def build_overrides(search: Search, values: Values, compose: Compose) -> tuple[list[str], Values]:
     """Return the overrides for the values of a trial, and those values that its run has.
 
     An option of a group such as the schedule is left out where the group's choice lacks it.
@@ -153,7 +153,7 @@ def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list
         return [], values
     groups = {each.name for each in search.space if _is_group(each)}
     if groups:
-        chosen = [override_of(each, values) for each in search.space if each.name in groups]
+        chosen = [build_override(each, values) for each in search.space if each.name in groups]
         composed = compose([*search.typed, *chosen])
         values = {
             each.name: values[each.name]
@@ -161,9 +161,9 @@ def overrides_of(search: Search, values: Values, compose: Compose) -> tuple[list
             if each.name in values
             and (each.option.partition(".")[0] not in groups or _has(each, composed))
         }
-    return [override_of(each, values) for each in search.space if each.name in values], values
+    return [build_override(each, values) for each in search.space if each.name in values], values
 
 
-def override_of(tuned: Hyperparameter, values: Values) -> str:
+def build_override(tuned: Hyperparameter, values: Values) -> str:
     # As JSON, which Hydra parses correctly: Python's None would become the string "None"
     return f"{tuned.option}={json.dumps(values[tuned.name], ensure_ascii=False)}"

@@ -18,7 +18,7 @@ from optlab.runs.study_file import (
 )
 
 
-def note(rows: Iterable[tuple[Path, TrialRow]]) -> None:
+def add_rows(rows: Iterable[tuple[Path, TrialRow]]) -> None:
     """Add trials and winners to the study.json of their study."""
     by_study: dict[Path, list[TrialRow]] = defaultdict(list)
     for study, row in rows:

@@ -29,11 +29,11 @@ from optlab.training.callbacks import (
     seed_generators,
 )
 from optlab.training.checkpoints import AtomicCheckpointIO
-from optlab.training.identity import OPTLAB_DATAMODULE, resolve_path
 from optlab.training.instantiate import instantiate_partial
 from optlab.training.lean_loop import use_lean_loop
 from optlab.training.optimizer_memory import check_memory
 from optlab.training.optimizer_trial import check_optimizer, is_from_tested_package
+from optlab.training.run_id import OPTLAB_DATAMODULE, resolve_path
 from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 
 

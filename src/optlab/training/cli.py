@@ -44,11 +44,11 @@ from optlab.training.commands import (
     to_hydra_arguments,
 )
 from optlab.training.environment import initial_record_fields, now
-from optlab.training.identity import replicas, run_dir
 from optlab.training.option_names import to_hydra_override
 from optlab.training.option_values import ConfigError, check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
+from optlab.training.run_id import replicas, run_dir
 from optlab.training.suggestions import explain_overrides
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from optlab.training.environment import targets
-from optlab.training.identity import identity
+from optlab.training.run_id import identity
 
 INSTALLED = ("site-packages", "dist-packages")  # installed packages have versions
 

@@ -92,13 +92,13 @@ def _named(node: Any, part: Any) -> dict[str, str]:
 def dataset_facts(config: DictConfig, datamodule: Any) -> DatasetFacts:
     """Return the facts of the data set; None for attributes that a user's data module lacks."""
     kinds = get_type_hints(DatasetFacts)
-    said = {fact: getattr(datamodule, fact, None) for fact in kinds}
-    said["name"] = str(said["name"] or config.data.get("name") or type(datamodule).__name__)
-    said["title"] = said["title"] or said["name"]
-    said["preparation"] = said["preparation"] or "resize"
-    said["class_names"] = list(map(str, said["class_names"] or range(datamodule.num_classes)))
+    values = {fact: getattr(datamodule, fact, None) for fact in kinds}
+    values["name"] = str(values["name"] or config.data.get("name") or type(datamodule).__name__)
+    values["title"] = values["title"] or values["name"]
+    values["preparation"] = values["preparation"] or "resize"
+    values["class_names"] = list(map(str, values["class_names"] or range(datamodule.num_classes)))
     facts = {}
-    for fact, value in said.items():
+    for fact, value in values.items():
         try:
             facts[fact] = from_json(kinds[fact], list(value) if isinstance(value, tuple) else value)
         except ValueError as error:

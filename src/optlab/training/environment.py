@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from optlab import PROTOCOL_VERSION
 from optlab.training.commands import run_command, task_overrides
-from optlab.training.identity import identity, resolve_path, run_hash
+from optlab.training.run_id import identity, resolve_path, run_hash
 
 PACKAGES = ("optlab", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy")
 

@@ -43,15 +43,15 @@ class LiveReports(Callback):
     ) -> None:
         if os.getppid() != self._parent:
             trainer.should_stop = True
-        said = {
+        report = {
             "step": trainer.global_step,
             "val_accuracy": val_accuracy,
-            "probabilities": self._ask(trainer, module),
+            "probabilities": self._predict(trainer, module),
         }
         with self.file.open("a") as file:
-            file.write(json.dumps(said) + "\n")
+            file.write(json.dumps(report) + "\n")
 
-    def _ask(self, trainer: L.Trainer, module: L.LightningModule) -> list[float] | None:
+    def _predict(self, trainer: L.Trainer, module: L.LightningModule) -> list[float] | None:
         if not self.drawing.is_file():
             return None
         data = trainer.datamodule  # type: ignore[attr-defined]

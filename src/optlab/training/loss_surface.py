@@ -70,7 +70,7 @@ def read_snapshots(run: Path, net: nn.Module) -> tuple[np.ndarray, Tensor]:
     return np.array(steps), torch.stack(vectors).float()
 
 
-def plane_of(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
+def principal_plane(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
     """Return the plane in which weights vary most.
 
     Args:
@@ -132,7 +132,9 @@ def loss_surface(
         num_points: number of grid points along each side.
         progress: wraps the loop over the rows of the grid.
     """
-    center, directions, explained = plane_of(torch.cat([each for _, each in snapshots.values()]))
+    center, directions, explained = principal_plane(
+        torch.cat([each for _, each in snapshots.values()])
+    )
     paths = {
         label: Path2D(steps, ((vectors - center) @ directions.T).numpy())
         for label, (steps, vectors) in snapshots.items()

@@ -38,18 +38,18 @@ class NumpyClassifier(ImageClassifier):
     def configure_optimizers(self) -> Any:
         # NumPy's matrix products use a separate thread pool; limit it to the run's num_threads
         threadpool_limits(torch.get_num_threads(), user_api="blas")
-        self.by_hand = numpy_mlp(self.net, self.activation)
+        self.numpy_net = numpy_mlp(self.net, self.activation)
         return super().configure_optimizers()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         images, labels = batch[0].flatten(1).numpy(), batch[1].numpy()  # (B, D), (B,)
         # Overflow makes the loss non-finite and ends the run, so NumPy's warnings are silenced.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            forward_pass = self.by_hand.forward(images)
+            forward_pass = self.numpy_net.forward(images)
             logits = forward_pass.logits  # (B, K)
             loss = cross_entropy(logits, labels)
             gradient = cross_entropy_gradient(logits, labels)
-            self.gradients = self.by_hand.backward(forward_pass, gradient)
+            self.gradients = self.numpy_net.backward(forward_pass, gradient)
         return {"loss": torch.tensor(loss, dtype=torch.float32), "logits": torch.from_numpy(logits)}
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:

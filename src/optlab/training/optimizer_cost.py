@@ -17,7 +17,7 @@ from optlab.training.cuda_graphs import CUDAGraphLoop
 
 SKIPPED, SAMPLED = 3, 5  # steps at the start of each epoch: skipped as warm-up, then timed
 
-Mark = float | torch.cuda.Event  # a moment, in the time of the device
+TimePoint = float | torch.cuda.Event  # a moment, in the time of the device
 
 
 class OptimizerCost(Callback):
@@ -34,7 +34,9 @@ class OptimizerCost(Callback):
         self.evaluations: list[int] = []
         self._hooks: list[Any] = []
         # Start, start and end of each evaluation, end of the step; end of the step before
-        self._timed: list[tuple[Mark, Mark, list[tuple[Mark, Mark]], Mark]] = []
+        self._timed: list[
+            tuple[TimePoint, TimePoint, list[tuple[TimePoint, TimePoint]], TimePoint]
+        ] = []
 
     @property
     def share(self) -> float | None:
@@ -56,7 +58,7 @@ class OptimizerCost(Callback):
         self._remove_hooks()
         self._timed.clear()
         self._num_steps = 0
-        self._previous: Mark | None = None
+        self._previous: TimePoint | None = None
         self._device = pl_module.device
         # With several optimizers, the module decides which one steps; a graph replays a whole step
         is_replayed = isinstance(trainer.fit_loop.epoch_loop, CUDAGraphLoop)
@@ -86,8 +88,8 @@ class OptimizerCost(Callback):
         self._num_steps += 1
         if self._num_steps <= SKIPPED:
             return None
-        self._evaluations: list[tuple[Mark, Mark]] = []
-        self._start = self._mark()
+        self._evaluations: list[tuple[TimePoint, TimePoint]] = []
+        self._start = self._now()
         if callable(kwargs.get("closure")):
             return args, {**kwargs, "closure": self._timed_closure(kwargs["closure"])}
         if len(args) > 1 and callable(args[1]):  # args[0] is the optimizer
@@ -96,9 +98,9 @@ class OptimizerCost(Callback):
 
     def _timed_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def timed() -> Any:
-            start = self._mark()
+            start = self._now()
             loss = closure()
-            self._evaluations.append((start, self._mark()))
+            self._evaluations.append((start, self._now()))
             return loss
 
         return timed
@@ -106,7 +108,7 @@ class OptimizerCost(Callback):
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._num_steps < SKIPPED:
             return
-        end = self._mark()
+        end = self._now()
         if self._num_steps > SKIPPED and self._previous is not None:
             self._timed.append((self._start, self._previous, self._evaluations, end))
         self._previous = end
@@ -118,7 +120,7 @@ class OptimizerCost(Callback):
             hook.remove()
         self._hooks.clear()
 
-    def _mark(self) -> Mark:
+    def _now(self) -> TimePoint:
         if self._device.type == "cuda":
             event = torch.cuda.Event(enable_timing=True)
             event.record()
@@ -127,7 +129,7 @@ class OptimizerCost(Callback):
         return time.perf_counter()
 
 
-def _seconds(start: Mark, end: Mark) -> float:
+def _seconds(start: TimePoint, end: TimePoint) -> float:
     if isinstance(start, float) and isinstance(end, float):
         return end - start
     assert isinstance(start, torch.cuda.Event)

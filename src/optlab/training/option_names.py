@@ -17,7 +17,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.training.identity import GROUPS, NOT_IN_HASH, OPTIONS
+from optlab.training.run_id import GROUPS, NOT_IN_HASH, OPTIONS
 
 # Flags of lightning.Trainer that OptLab sets -> what to use instead
 SET_ELSEWHERE = {

@@ -13,8 +13,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from optlab.ranges import as_typed, is_within
-from optlab.training.identity import OPTLAB_DATAMODULE
 from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level_options
+from optlab.training.run_id import OPTLAB_DATAMODULE
 
 # Options that no signature describes
 TYPES: dict[str, Any] = {
@@ -230,7 +230,7 @@ def value_problem(
         hint = float | None
     if _fits(value, hint) and (within is None or is_within(value, within)):
         return None
-    words, null = _words(hint), ", or null" if NoneType in get_args(hint) else ""
+    words, null = _describe_type(hint), ", or null" if NoneType in get_args(hint) else ""
     if within:
         words += f", each {within}" if "a list" in words else f" {within}"
     return f"{option} is {as_typed(value)}; it must be {words}{null}"
@@ -280,13 +280,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, str | list | dict) and kind.__name__ != "Tensor"
 
 
-def _words(hint: Any) -> str:
+def _describe_type(hint: Any) -> str:
     """Describe a type in words, without null; "" for classes that cannot be given as an option."""
     kind, arms = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
         choices = [each for arm in arms if get_origin(arm) is Literal for each in get_args(arm)]
         kinds = [arm for arm in arms if get_origin(arm) is not Literal and arm is not NoneType]
-        words = [_words(arm) for arm in kinds if not (arm is int and float in arms)]
+        words = [_describe_type(arm) for arm in kinds if not (arm is int and float in arms)]
         words.append(", ".join(dict.fromkeys(map(str, choices))))
         return " or ".join(filter(None, dict.fromkeys(words)))
     if kind is Literal:
@@ -298,5 +298,5 @@ def _words(hint: Any) -> str:
     if not issubclass(kind, Sequence | Set):
         return ""
     length = f"{len(arms)} " if kind is tuple and ... not in arms else ""
-    of = _words(arms[-1] if kind is tuple and length else arms[0]) if arms else "a value"
+    of = _describe_type(arms[-1] if kind is tuple and length else arms[0]) if arms else "a value"
     return f"a list of {length}{of.removeprefix('a ')}s"

@@ -15,7 +15,7 @@ from rich.table import Table
 from optlab.runs.folder import RunFolder, recorded_runs
 from optlab.runs.record import RunRecord, find_record
 from optlab.training.code_fingerprint import changed_modules
-from optlab.training.identity import identity
+from optlab.training.run_id import identity
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Plan:
         self, effect: float, num_processes: int, seeds_option: str = "'seed=range({})'"
     ) -> None:
         """Print for each workload how many seeds detect a difference of `effect` points."""
-        from optlab.training.power import requirement  # brings SciPy
+        from optlab.training.power import required_seeds  # brings SciPy
 
         finished = cache(_finished_records)
         for name, runs in self._workloads().items():
             records_of_any = finished(runs[0].folder.parent.parent)
             workloads = {run.workload for run in runs}
             alike = [record for record in records_of_any if _workload_of(record) in workloads]
-            needed = requirement(name, [run.config for run in runs], alike, effect)
+            needed = required_seeds(name, [run.config for run in runs], alike, effect)
             costs_s = [
                 cost_s * run.config.trainer.max_epochs
                 for run in runs

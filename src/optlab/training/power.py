@@ -18,13 +18,13 @@ from omegaconf import DictConfig
 from optlab import PROTOCOL_VERSION
 from optlab.analysis.comparisons import MAX_SEEDS, POWER, prior_df, seeds_to_find
 from optlab.runs.record import RunRecord
-from optlab.training.identity import identity
+from optlab.training.run_id import identity
 
 ASSUMED_DEVIATION = 0.002  # of test accuracy over seeds, if there are no finished runs
 
 
 @dataclass(frozen=True)
-class Requirement:
+class SeedRequirement:
     """The seeds that the configurations of one workload need.
 
     Attributes:
@@ -79,9 +79,9 @@ class Requirement:
         )
 
 
-def requirement(
+def required_seeds(
     workload: str, configs: Sequence[DictConfig], finished: Sequence[RunRecord], effect: float
-) -> Requirement:
+) -> SeedRequirement:
     """Return the seeds that a comparison of these runs' configurations needs.
 
     Args:
@@ -108,7 +108,7 @@ def requirement(
     done = {
         key: min(len(each), num_seeds or 0) for key, each in _by_configuration(in_study).items()
     }
-    return Requirement(
+    return SeedRequirement(
         workload=workload,
         num_configurations=len(planned),
         effect=effect,

@@ -43,7 +43,6 @@ from optlab.training.evaluate import (
     write_mistakes,
     write_test_probabilities,
 )
-from optlab.training.identity import replicas, run_dir
 from optlab.training.metrics import ClassificationMetrics
 from optlab.training.optimizer_cost import OptimizerCost
 from optlab.training.optimizer_trial import check_resumes
@@ -57,6 +56,7 @@ from optlab.training.run import (
     train,
     write_run_report,
 )
+from optlab.training.run_id import replicas, run_dir
 from optlab.training.validate import on_cuda
 
 
@@ -101,7 +101,7 @@ def train_replicas(configs: Sequence[DictConfig]) -> list[RunRecord]:
     checkpoint = resume_point(resume.path, config, datamodule.checksum)
     check_resumes(config.optimizer, checkpoint)
     clock, cost = TrainingClock(), OptimizerCost()
-    shared = SharedFate(len(configs))
+    shared = StopWhenAllDiverged(len(configs))
     csvs = [
         ReplicaCSVMetrics(index, shared, folder, datamodule.num_classes, clock)
         for index, folder in enumerate(folders)
@@ -185,8 +185,8 @@ def _test(
         add_metrics(record, "test", weights, results.results)
         add_metrics(record, "train", weights, metrics.compute())
     record.confusion_matrix = results.results["confusion"].tolist()
-    write_test_probabilities(RunFolder(folder).answers, predictions)
-    write_mistakes(RunFolder(folder).mistakes, predictions[record.judged_weights], datamodule)
+    write_test_probabilities(RunFolder(folder).test_probabilities, predictions)
+    write_mistakes(RunFolder(folder).test_mistakes, predictions[record.judged_weights], datamodule)
     write_run_report(record, trainer, net, datamodule, results, folder, loggers)
 
 
@@ -244,7 +244,7 @@ class ReplicaClassifier(ImageClassifier):
         return self.net.param_groups(decay_norm_and_bias=self.decay_norm_and_bias)
 
 
-class SharedFate(Callback):
+class StopWhenAllDiverged(Callback):
     """End the training when all replicas have diverged, and keep the reasons."""
 
     def __init__(self, num_replicas: int) -> None:
@@ -273,7 +273,7 @@ class ReplicaCSVMetrics(CSVMetrics):
 
     logged = ("train/", "val/")
 
-    def __init__(self, replica: int, shared: SharedFate, *arguments: Any) -> None:
+    def __init__(self, replica: int, shared: StopWhenAllDiverged, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.replica = replica
         self.shared = shared
@@ -356,7 +356,7 @@ class StackedNet(nn.Module):
             group["params"] = [(name, stacked[name]) for name, _ in group["params"]]
         return groups
 
-    def state_of(self, replica: int) -> dict[str, Tensor]:
+    def replica_state(self, replica: int) -> dict[str, Tensor]:
         """Return the state of one replica, in the format of a single run's checkpoint."""
         state = self.stacked.state_dict()
         return {f"net.{name}": tensor[replica].detach().clone() for name, tensor in state.items()}
@@ -413,4 +413,4 @@ class ReplicaCheckpoints(Callback):
 
     def _save(self, replica: int, weights: str) -> None:
         path = RunFolder(self.folders[replica]).checkpoint(weights)
-        save_atomically({"state_dict": self.net.state_of(replica)}, path)
+        save_atomically({"state_dict": self.net.replica_state(replica)}, path)

@@ -44,10 +44,10 @@ from optlab.training.evaluate import (
     write_mistakes,
     write_test_probabilities,
 )
-from optlab.training.identity import resolve_path, run_dir
 from optlab.training.optimizer_cost import OptimizerCost
 from optlab.training.optimizer_trial import check_resumes
 from optlab.training.process import prepare_process
+from optlab.training.run_id import resolve_path, run_dir
 from optlab.training.validate import on_cuda, validate_config
 from optlab.training.weight_averages import RecomputeBatchNorm
 
@@ -187,9 +187,9 @@ def test(
                 evaluation.best = evaluation.last
     record.confusion_matrix = results.results["confusion"].tolist()
     if trainer.world_size == 1:  # with several devices, this process has seen only its share
-        write_test_probabilities(RunFolder(folder).answers, predictions)
+        write_test_probabilities(RunFolder(folder).test_probabilities, predictions)
         judged = predictions[record.judged_weights]
-        write_mistakes(RunFolder(folder).mistakes, judged, datamodule)
+        write_mistakes(RunFolder(folder).test_mistakes, judged, datamodule)
 
 
 def _validate_last_weights(
@@ -327,7 +327,7 @@ def clear(config: DictConfig, folder: Path) -> None:
         lightning_csv = folder / "lightning_csv"
         for earlier in (files.checkpoints, files.snapshots, files.figures, lightning_csv):
             shutil.rmtree(earlier, ignore_errors=True)
-        for kept in (files.answers, files.mistakes):
+        for kept in (files.test_probabilities, files.test_mistakes):
             kept.unlink(missing_ok=True)
         for events in files.event_files:
             events.unlink()

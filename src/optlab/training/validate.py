@@ -20,10 +20,10 @@ from torch import nn
 from optlab.optim import param_groups
 from optlab.optim.schedules import build_scheduler
 from optlab.ranges import as_typed
-from optlab.training.identity import OPTLAB_DATAMODULE, TRUSTED_PACKAGES, resolve_path
 from optlab.training.instantiate import instantiate_partial, optimizer_nodes
 from optlab.training.option_names import unknown_top_level_options
 from optlab.training.option_values import ConfigError, option_problems, top_level_problems
+from optlab.training.run_id import OPTLAB_DATAMODULE, TRUSTED_PACKAGES, resolve_path
 
 OPTLAB_MODULE = "optlab.training.classifier.ImageClassifier"
 MONITORS = {"val/accuracy": "max", "val/loss": "min"}

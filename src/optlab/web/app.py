@@ -38,7 +38,7 @@ from optlab.web.prediction import answer_question
 from optlab.web.qr_code import qr_svg
 from optlab.web.question import UnsupportedType, Upload, read_picture
 from optlab.web.run_index import RunIndex
-from optlab.web.selection import NotFound, model_of, short, study_of
+from optlab.web.selection import NotFound, find_model, find_study, short
 
 STATIC = Path(__file__).parent / "static"
 
@@ -145,19 +145,19 @@ def create_app(
     async def model(model_id: str) -> schemas.ModelDetail:
         """One run with its curve and its confusion matrix."""
         table = await in_thread(run_index.table)
-        return await in_thread(summary.describe_model, *model_of(table, model_id), store)
+        return await in_thread(summary.describe_model, *find_model(table, model_id), store)
 
     @app.get("/api/studies/{study_name}", tags=["studies"], responses=_missing("study"))
     async def study(study_name: str) -> schemas.StudyDetail:
         """One study at a glance: a row and a curve for each optimizer."""
         table = await in_thread(run_index.table)
-        return await in_thread(summary.describe_study, study_of(table, study_name))
+        return await in_thread(summary.describe_study, find_study(table, study_name))
 
     @app.get("/api/studies/{study_name}/gallery", tags=["studies"], responses=_missing("study"))
     async def gallery(study_name: str) -> schemas.Gallery:
         """Test images that only one optimizer gets wrong, or right."""
         table = await in_thread(run_index.table)
-        return await in_thread(describe_gallery, study_of(table, study_name))
+        return await in_thread(describe_gallery, find_study(table, study_name))
 
     @app.get(
         "/api/studies/{study_name}/report/{file_name}",
@@ -171,7 +171,7 @@ def create_app(
     async def report(study_name: str, file_name: str) -> Response:
         """A file of the study's report; index.html is the report itself."""
         table = await in_thread(run_index.table)
-        files = await in_thread(study_of(table, study_name).report_files)
+        files = await in_thread(find_study(table, study_name).report_files)
         if file_name not in files:  # no part of a path comes from a client
             raise NotFound(f"The report of this study has no file {short(file_name)}.")
         return FileResponse(files[file_name], headers={"content-security-policy": REPORT_POLICY})
@@ -253,7 +253,7 @@ def _serve_races(
 ) -> None:
     """Serve the live race. It starts with a picture, which a page of another site cannot send."""
 
-    def pixels_of(upload: Upload) -> np.ndarray | None:
+    def read_pixels(upload: Upload) -> np.ndarray | None:
         picture = read_picture(upload)
         prepared = prepare(picture, preparation="digits", in_channels=1, image_size=28)
         return None if prepared.blank else prepared.pixels
@@ -270,7 +270,7 @@ def _serve_races(
     )
     async def start(request: Request) -> schemas.LiveRaceStart:
         """Start a race: five runs train now, and their reports classify the picture."""
-        pixels = await in_thread(pixels_of, await _body_of(request))
+        pixels = await in_thread(read_pixels, await _body_of(request))
         optimizers = await in_thread(races.start, pixels)
         styles = {name: summary.style(name) for name in optimizers}
         return schemas.LiveRaceStart(optimizers=optimizers, styles=styles)
@@ -284,7 +284,7 @@ def _serve_races(
     )
     async def draw(request: Request) -> None:
         """Let the next reports classify another picture."""
-        pixels = await in_thread(pixels_of, await _body_of(request))
+        pixels = await in_thread(read_pixels, await _body_of(request))
         await in_thread(races.draw, pixels)
 
     @app.get(

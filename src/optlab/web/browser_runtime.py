@@ -65,8 +65,8 @@ def _download(folder: Path) -> None:
                 command, cwd=temporary, check=True, capture_output=True, timeout=TIMEOUT_S
             )
         except subprocess.SubprocessError as error:
-            said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
-            raise _missing(f"npm cannot download it: {said or error}") from error
+            output = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+            raise _missing(f"npm cannot download it: {output or error}") from error
         (package,) = Path(temporary).glob("*.tgz")
         digest = hashlib.sha512(package.read_bytes()).digest()
         if base64.b64encode(digest).decode() != SHA512:

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from optlab.analysis.disagreement import Votes, mistaken_pictures, single_images, votes_of
-from optlab.analysis.images import answers_of
+from optlab.analysis.disagreement import Votes, count_votes, mistaken_pictures, single_images
+from optlab.analysis.images import read_all_answers
 from optlab.web import schemas
 from optlab.web.pictures import png_in_base64
 from optlab.web.run_index import Study
@@ -26,7 +26,7 @@ def describe_gallery(study: Study) -> schemas.Gallery:
     left_out = []
     for optimizer, row in study.best.items():
         try:
-            found = votes_of(row, answers_of(row.configuration.finished))
+            found = count_votes(row, read_all_answers(row.configuration.finished))
         except ValueError:  # a damaged file
             found = None
         first = next(iter(votes.values()), found)

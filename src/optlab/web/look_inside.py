@@ -21,7 +21,7 @@ from optlab.web.question import (
     seen,
 )
 from optlab.web.run_index import RunIndex
-from optlab.web.selection import NotFound, model_of
+from optlab.web.selection import NotFound, find_model
 
 MAX_LAYERS = 3  # whose feature maps are shown, the first ones
 MAX_MAPS = 16  # of a layer, the first ones
@@ -153,14 +153,14 @@ def answer_morph(
         end=seen(ends[1]),
         optimizers=[
             schemas.MorphAnswer(
-                optimizer=said.optimizer,
-                top=said.probabilities.argmax(axis=1).tolist(),
-                probability=said.probabilities.max(axis=1).tolist(),
+                optimizer=one.optimizer,
+                top=one.probabilities.argmax(axis=1).tolist(),
+                probability=one.probabilities.max(axis=1).tolist(),
                 switches=[
-                    schemas.Switch(at=at, top=top) for at, top in switches(said.probabilities)
+                    schemas.Switch(at=at, top=top) for at, top in switches(one.probabilities)
                 ],
             )
-            for said in answer.optimizers
+            for one in answer.optimizers
         ],
         num_left_out=num_left_out,
         unanswered=unanswered,
@@ -176,7 +176,7 @@ def answer_feature_maps(
         As `answer_question`, and UnreadablePicture where it is blank.
     """
     picture = read_picture(upload)
-    model, study = model_of(run_index.table(), model_id)
+    model, study = find_model(run_index.table(), model_id)
     prepared = not_blank(prepare_for(study, picture))
     network = store.get(model, step)
     if isinstance(network, str):

@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise PortTaken(f"Port {port} of {host} {problem}.\n\nhint: {hint}") from None
 
 
-def addresses_of(host: str) -> list[str]:
+def list_addresses(host: str) -> list[str]:
     """Return how the Host header names this server, the one to type first; IPv6 in brackets."""
     if host not in ANY_ADDRESS:
         return [f"[{host}]" if ":" in host else host]

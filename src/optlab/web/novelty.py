@@ -25,7 +25,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from optlab.data.image_dataset import DataUnavailableError
-from optlab.data.preprocessing import EDGE_LEVEL, Prepared, ink_of
+from optlab.data.preprocessing import EDGE_LEVEL, Prepared, extract_ink
 from optlab.data.registry import clear_dataset_cache
 from optlab.data.run_images import load_run_images
 from optlab.web.inference import Networks, WeightsKey, normalization, weights_key
@@ -214,7 +214,7 @@ def num_side_by_side(picture: np.ndarray) -> int:
     Args:
         picture: (height, width) gray or (height, width, 3) color, 0 to 255.
     """
-    ink = ink_of(picture)
+    ink = extract_ink(picture)
     shrink = max(ink.shape) // PARTS_SIDE
     if shrink > 1:  # a large photograph of noise has a million parts
         ink = np.asarray(Image.fromarray(ink).reduce(shrink))

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
-from optlab.data.pictures import FORMATS, upright
+from optlab.data.pictures import FORMATS, apply_orientation
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def picture_from_image(body: bytes) -> np.ndarray:
                     f"The image has {width} x {height} pixels; at most {MAX_IMAGE_PIXELS:,} "
                     f"and {MAX_SIDE} on a side are read."
                 )
-            return np.asarray(upright(image))
+            return np.asarray(apply_orientation(image))
     except PictureTooLarge:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -107,25 +107,25 @@ def _choices(
 
     optimizers = [
         schemas.OptimizerChoice(
-            optimizer=said.optimizer,
+            optimizer=one.optimizer,
             models=[
                 schemas.ModelChoice(
                     id=each.model.id,
                     step=inference.step_at(each.model, step),
                     **choice(each.probabilities),
                 )
-                for each in said.models
+                for each in one.models
             ],
-            saliency=_levels(said.saliency),
-            occlusion=occlusion(said.probabilities),
-            **choice(said.probabilities),
+            saliency=_levels(one.saliency),
+            occlusion=occlusion(one.probabilities),
+            **choice(one.probabilities),
         )
-        for said in answer.optimizers
+        for one in answer.optimizers
     ]
     all_together = choice(answer.probabilities)
     ensemble = schemas.Ensemble(
-        num_models=sum(len(said.models) for said in answer.optimizers),
-        num_agreeing=sum(said.top == all_together["top"] for said in optimizers),
+        num_models=sum(len(one.models) for one in answer.optimizers),
+        num_agreeing=sum(one.top == all_together["top"] for one in optimizers),
         saliency=_levels(answer.saliency),
         **all_together,
     )

@@ -88,7 +88,7 @@ def ask_models(
         NotFound: no model can answer.
     """
     answer = inference.ask(store, models, images, with_saliency=with_saliency, step=step)
-    answered = [each.model for said in answer.optimizers for each in said.models] if answer else []
+    answered = [each.model for one in answer.optimizers for each in one.models] if answer else []
     problems = {
         model: store.problem(model, step) or "its answer is not finite"
         for members in models.values()

@@ -355,6 +355,6 @@ def _in_one_line(folder: Path, reason: str | None) -> str:
     return textwrap.shorten(text, MAX_REASON_LENGTH, placeholder=" ...")
 
 
-def reason_of(run: Run) -> str:
+def failure_reason(run: Run) -> str:
     """Return why a run failed, in one line and without paths of this computer."""
     return _in_one_line(run.folder, run.record.reason)

@@ -130,7 +130,7 @@ class ModelDetail(Model):
     moments: Moments
     class_names: list[str]
     confusion_matrix: list[list[int]] | None = Field(
-        description="rows: true class, columns: what the model said; test images, best weights"
+        description="rows: true class, columns: predicted class; test images, best weights"
     )
 
 

@@ -50,16 +50,16 @@ def choose(
 
 def _chosen_study(table: Table, study_name: str | None, model_ids: Sequence[str]) -> Study:
     if study_name is not None:
-        return study_of(table, study_name)
+        return find_study(table, study_name)
     if model_ids:
-        return model_of(table, model_ids[0])[1]
+        return find_model(table, model_ids[0])[1]
     default = table.default_study()
     if default is None:
         raise NotFound(f"There is no trained model yet. Run: {TRAIN_COMMAND}")
     return default
 
 
-def study_of(table: Table, name: str) -> Study:
+def find_study(table: Table, name: str) -> Study:
     """Return the study of that name.
 
     Raises:
@@ -71,7 +71,7 @@ def study_of(table: Table, name: str) -> Study:
     return study
 
 
-def model_of(table: Table, model_id: str) -> tuple[Model, Study]:
+def find_model(table: Table, model_id: str) -> tuple[Model, Study]:
     """Return the model with that id, and its study.
 
     Raises:

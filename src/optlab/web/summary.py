@@ -12,11 +12,11 @@ from optlab.analysis import Run
 from optlab.analysis.labels import display_name
 from optlab.data.preprocessing import PEN_WIDTHS
 from optlab.plots.interactive import curves_data
-from optlab.plots.palette import style_of
+from optlab.plots.palette import line_style
 from optlab.runs.folder import RunFolder
 from optlab.web import schemas
 from optlab.web.inference import Networks
-from optlab.web.run_index import REPORT, Model, Study, Table, reason_of
+from optlab.web.run_index import REPORT, Model, Study, Table, failure_reason
 
 
 def describe(
@@ -80,7 +80,7 @@ def _curves(study: Study) -> list[schemas.Quantity]:
         )
         for optimizer, row in study.best.items()
     ]
-    found = curves_data(shown, {one.label: style_of(one.optimizer) for one in shown})
+    found = curves_data(shown, {one.label: line_style(one.optimizer) for one in shown})
     return [schemas.Quantity(**quantity) for quantity in found]
 
 
@@ -131,7 +131,7 @@ def _entry(study: Study) -> schemas.StudyEntry:
 
 def style(optimizer: str) -> schemas.Style:
     """Return an optimizer's title, color and line, the same in every figure."""
-    line = style_of(optimizer)
+    line = line_style(optimizer)
     return schemas.Style(title=display_name(optimizer), color=line.color, dashes=list(line.dashes))
 
 
@@ -178,7 +178,7 @@ def _row(study: Study, optimizer: str) -> schemas.StudyRow:
         num_other_runs=others + study.num_others.get(optimizer, 0),
         num_diverged=sum(row.num_diverged for row in shown),
         num_failed=len(failed),
-        reasons=list(dict.fromkeys(map(reason_of, failed))),
+        reasons=list(dict.fromkeys(map(failure_reason, failed))),
         lr=rates.pop() if len(rates) == 1 else None,
         test_accuracy=mean(lambda run: run.metric("test")),
         test_accuracy_min=min(tests, default=None),

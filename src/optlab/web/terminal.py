@@ -12,8 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from optlab.analysis.labels import display_name
-from optlab.data.pictures import opened, shown, upright
-from optlab.plots.palette import style_of
+from optlab.data.pictures import apply_orientation, open_image, printable_path
+from optlab.plots.palette import line_style
 from optlab.web.inference import Networks, ask
 from optlab.web.novelty import References
 from optlab.web.prediction import doubts
@@ -46,19 +46,19 @@ def answer_table(
             message says which.
     """
     torch.set_num_threads(1)
-    with opened(image) as file:
-        picture = np.asarray(upright(file))
+    with open_image(image) as file:
+        picture = np.asarray(apply_orientation(file))
     study, models = choose(RunIndex(outputs).table(), study_name)
     read = study.input
     prepared = prepare_for(study, picture)
     if prepared.blank:
-        raise ValueError(f"{shown(image)} is blank: there is nothing in it to read.")
+        raise ValueError(f"{printable_path(image)} is blank: there is nothing in it to read.")
     networks = networks or Networks()
     answer = ask(networks, models, prepared.pixels[None])
     if answer is None:
         raise ValueError(f"None of the models of {study.name} could be loaded.")
 
-    title = escape(f"{shown(image.name)}: {study.title} ({read.title})")
+    title = escape(f"{printable_path(image.name)}: {study.title} ({read.title})")
     table = RichTable(title=title, title_justify="left")
     table.add_column("Optimizer")
     table.add_column("Says", justify="center")
@@ -68,16 +68,16 @@ def answer_table(
     top = int(answer.probabilities.argmax())
     reference = (references or References(networks)).wait(study)
     table.caption = _doubt(study, doubts(study, picture, prepared, reference))
-    for said in answer.optimizers:
-        differs = int(said.probabilities.argmax()) != top
+    for one in answer.optimizers:
+        differs = int(one.probabilities.argmax()) != top
         table.add_row(
-            Text(display_name(said.optimizer), style=style_of(said.optimizer).color),
-            *_words(said.probabilities[0], read.class_names),
-            str(len(said.models)),
+            Text(display_name(one.optimizer), style=line_style(one.optimizer).color),
+            *_words(one.probabilities[0], read.class_names),
+            str(len(one.models)),
             style="yellow" if differs else None,
         )
     table.add_section()
-    num_models = sum(len(said.models) for said in answer.optimizers)
+    num_models = sum(len(one.models) for one in answer.optimizers)
     words = _words(answer.probabilities[0], read.class_names)
     table.add_row("Ensemble", *words, str(num_models), style="bold")
     return table

@@ -2,7 +2,8 @@
 
 import pytest
 
-from optlab.training.identity import (
+from optlab.training.option_values import check_top_level
+from optlab.training.run_id import (
     GROUPS,
     NOT_IN_HASH,
     OPTIONS,
@@ -12,7 +13,6 @@ from optlab.training.identity import (
     run_folder_name,
     run_hash,
 )
-from optlab.training.option_values import check_top_level
 
 NEUTRAL = [
     "outputs=elsewhere",
