@@ -114,14 +114,14 @@ def test_missing_checkpoint_names_the_status(run_dir):
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut"])
 def test_damaged_checkpoint_is_refused(run_dir, content):
     (run_dir / "checkpoints" / "best.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b(?s:.*)hint: .*rerun=true$"):
         load_network(run_dir)
 
 
 def test_cut_checkpoint_is_refused(run_dir):
     path = run_dir / "checkpoints" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b"):
+    with pytest.raises(ValueError, match=r"best\.ckpt .*\bdamaged\b(?s:.*)hint: .*rerun=true$"):
         load_network(run_dir)
 
 

@@ -259,7 +259,7 @@ def test_plateau_stops_at_its_floor():
         ({"warmup_fraction": 1.0}, r"scheduler.warmup_fraction .*\b1.0\b.*\b700\b"),
         ({"warmup_fraction": 1.5}, r"scheduler.warmup_fraction .*\b1.5\b.* \[0, 1\]"),
         ({"warmup_steps": -1}, r"scheduler.warmup_steps .*-1\b"),
-        ({}, r"warmup_fraction .*\bNone\b.*scheduler.warmup_steps .*\bNone\b"),
+        ({}, r"warmup_fraction .*\bnull\b.*scheduler.warmup_steps .*\bnull,"),
         ({"warmup_fraction": 0.1, "warmup_steps": 5}, r"fraction .*0.1\b.*steps .*\b5\b"),
     ],
 )
@@ -274,7 +274,7 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
         (schedules.step, {"drop_every_steps": 0}, r"drop_every_steps .*\b0\b.* > 0"),
         (schedules.step, {"drop_every_fraction": 0.0}, r"drop_every_fraction .*\b0.0\b.* > 0"),
         (schedules.step, {"drop_every_steps": 5, "gamma": 1.5}, r"scheduler.gamma .*\b1.5\b"),
-        (schedules.step, {}, r"drop_every_fraction .*None.*drop_every_steps .*None"),
+        (schedules.step, {}, r"drop_every_fraction .*\bnull\b.*drop_every_steps .*\bnull,"),
         (schedules.exponential, {"final_factor": 0.0}, r"scheduler.final_factor .*\b0.0\b"),
         (schedules.cosine, {"final_factor": -0.1}, r"scheduler.final_factor .*-0.1\b"),
         (
@@ -301,7 +301,7 @@ def test_warmup_that_cannot_be_is_refused_by_name(make, options, message):
         (
             schedules.warmup_stable_decay,
             {"warmup_steps": 0},
-            r"decay_fraction .*\bNone\b.*scheduler.decay_steps .*\bNone\b",
+            r"decay_fraction .*\bnull\b.*scheduler.decay_steps .*\bnull,",
         ),
         (schedules.warm_restarts, {"num_cycles": 0}, r"scheduler.num_cycles .*\b0\b"),
         (schedules.warm_restarts, {"num_cycles": 701}, r"num_cycles .*\b701\b.* \[1, 700\]"),

@@ -152,7 +152,7 @@ def test_moments_of_training_share_the_room_and_are_loaded_once(tmp_path: Path) 
 
 
 def test_run_that_cannot_be_used_says_why_and_the_others_answer(
-    make_run: MakeRun, tmp_path: Path
+    make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_run(optimizer="adam")
     broken = make_run(optimizer="sgd")
@@ -163,6 +163,8 @@ def test_run_that_cannot_be_used_says_why_and_the_others_answer(
     assert [said.optimizer for said in answer.optimizers] == ["adam"]
     problem = networks.problem(models["sgd"][0])
     assert re.search(r"\bweights\b.*\blog\b", str(problem))
+    assert re.search(r"sgd\S*best\.ckpt .*\bdamaged\b(?s:.*)rerun=true", caplog.text)
+    assert "Traceback" not in caplog.text  # the message is enough
     assert networks.problem(models["adam"][0]) is None
     assert ask(networks, {"sgd": models["sgd"]}, PICTURE, with_saliency=True) is None
 

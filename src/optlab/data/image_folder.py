@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def _read_cache(cache: Path) -> dict[str, Any] | None:
         intact = False
     if not intact:
         log.warning("%s is damaged; the pictures are decoded again", cache)
+        with suppress(OSError):  # a folder that cannot be written
+            cache.unlink()
         return None
     return contents
 

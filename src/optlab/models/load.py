@@ -123,16 +123,17 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
     """The network's part of a state_dict, which is the file itself or in it under `key`."""
+    hint = "hint: train the run again with rerun=true"
     try:
         state = load_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error}.\n\n{hint}") from error
+    try:
         state = state if key is None else state[key]
         return {
             name.removeprefix(STATE_PREFIX): tensor
             for name, tensor in state.items()
             if name.startswith(STATE_PREFIX)
         }
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged or not a checkpoint of a run: {error}\n\n"
-            "hint: train the run again with rerun=true"
-        ) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a run: {error!r}.\n\n{hint}") from error

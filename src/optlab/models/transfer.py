@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from optlab.models.efficientnet_lite0 import imagenet_efficientnet_lite0
 from optlab.models.load import build_network, load_checkpoint, load_network
 from optlab.models.resnet18 import ResNet18
-from optlab.ranges import check, check_choice
+from optlab.ranges import as_typed, check, check_choice
 from optlab.runs.record import ModelFacts, read_record
 
 _IMAGENET = {"in_channels": 3, "image_size": 224, "num_classes": 1000}
@@ -83,9 +83,9 @@ class FineTuned(nn.Module):
             )
         if cache_features and (unfreeze_epoch is not None or not freeze_body):
             raise ValueError(
-                f"model.cache_features is true, but model.freeze_body={freeze_body} and "
-                f"model.unfreeze_epoch={unfreeze_epoch} train the body, so its features change."
-                f"\n\nhint: model.cache_features=false"
+                f"model.cache_features is true, but model.freeze_body={as_typed(freeze_body)} and "
+                f"model.unfreeze_epoch={as_typed(unfreeze_epoch)} train the body, so its features "
+                "change.\n\nhint: model.cache_features=false"
             )
         self.source = source if source is not None else find_source(weights)
         self.network = _fresh(self.source) if source is not None else _trained(weights)

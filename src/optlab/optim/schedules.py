@@ -18,7 +18,7 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from optlab.ranges import check, check_choice
+from optlab.ranges import as_typed, check, check_choice
 
 
 def build_scheduler(
@@ -280,8 +280,8 @@ def _length(option: str, fraction: float | None, steps: int | None, total_steps:
     """A length in steps from the one of two options that is given."""
     if (fraction is None) == (steps is None):
         raise ValueError(
-            f"scheduler.{option}_fraction is {fraction} and scheduler.{option}_steps is {steps}, "
-            "but exactly one of them must be set and the other null.\n\n"
+            f"scheduler.{option}_fraction is {as_typed(fraction)} and scheduler.{option}_steps is "
+            f"{as_typed(steps)}, but exactly one of them must be set and the other null.\n\n"
             f"hint: scheduler.{option}_fraction=null scheduler.{option}_steps={total_steps // 10}"
         )
     if fraction is not None:

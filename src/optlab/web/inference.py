@@ -115,8 +115,10 @@ class Networks:
             network = self._load(model.run.folder, weights)
             with torch.inference_mode():
                 logits = network(torch.zeros(1, read.in_channels, read.image_size, read.image_size))
-        except Exception:  # any error of a damaged or foreign file; the others must answer
-            log.exception("cannot load the weights of %s", model.run.folder)
+        except Exception as error:  # of a damaged or foreign file; the others must answer
+            # The message of a ValueError is enough for the user
+            details = None if isinstance(error, ValueError) else error
+            log.error("cannot load the weights: %s", error, exc_info=details)
             return "its weights could not be loaded; the server's log says why"
         if logits.shape != (1, len(read.class_names)):
             return f"it does not answer with {len(read.class_names)} classes"

@@ -56,7 +56,10 @@ def answer_table(
     networks = networks or Networks()
     answer = ask(networks, models, prepared.pixels[None])
     if answer is None:
-        raise ValueError(f"None of the models of {study.name} could be loaded.")
+        raise ValueError(
+            f"None of the models of {study.name} could be loaded.\n\n"
+            "hint: the messages above say why; train the runs again with rerun=true"
+        )
 
     title = escape(f"{printable_path(image.name)}: {study.title} ({read.title})")
     table = RichTable(title=title, title_justify="left")
