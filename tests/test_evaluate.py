@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
@@ -43,3 +44,15 @@ def test_checkpoint_file_on_the_test_set(run, capsys):
 def test_folder_without_a_run_is_an_error_that_names_it(tmp_path, capsys):
     assert main([str(tmp_path / "nothing")]) == 2
     assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "damaged"), ({"epoch": 3}, "state_dict"), ([1], "list")]
+)
+def test_file_that_is_no_checkpoint_is_an_error_with_a_next_step(run, capsys, content, problem):
+    path = run.folder / "checkpoints" / "best.ckpt"
+    path.write_bytes(b"junk")
+    if content is not None:
+        torch.save(content, path)
+    assert main([str(run.folder)]) == 2
+    assert re.search(rf"best\.ckpt .*\b{problem}\b(?s:.*)hint: ", capsys.readouterr().err)

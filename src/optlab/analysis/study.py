@@ -199,7 +199,7 @@ def read_study(folder: str | Path) -> Study:
         damaged.append((error.path, error.problem))
         warnings.append(
             f"{error.problem}. It says which runs are trials of a tuning: if this study has any, "
-            "they stand among the results below."
+            "they are among the results below."
         )
     damaged += [(study_path(folder), reason) for reason in rows_without_a_figure(file.published)]
     if not runs and not unfinished and not damaged:

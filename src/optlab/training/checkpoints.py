@@ -43,7 +43,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._has_read_back |= read_back
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        return load_checkpoint(Path(path))
+        try:
+            return load_checkpoint(Path(path))
+        except ValueError as error:
+            hint = "hint: set ckpt_path to another checkpoint, or to null"
+            raise ValueError(f"{error}.\n\n{hint}") from error
 
 
 def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool = False) -> None:

@@ -205,11 +205,15 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     assert isinstance(config, DictConfig)
     datamodule = build.build_data(config)
     module = build.build_module(config, build.build_net(config, datamodule), datamodule)
-    state = load_checkpoint(checkpoint)["state_dict"]
+    hint = "hint: use another checkpoint, or train the run again with rerun=true"
     try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint} does not fit the module of {path}: {error}") from error
+        module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
+    except ValueError as error:
+        raise ValueError(f"{error}.\n\n{hint}") from error
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{checkpoint} does not fit the module of {path}: {error}\n\n{hint}"
+        ) from error
     options = {key: config.trainer[key] for key in ("accelerator", "devices", "precision")}
     trainer = L.Trainer(
         **options, logger=False, enable_checkpointing=False, enable_progress_bar=False
