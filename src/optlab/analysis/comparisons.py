@@ -14,8 +14,8 @@ Three corrections keep the stated error:
 - Intervals hold for all comparisons at once (Dunnett 1955, doi:10.1080/01621459.1955.10501294).
 
 A comparison that is read several times while seeds are added gets only a part of the error rate
-each time, its level (`analysis.looks`): its p-value is multiplied by `ERROR_RATE` over the level
-before Holm's procedure, and its interval is made at one minus the level.
+each time, its level (`analysis.looks`). Its p-value is multiplied by `ERROR_RATE` / level before
+Holm's procedure, and its interval has the confidence level 1 - level.
 
 `scripts/calibrate.py` measures the error rates in simulated studies; see docs/protocol.md.
 """
@@ -42,16 +42,16 @@ _BySeed = Mapping[int, Mapping[int, float]]  # seed to fold to accuracy
 
 @dataclass(frozen=True)
 class Difference:
-    """One configuration minus another, such as the reference, in accuracy.
+    """The accuracy of one configuration minus that of another, such as the reference.
 
     Attributes:
-        differences: one a common seed, folds averaged.
-        deviation: moderated standard deviation of one difference; None with fewer than two seeds,
-            and so are the attributes below.
+        differences: one per common seed, averaged over folds.
+        deviation: moderated standard deviation of one difference. With fewer than two seeds it is
+            None, and so are the degrees of freedom, the interval and the p-value.
         degrees_of_freedom: of that deviation.
-        low, high: simultaneous interval of the mean difference at one minus `level`.
+        low, high: simultaneous interval of the mean difference at confidence level 1 - `level`.
         p_value: adjusted for the level and for all comparisons of the table.
-        num_comparisons: of the table.
+        num_comparisons: number of comparisons in the table.
         level: share of the error rate that this comparison has.
         next_level: the share that it has with more seeds.
     """
@@ -76,7 +76,7 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether a claim is made; all claims of a table together err with `ERROR_RATE`."""
+        """Whether a claim is made; a table has a false claim with probability <= `ERROR_RATE`."""
         enough = self.num_seeds >= MIN_SEEDS
         return enough and self.p_value is not None and self.p_value < ERROR_RATE
 
@@ -93,7 +93,7 @@ class Difference:
 
     @property
     def confidence(self) -> str:
-        """The level of the interval for a heading: `95 %`."""
+        """The confidence level of the interval, such as `95 %`."""
         return f"{100 * (1 - self.level):.4g} %"
 
     @property
@@ -101,18 +101,18 @@ class Difference:
         """The same with the two configurations exchanged."""
         return replace(
             self,
-            differences=tuple(-each for each in self.differences),
+            differences=tuple(-difference for difference in self.differences),
             low=None if self.high is None else -self.high,
             high=None if self.low is None else -self.low,
         )
 
     @property
     def detectable(self) -> float | None:
-        """Difference that these seeds, or `MIN_SEEDS` where they are fewer, find at 80 % power."""
+        """Difference that these seeds, at least `MIN_SEEDS`, would find with a power of 80 %."""
         return self.detectable_with(POWER)
 
     def detectable_with(self, power: float) -> float | None:
-        """As `detectable`, with another power; None with fewer than two seeds."""
+        """Return `detectable` for another power; None with fewer than two seeds."""
         if self.deviation is None or self.degrees_of_freedom is None:
             return None
         num_seeds = max(self.num_seeds, MIN_SEEDS)
@@ -164,13 +164,13 @@ def compare_all(
     by_seed = [_by_seed(table) for table in tables]
     pairs = list(combinations(range(len(tables)), 2))
     paired = [_paired(by_seed[i], by_seed[j]) for i, j in pairs]
-    of_pairs = None if levels is None else [levels[pair] for pair in pairs]
-    found = _differences(paired, by_seed, _bonferroni_quantile, of_pairs)
-    return dict(zip(pairs, found, strict=True))
+    pair_levels = None if levels is None else [levels[pair] for pair in pairs]
+    differences = _differences(paired, by_seed, _bonferroni_quantile, pair_levels)
+    return dict(zip(pairs, differences, strict=True))
 
 
 def num_common_seeds(ours: Table, theirs: Table) -> int:
-    """Return how many seeds a difference of two configurations counts."""
+    """Return how many seeds two configurations have in common, in folds that both have."""
     return len({seed for seed, _ in ours.keys() & theirs.keys()})
 
 
@@ -187,7 +187,7 @@ def seeds_to_find(
         difference: in the unit of `deviation`, above 0.
         deviation: standard deviation of the difference of one seed.
         further_df: degrees of freedom of that deviation, beyond the number of seeds.
-        num_comparisons: that p-values are adjusted for.
+        num_comparisons: number of comparisons that p-values are adjusted for.
         level: the share of the error rate that the comparison has.
 
     Returns:
@@ -205,7 +205,7 @@ def seeds_to_find(
 
 
 def prior_df(num_variances: int) -> float:
-    """Degrees of freedom that the median of so many variances counts for."""
+    """Return the degrees of freedom that the median of `num_variances` counts for."""
     return min(PRIOR_DF, max(0, num_variances - 1))  # one variance says nothing about itself
 
 
@@ -215,7 +215,7 @@ def _differences(
     quantile: Callable[[int, float, float], float],
     levels: Sequence[float] | None,
 ) -> list[Difference]:
-    """One difference for each of `paired`, moderated by all pairs of `tables`."""
+    """Return a difference for each of `paired`, moderated by the variances of all pairs."""
     every_pair = [_paired(a, b) for a, b in combinations(tables, 2)]
     variances = [np.var(each, ddof=1) for each in every_pair if len(each) >= 2]
     prior = float(np.median(variances)) if variances else 0.0
@@ -253,9 +253,9 @@ def _differences(
 
 @cache
 def simultaneous_quantile(num_comparisons: int, df: float, level: float = ERROR_RATE) -> float:
-    """Half width, in standard errors, of intervals that miss any difference with that level.
+    """Return the half width, in standard errors, of intervals that hold together at 1 - `level`.
 
-    Dunnett's two-sided quantile: the differences to one reference correlate by a half.
+    This is Dunnett's two-sided quantile. Differences from one reference have correlation 1/2.
     """
     if num_comparisons == 1:
         return float(stdtrit(df, 1 - level / 2))
@@ -288,7 +288,7 @@ def _detectable(
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for each other (Holm 1979); None is no comparison and stays."""
+    """Return Holm's adjusted p-values (Holm 1979); None, for no comparison, stays None."""
     order = sorted(
         (index for index, p_value in enumerate(p_values) if p_value is not None),
         key=lambda index: p_values[index] or 0.0,
@@ -302,7 +302,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _by_seed(table: Table) -> _BySeed:
-    """The accuracies of each seed by fold."""
+    """Return the accuracies of each seed, by fold."""
     seeds: dict[int, dict[int, float]] = {}
     for (seed, fold), accuracy in table.items():
         seeds.setdefault(seed, {})[fold] = accuracy
@@ -310,7 +310,7 @@ def _by_seed(table: Table) -> _BySeed:
 
 
 def _paired(ours: _BySeed, theirs: _BySeed) -> tuple[float, ...]:
-    """One difference a common seed: the mean over the folds that both have."""
+    """Return one difference per common seed, the mean over the folds that both have."""
     differences = []
     for seed in sorted(ours.keys() & theirs.keys()):
         folds = ours[seed].keys() & theirs[seed].keys()
@@ -322,10 +322,10 @@ def _paired(ours: _BySeed, theirs: _BySeed) -> tuple[float, ...]:
 
 
 def _rounding_variance(tables: Sequence[_BySeed]) -> float:
-    """Variance that a difference has because accuracies are whole images over their number.
+    """Return the variance of a difference that comes from rounding accuracies to whole images.
 
-    The smallest step between two accuracies stands for one image. Without this bound seeds that
-    agree to the image would have no variance, and any difference would be certain.
+    The smallest step between two accuracies stands for one image. Without this bound, seeds that
+    agree to the image would have no variance, and any difference would be significant.
     """
     values = sorted(
         value for table in tables for folds in table.values() for value in folds.values()

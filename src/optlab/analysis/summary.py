@@ -1,4 +1,4 @@
-"""A workload in numbers: a row for each configuration, ranked by validation, compared on test."""
+"""Summarize a workload: rank its configurations by validation, and compare them on the test set."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from optlab.analysis.workloads import Configuration, Workload, shared_config
 from optlab.runs.record import Device
 
 STOPPED, FEW_RUNS = 1, 2  # tiers of a ranking
-MAX_SPEED_RATIO = 1.5  # of runs on one network whose seconds compare
+MAX_SPEED_RATIO = 1.5  # between runs of one network whose times are comparable
 # Parts of a config on which the time of a forward and backward pass does not depend
 NOT_OF_THE_NETWORK = (
     *("optimizer", "scheduler", "callbacks", "lr_multiplier", "data.seed", "data.fold"),
@@ -35,15 +35,15 @@ NOT_OF_THE_NETWORK = (
 
 @dataclass(frozen=True, eq=False)
 class ConfigurationSummary:
-    """One configuration's numbers: means and intervals over its finished runs, others counted."""
+    """Means and intervals over the finished runs of one configuration, and counts of the others."""
 
     configuration: Configuration
     rank: int
     is_best: bool
-    difference: Difference | None  # test accuracy against the best; None for itself
+    difference: Difference | None  # test accuracy minus the best's; None for the best itself
     score: float | None = None  # what it is ranked by; None without a finished run
-    tier: int = 0  # ranked first by this; see `Ranking`
-    targets_agree: bool = True  # with those of the other configurations
+    tier: int = 0  # a lower tier ranks first; see `Ranking`
+    targets_agree: bool = True  # whether all configurations have the same target
 
     @property
     def label(self) -> str:
@@ -72,7 +72,7 @@ class ConfigurationSummary:
         return len(self.configuration.failed)
 
     def accuracy(self, split: str, weights: str | None = None) -> Estimate | None:
-        """Mean accuracy at the judged weights, or at those that are asked for; within [0, 1]."""
+        """Return the mean accuracy at `weights`, by default the judged ones; within [0, 1]."""
         return bounded(mean_interval([*self.configuration.accuracies(split, weights).values()]))
 
     @cached_property
@@ -85,7 +85,7 @@ class ConfigurationSummary:
     def reached(self) -> tuple[Reached, ...]:
         """Time to target of each finished or diverged run.
 
-        Empty without target or curves, or where others have another target.
+        Empty without a target or curves, or if other configurations have another target.
         """
         if not self.targets_agree:
             return ()
@@ -109,18 +109,18 @@ class ConfigurationSummary:
         return median_with_misses([time.train_time_s for time in self.reached])
 
     def median(self, number: Callable[[Run], float | None]) -> float | None:
-        """Median of a figure over the finished runs."""
+        """Return the median of a number over the finished runs."""
         values = [number(run) for run in self.configuration.finished]
         return median_with_misses([value for value in values if value is not None])
 
     def mean(self, number: Callable[[Run], float | None]) -> float | None:
-        """Mean of a figure over the finished runs that have it."""
+        """Return the mean of a number over the finished runs that have it."""
         values = [number(run) for run in self.configuration.finished]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known else None
 
     def mean_of_record(self, name: str) -> float | None:
-        """Mean of a field of the record over the finished runs that have it."""
+        """Return the mean of a field of the record over the finished runs that have it."""
         return self.mean(lambda run: getattr(run.record, name))
 
     @property
@@ -182,7 +182,7 @@ class WorkloadSummary:
 
     @property
     def tied(self) -> tuple[ConfigurationSummary, ...]:
-        """The best, and whoever has the same score."""
+        """The best configuration and those with the same score."""
         best = self.best
         if best is None or best.score is None:
             return ()
@@ -196,10 +196,10 @@ class WorkloadSummary:
 
     @cached_property
     def over_images(self) -> dict[str, tuple[float, float]]:
-        """Label to the interval of a difference over seeds and test images, where there is one.
+        """Interval of each row's difference over seeds and test images, by label, if it has one.
 
         Raises:
-            ValueError: a run's file of answers is damaged.
+            ValueError: if a run's file of test predictions is damaged.
         """
         compared = [
             (row, difference)
@@ -211,18 +211,18 @@ class WorkloadSummary:
         reference = accuracy_by_image(self.best.configuration.finished)
         if reference is None:
             return {}
-        found: dict[str, tuple[float, float]] = {}
+        intervals: dict[str, tuple[float, float]] = {}
         for row, difference in compared:
             ours = accuracy_by_image(row.configuration.finished)
             interval = None if ours is None else over_images(difference, ours, reference)
             if interval is not None:
-                found[row.label] = interval
-        return found
+                intervals[row.label] = interval
+        return intervals
 
     def interval_over_images(
         self, row: ConfigurationSummary
     ) -> tuple[float, float] | tuple[None, None]:
-        """The two ends of a row's interval in `over_images`; None where it has none."""
+        """Return both ends of a row's interval in `over_images`; None and None if it has none."""
         return self.over_images.get(row.label, (None, None))
 
     @property
@@ -257,10 +257,10 @@ class WorkloadSummary:
 
     @cached_property
     def unlike_clocks(self) -> str:
-        """In what the runs' machines differ, so that times are not comparable; empty if in nothing.
+        """How the runs' machines differ, so that times are not comparable; empty if they do not.
 
-        Replicas share their seconds: each counts its part of the common time. Runs of one network
-        that differ in speed shared their machine, whichever of them it was.
+        Replicas share their time: each counts its part of it. If runs of one network differ in
+        speed, at least one of them probably shared its machine with other work.
         """
         runs = [run for run in self.workload.runs if run.status != "failed"]
         devices = [run.record.device or Device() for run in runs]
@@ -281,13 +281,13 @@ class WorkloadSummary:
         return ""
 
     def looks(self, row: ConfigurationSummary) -> tuple[int, ...]:
-        """At how many seeds a report has compared a row with the best so far, now included."""
+        """Return at how many seeds reports have compared a row with the best, including now."""
         if self.best is None or row.difference is None:
             return ()
         return looks_at(self.best.configuration, row.configuration, row.difference.num_seeds)
 
     def compared(self) -> list[tuple[ConfigurationSummary, Difference]]:
-        """Rows that have a difference to the best, each with it."""
+        """Return the rows that have a difference from the best, each with that difference."""
         return [
             (row, row.difference)
             for row in self.rows
@@ -298,8 +298,8 @@ class WorkloadSummary:
 def speed_ratio(runs: Iterable[Run]) -> float:
     """Return the largest ratio of two finished runs' speeds on one network, 1 without two.
 
-    The speed is that of forward and backward passes, in images a second: what the optimizer itself
-    takes is its own cost. Compared are runs whose configs differ in nothing else that costs time.
+    The speed is that of forward and backward passes, in images per second, without the time of the
+    optimizer itself. Runs are compared only if their configs agree in all else that takes time.
     """
     speeds: dict[str, list[float]] = {}
     for run in runs:
@@ -320,14 +320,14 @@ def speed_ratio(runs: Iterable[Run]) -> float:
 def validation_score(
     configuration: Configuration, num_classes: int, weights: str | None = None
 ) -> float | None:
-    """Mean validation accuracy over a configuration's own runs; None without a finished run.
+    """Return the mean validation accuracy of a configuration; None without a finished run.
 
-    It is that of the judged weights unless others are asked for.
+    It is measured at `weights`, by default the judged ones.
 
-    A diverged run counts with chance accuracy, so that divergence costs rank instead of
-    leaving the mean to the seeds that survived. A failed run (out of memory, an exception) says
-    nothing about the optimizer and is left out here. No other configuration's runs enter, so none
-    can change the order of two others.
+    A diverged run counts with chance accuracy. Otherwise the mean would be over the seeds that
+    survived, and divergence would not lower the rank. A failed run (out of memory, an exception)
+    says nothing about the optimizer and is left out here. Runs of other configurations do not
+    enter, so no configuration can change the order of two others.
     """
     values = list(configuration.accuracies("validation", weights).values())
     if not values:
@@ -342,14 +342,14 @@ class Ranking:
     """The configurations of a workload from best to last, by validation only.
 
     A configuration that an adaptive sweep has stopped comes after those that continue, because its
-    mean is over fewer seeds; and one with fewer than half the usual number of runs comes after
-    both: a newcomer must not become what all others are compared with. What is usual counts the
-    runs that were asked for, so that the outcome of one configuration's runs never reorders two
+    mean is over fewer seeds. One with fewer than half the usual number of runs comes after both, so
+    that a newcomer cannot become what all others are compared with. The usual number counts all
+    runs, whatever their outcome, so the outcome of one configuration's runs never reorders two
     others.
 
     Attributes:
-        order: those without a finished run come last.
-        scores: of those with a finished run.
+        order: all configurations, the best first; those without a finished run come last.
+        scores: validation score of each configuration with a finished run.
         tiers: 0, `STOPPED` or `FEW_RUNS`.
     """
 
@@ -359,7 +359,7 @@ class Ranking:
 
     @property
     def finished(self) -> tuple[Configuration, ...]:
-        """Those with a finished run, the best first."""
+        """Configurations with a finished run, the best first."""
         return tuple(one for one in self.order if one in self.scores)
 
 
@@ -411,7 +411,7 @@ def summarize(workload: Workload) -> WorkloadSummary:
 def compare_with_best(
     best: Configuration, others: Sequence[Configuration], split: str
 ) -> dict[Configuration, Difference]:
-    """Compare accuracies with those of the best; each look at growing seeds has its level."""
+    """Compare accuracies with those of the best, each at the `look_level` of the comparison."""
     reference, tables = best.accuracies(split), [one.accuracies(split) for one in others]
     levels = [
         look_level(best, one, num_common_seeds(reference, table))

@@ -1,4 +1,4 @@
-"""The outcome of a comparison in sentences that claim no more than the figures carry."""
+"""State the outcome of a comparison in sentences that claim no more than the numbers support."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Verdict:
 
 
 def make_verdict(summary: WorkloadSummary, *, is_tuned: bool = False) -> Verdict:
-    """The outcome of one workload; `is_tuned` where a fair sweep has chosen its configurations."""
+    """Return the verdict on a workload; `is_tuned` if a fair sweep chose its configurations."""
     best = summary.best
     if best is None:
         return Verdict("No run finished, so there is no result.", tuple(_failures(summary)))
@@ -105,7 +105,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
 
 
 def _rounds(summary: WorkloadSummary) -> list[str]:
-    """Return the rounds of an adaptive sweep: which configurations stopped after which round."""
+    """Say which configurations of an adaptive sweep stopped, and after which round."""
     progress = {row: row.configuration.progress for row in summary.rows}
     planned = {row: found for row, found in progress.items() if found is not None}
     if not planned:
@@ -174,7 +174,7 @@ def _new_images(summary: WorkloadSummary) -> list[str]:
 
 
 def _shared_tuning(summary: WorkloadSummary) -> list[str]:
-    """Say so where the claims are about the options that one tuning found."""
+    """Say which claims are only about the options that a single tuning found."""
     shared = [row for row in summary.finished if row.configuration.shared_tuning]
     if not shared:
         return []
@@ -190,23 +190,24 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
 
 def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
     """Say which difference the study could have detected, where it found none."""
-    open_ones = {
-        row.name: one
-        for row, one in summary.compared()
-        if one.num_seeds >= MIN_SEEDS and not one.is_significant
+    undecided = {
+        row.name: difference
+        for row, difference in summary.compared()
+        if difference.num_seeds >= MIN_SEEDS and not difference.is_significant
     }
-    detectable = [one.detectable for one in open_ones.values() if one.detectable is not None]
+    sizes = [difference.detectable for difference in undecided.values()]
+    detectable = [size for size in sizes if size is not None]
     if not detectable:
         return []
-    num_seeds = min(one.num_seeds for one in open_ones.values())
+    num_seeds = min(difference.num_seeds for difference in undecided.values())
     text = (
         f"With {num_seeds} seeds this study finds a difference of {_size(max(detectable))} points "
         "with a probability of 80 %."
     )
-    needed = {name: one.seeds_needed for name, one in open_ones.items() if one.seeds_needed}
-    if needed and step:
-        listed = some([f"{name} {count(number)}" for name, number in needed.items()])
-        text += f" Seeds that the observed differences need, if they are real: {listed}."
+    needed = {name: difference.seeds_needed for name, difference in undecided.items()}
+    listed = [f"{name} {count(number)}" for name, number in needed.items() if number]
+    if listed and step:
+        text += f" Seeds that the observed differences need, if they are real: {some(listed)}."
         members = [row.name for row in summary.finished if row.label in step.labels]
         only = f", with only {some(members)}" if len(members) < len(summary.finished) else ""
         text += f" Next{only}: {_typed(step)}."
@@ -236,12 +237,12 @@ def outlook(difference: Difference) -> str:
 
 
 def _size(fraction: float) -> str:
-    """A difference in points without its sign."""
+    """Return the size of a difference in points, without its sign."""
     return points(abs(fraction)).removeprefix("+")
 
 
 def _other_weights(summary: WorkloadSummary) -> list[str]:
-    """Say how the rank depends on the weights that are judged."""
+    """Say how the ranking depends on the judged weights."""
     remarks = []
     stopped = [row for row in summary.finished if row.configuration.judged_weights == "best"]
     if 0 < len(stopped) < len(summary.finished):
@@ -275,8 +276,8 @@ def _edited_code(summary: WorkloadSummary) -> list[str]:
     if not edited:
         return []
     return [
-        f"A class was edited between the runs of {some(edited)}: they are no repeats of one "
-        "configuration. Repeat them with rerun=true."
+        f"A class was edited between the runs of {some(edited)}, so they do not repeat one "
+        "configuration. Train them again with rerun=true."
     ]
 
 
@@ -285,23 +286,21 @@ def _shares_no_seed(row: ConfigurationSummary) -> bool:
 
 
 def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
-    return some(
-        [
-            f"{row.name} ({points(difference.mean)} points"
-            + (f", {difference.confidence} interval {text})" if text else ")")
-            for row, difference in members
-            for text in [interval(difference)]
-        ]
-    )
+    names = []
+    for row, difference in members:
+        text = interval(difference)
+        text = f", {difference.confidence} interval {text}" if text else ""
+        names.append(f"{row.name} ({points(difference.mean)} points{text})")
+    return some(names)
 
 
 def interval(difference: Difference) -> str:
-    """`-0.12 to +0.08`, in points; empty without one."""
+    """Return the interval in points, such as `-0.12 to +0.08`; empty without one."""
     return between(difference.low, difference.high)
 
 
 def between(low: float | None, high: float | None) -> str:
-    """Two ends of an interval, in points; empty without them."""
+    """Return an interval in points from its two ends; empty without them."""
     if low is None or high is None:
         return ""
     return f"{points(low)} to {points(high)}".replace("-", MINUS)
@@ -368,19 +367,19 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
         )
     first, name = rows[0], rows[0].name
     later = {
-        one.later
-        for one in summary.steps_claims
-        if one.is_significant and one.earlier == first.label
+        claim.later
+        for claim in summary.steps_claims
+        if claim.is_significant and claim.earlier == first.label
     }
-    separated = some([row.name for row in rows[1:] if row.label in later] or ["-"])
+    separated = [row.name for row in rows[1:] if row.label in later]
     others = [row.name for row in rows[1:] if row.label not in later]
     if not others:
         return f"{name} needs significantly fewer steps to the target than all others."
     if not later:
         return f"No significant difference in steps to the target between {name} and the others."
     return (
-        f"{name} needs significantly fewer steps to the target than {separated}, but not than "
-        f"{some(others)}."
+        f"{name} needs significantly fewer steps to the target than {some(separated)}, but not "
+        f"than {some(others)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Loaders over images that are stored on the device: no workers, no per-image Python.
+"""Load batches of images that are stored on the device, without workers or per-image Python.
 
 A batch is a pair (images, labels). The training loader prepares several batches at once (one
 gather, one augmentation, one normalization) and yields them one by one, because for a small batch
@@ -20,7 +20,7 @@ Batch = tuple[Tensor, Tensor]  # float32 images (B, C, H, W), normalized; int64 
 
 
 class TrainLoader:
-    """Shuffled, augmented epochs of batches.
+    """Yield the shuffled and augmented training batches, one epoch per iteration.
 
     Order and augmentation are a pure function of (seed, epoch). The last batch may be smaller
     (`drop_last=False`). With W processes, rank r takes images[r::W] of each batch. If W does not
@@ -127,14 +127,14 @@ def _share(size: int, rank: int, world_size: int) -> list[int]:
 
 
 class EvalLoader:
-    """Images in fixed order, changed by normalization only, in batches (images, labels).
+    """Yield batches (images, labels) in a fixed order, normalized but not augmented.
 
     Args:
         data: the official training or test images.
         indices: int64, which of them; None for all.
         batch_size: images per batch, over all ranks.
-        rank: this process among `world_size`; it takes images[rank::world_size] of each batch.
-        world_size: processes that evaluate together.
+        rank: rank of this process, which takes images[rank::world_size] of each batch.
+        world_size: number of processes that evaluate together.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A multilayer perceptron whose forward and backward pass are plain array expressions.
+"""A multilayer perceptron whose forward and backward passes are plain array expressions.
 
 Shapes: B images in a batch, D pixels each (images arrive flattened), K classes.
 
@@ -30,10 +30,10 @@ class ForwardPass(NamedTuple):
 
 
 class MLP:
-    """Affine layers with an activation between them, logits at the end.
+    """A multilayer perceptron: affine layers with an activation between them, then logits.
 
     Args:
-        sizes: D, the widths of the hidden layers, K. Just two numbers make a linear classifier.
+        sizes: D, the widths of the hidden layers, and K. Two sizes make a linear classifier.
         activation: relu, tanh, gelu or sigmoid.
         rng: draws the initial weights (uniform within 1 / sqrt(inputs), as `torch.nn.Linear`).
         weights: initial parameters instead of `rng`, laid out as `parameters`; copied.
@@ -41,7 +41,7 @@ class MLP:
 
     Attributes:
         parameters: weight (out, in) and bias (out,) of each layer in turn: the order and layout of
-            `torch.nn.Linear` inside a `torch.nn.Sequential`, so weights pass one to one. Optimizers
+            `torch.nn.Linear` inside a `torch.nn.Sequential`, so weights can be copied. Optimizers
             update these arrays in place.
 
     Raises:
@@ -84,7 +84,7 @@ class MLP:
         self.load(weights)
 
     def parameter_shapes(self) -> list[tuple[int, ...]]:
-        """(out, in), (out,) of each layer in turn."""
+        """Return the shapes (out, in) and (out,) of each layer in turn."""
         pairs = pairwise(self.sizes)
         return [shape for num_in, num_out in pairs for shape in [(num_out, num_in), (num_out,)]]
 
@@ -103,7 +103,7 @@ class MLP:
             parameter[...] = array  # in place: an optimizer holds the same arrays
 
     def forward(self, images: np.ndarray) -> ForwardPass:
-        """All layers in turn; images (B, D) of any number type are taken in the network's dtype."""
+        """Apply all layers in turn to images of shape (B, D), cast to the network's dtype."""
         layers = list(zip(self.parameters[0::2], self.parameters[1::2], strict=True))
         layer_inputs = [np.asarray(images, self.dtype)]  # (B, D)
         layer_outputs = []
@@ -115,11 +115,11 @@ class MLP:
         return ForwardPass(layer_inputs, layer_outputs)
 
     def backward(self, forward_pass: ForwardPass, grad_logits: np.ndarray) -> list[np.ndarray]:
-        """Derivatives of the cost by every parameter, laid out as `parameters`.
+        """Return the gradient of the cost for every parameter, laid out as `parameters`.
 
         Args:
             forward_pass: what `forward` returned for the batch.
-            grad_logits: derivative of the cost by the logits, of shape (B, K).
+            grad_logits: derivative of the cost with respect to the logits, of shape (B, K).
         """
         layer_inputs, layer_outputs = forward_pass
         weights = self.parameters[0::2]
@@ -137,7 +137,7 @@ class MLP:
     def loss_and_gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, list[np.ndarray]]:
-        """Softmax cross-entropy of a batch, and its derivative by every parameter.
+        """Return the softmax cross-entropy of a batch, and its gradient for every parameter.
 
         Args:
             images: of shape (B, D).
@@ -148,15 +148,15 @@ class MLP:
         return cross_entropy(forward_pass.logits, labels), self.backward(forward_pass, grad_logits)
 
     def loss(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Softmax cross-entropy without decay; images (B, D), labels (B,)."""
+        """Return the softmax cross-entropy without weight decay; images (B, D), labels (B,)."""
         return cross_entropy(self.forward(images).logits, labels)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Most probable class of each image; (B, D) -> (B,)."""
+        """Return the most probable class of each image; (B, D) -> (B,)."""
         return self.forward(images).logits.argmax(axis=1)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of images whose most probable class is their label."""
+        """Return the fraction of images whose most probable class is their label."""
         return float((self.predict(images) == labels).mean())
 
     def flatten(self, arrays: Sequence[np.ndarray] | None = None) -> np.ndarray:
@@ -165,7 +165,7 @@ class MLP:
         return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
 
     def unflatten(self, vector: np.ndarray) -> list[np.ndarray]:
-        """The inverse of `flatten`: a vector cut into views, shaped again."""
+        """Invert `flatten`: return views of the vector, in the shapes of the parameters."""
         ends = np.cumsum([parameter.size for parameter in self.parameters])
         parts = np.split(vector, ends[:-1])
         return [

@@ -1,6 +1,7 @@
 """SGD, Adam, AdamW, RMSprop and Adagrad, written as their papers write them.
 
-Symbols are the papers': theta a parameter array, g its gradient, v a velocity (Adam: mean square).
+Symbols are those of the papers: theta is a parameter array, g its gradient, and v a velocity (in
+Adam, the mean square).
 Hyperparameters have the names and defaults of `torch.optim`, so one configuration serves both. A
 comment marks every place where torch departs from the paper. The code then follows torch, because
 the two are compared step by step (tests/numpy_net/test_optimizers.py).
@@ -62,7 +63,7 @@ class Optimizer:
         return [np.zeros_like(theta) for theta in self.parameters]
 
     def _decayed(self, index: int, theta: np.ndarray, g: np.ndarray) -> np.ndarray:
-        """Coupled decay: the gradient of weight_decay / 2 * |theta|^2 joins g."""
+        """Return g plus the gradient of weight_decay / 2 * |theta|^2 (coupled weight decay)."""
         return g + self.weight_decays[index] * theta
 
     def state_dict(self) -> dict[str, int | list[np.ndarray]]:
@@ -110,9 +111,9 @@ class SGD(Optimizer):
         if self.momentum == 0:
             theta -= self.lr * g
             return
-        # Departure: the paper keeps the rate inside the velocity, v <- momentum v - lr g. The two
-        # agree while lr stays the same; here a change of lr acts on the whole velocity at once.
-        # Departure: dampening is torch's own, and its first step leaves it out.
+        # Departure: in the paper, the velocity contains lr: v <- momentum v - lr g. The two agree
+        # while lr is constant. Here, a change of lr acts on the whole velocity at once.
+        # Departure: only torch has dampening, and it skips it in the first step.
         share = 1.0 if self.num_steps == 1 else 1 - self.dampening
         self.velocity[index] = v = self.momentum * self.velocity[index] + share * g
         if self.nesterov:
@@ -157,7 +158,7 @@ class Adam(Optimizer):
         theta -= self.lr * self._direction(index, self._decayed(index, theta, g))
 
     def _direction(self, index: int, g: np.ndarray) -> np.ndarray:
-        """m_hat / (sqrt(v_hat) + eps)."""
+        """Return m_hat / (sqrt(v_hat) + eps)."""
         beta1, beta2 = self.betas
         t = self.num_steps
         self.m[index] = m = beta1 * self.m[index] + (1 - beta1) * g
@@ -189,8 +190,8 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay, amsgrad)
 
     def _update(self, index: int, theta: np.ndarray, g: np.ndarray) -> None:
-        # Departure: in the paper the decay is free of the rate alpha and follows the schedule
-        # eta_t only. Torch has one lr = eta_t alpha before both, so a smaller lr decays less.
+        # Departure: in the paper the decay does not depend on the learning rate alpha, only on the
+        # schedule eta_t. Torch has one lr = eta_t alpha before both, so a smaller lr decays less.
         decay = self.weight_decays[index]
         theta -= self.lr * (self._direction(index, g) + decay * theta)
 
@@ -236,7 +237,7 @@ class RMSprop(Optimizer):
             mean_square = mean_square - self.mean[index] ** 2
         # Departure: Graves adds eps inside the root, torch outside.
         scaled = g / (np.sqrt(mean_square) + self.eps)
-        # Departure: Graves keeps the rate inside the velocity (see SGD).
+        # Departure: with Graves, the velocity contains lr (see SGD).
         self.velocity[index] = v = self.momentum * self.velocity[index] + scaled
         theta -= self.lr * v
 
@@ -271,7 +272,7 @@ class Adagrad(Optimizer):
     def _update(self, index: int, theta: np.ndarray, g: np.ndarray) -> None:
         g = self._decayed(index, theta, g)
         self.sum_of_squares[index] += g**2
-        # Departure: the paper has neither a falling rate nor a start above 0; both default to off.
+        # Departure: the paper has no lr_decay and no initial accumulator; both are off by default.
         lr = self.lr / (1 + (self.num_steps - 1) * self.lr_decay)
         theta -= lr * g / (np.sqrt(self.sum_of_squares[index]) + self.eps)
 

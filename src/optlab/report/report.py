@@ -1,7 +1,7 @@
-"""The report of a study: a self-contained page, pictures, tables, verdict.json.
+"""Write the report of a study: a self-contained page, figures, tables and verdict.json.
 
-The page is templates/report.html.j2; this module fills it. The same records give the same bytes:
-nothing here reads a clock.
+This module fills templates/report.html.j2. The same records give the same bytes, because nothing
+here reads a clock.
 """
 
 import re
@@ -60,7 +60,7 @@ def make_report(study_dir: str | Path) -> Path:
     """Write `<study>/report/` and return its index.html.
 
     Raises:
-        ValueError: there is no such study, or none of its runs has a record.
+        ValueError: if there is no such study, or none of its runs has a record.
     """
     study = read_study(study_dir)
     if not study.counted_runs:
@@ -96,7 +96,7 @@ def make_report(study_dir: str | Path) -> Path:
 
 
 def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
-    """Write to study.json at how many seeds each comparison was looked at so far.
+    """Record in study.json at which numbers of seeds each comparison was reported so far.
 
     Repeated looks at growing numbers of seeds inflate the error rate, so they are counted.
     """
@@ -105,10 +105,10 @@ def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
         for row, difference in summary.compared():
             assert summary.best is not None
             pair = (summary.best, row)
-            planned = is_planned(*(each.configuration for each in pair))
+            planned = is_planned(summary.best.configuration, row.configuration)
             if difference.num_seeds >= MIN_SEEDS and not planned:
-                for each in pair:
-                    _, numbers = read.setdefault(each.configuration.key, (each.label, set()))
+                for member in pair:
+                    _, numbers = read.setdefault(member.configuration.key, (member.label, set()))
                     numbers.add(difference.num_seeds)
     if not read:
         return

@@ -141,7 +141,7 @@ class RunRecord:
     batch_norm_time_s: float | None = None  # None where no statistics were recomputed
     images_per_s: float | None = None
     peak_memory_gib: float | None = None
-    optimizer_share: float | None = None  # of the time of a step, without forward and backward
+    optimizer_share: float | None = None  # fraction of a step's time, without forward and backward
     evaluations_per_step: float | None = None  # forward and backward passes
     optimizer_state_bytes: int | None = None
     device: Device | None = None
@@ -154,7 +154,7 @@ class RunRecord:
 
     @property
     def has_result(self) -> bool:
-        """Whether nothing is left to train: the run finished, or diverged and would again."""
+        """Whether nothing is left to train: it finished, or it diverged and would do so again."""
         return self.status in ("finished", "diverged")
 
     @property
@@ -175,7 +175,7 @@ class RunRecord:
             return f"{self.status}: {self.reason}"
         validation, test = (
             "none" if value is None else f"{value:.2%}"
-            for value in (self.metric(split) for split in ("validation", "test"))
+            for value in map(self.metric, ("validation", "test"))
         )
         epoch = self.metric("validation", quantity="epoch")
         return (
@@ -191,7 +191,7 @@ class RunRecord:
         Args:
             split: `train`, `validation` or `test`.
             weights: `best` (best validation) or `last`; None for the judged weights.
-            quantity: `accuracy` or `loss`; of validation also `epoch` and `step`.
+            quantity: `accuracy` or `loss`; for validation also `epoch` and `step`.
         """
         metrics = getattr(getattr(self, split), weights or self.judged_weights, None)
         value: float | None = getattr(metrics, quantity, None)
@@ -219,7 +219,7 @@ def read_record(folder: Path) -> RunRecord:
     if record.status == "finished":
         for split, weights in product(("validation", "test"), ("best", "last")):
             if record.metric(split, weights) is None:
-                problem = f"is of a finished run, but has no {split}.{weights}.accuracy"
+                problem = f"belongs to a finished run, but has no {split}.{weights}.accuracy"
                 raise DamagedFile(files.record, problem, HINT)
     return record
 
@@ -228,7 +228,7 @@ def find_record(folder: Path) -> RunRecord | None:
     """Read the record of the run in a folder; None if there is none, or a damaged one.
 
     Raises:
-        OSError: the file cannot be read; the run may be fine.
+        OSError: if the file cannot be read; the run may be fine.
     """
     try:
         return read_record(folder)

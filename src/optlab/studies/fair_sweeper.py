@@ -1,8 +1,8 @@
-"""The fair sweeper: every optimizer gets the same number of trials, the winners get fresh seeds.
+"""Give every optimizer the same number of trials, and run each winner on fresh seeds.
 
 Tuning uses different seeds than the report, so that a lucky seed is not mistaken for a good
-optimizer. With equal budgets, a well-tuned favorite is not compared with an untuned default. Works
-with every launcher, as it only passes lists of overrides and reads the records of the runs.
+optimizer. With equal budgets, a well-tuned favorite is not compared with an untuned default. The
+fair sweeper works with every launcher: it only passes lists of overrides and reads records.
 
 `search` implements the selection. Trials are written to study.json (`tuning_rows`) before they
 start, so a trial of a killed sweep never counts as a result. The same command resumes the sweep.
@@ -30,11 +30,11 @@ from optlab.training.run_id import run_dir, run_hash
 
 @dataclass
 class TrialRunner:
-    """Runs the trials and the winners of a sweep, and keeps study.json."""
+    """Runs the trials and the winners of a sweep, and writes them to study.json."""
 
     launcher: Launcher
     compose: Compose
-    studies: Mapping[str, Path]  # folders of studies by the configurations' hashes
+    studies: Mapping[str, Path]  # folder of the study, by hash of the configuration
     trial_overrides: list[str]  # of all trials
     num_runs: int = 0
     returned: list[Sequence[JobReturn]] = field(default_factory=list)
@@ -127,15 +127,15 @@ def sweep(
             "hint: tune without folds, then run the winners' options with data.fold=..."
         )
     composed = [(typed, compose(typed)) for typed in list_combinations(parsed)]
-    untuned = [build_search(typed, one, options) for typed, one in composed]
-    distinct = {one.configuration: one for one in untuned}
-    searches = [search for one in distinct.values() for search in options.list_searches(one)]
+    untuned = [build_search(typed, base, options) for typed, base in composed]
+    distinct = {search.configuration: search for search in untuned}
+    searches = [part for search in distinct.values() for part in options.list_searches(search)]
     runs = TrialRunner(
         launcher,
         compose,
         {
-            one.configuration: run_dir(each).parent
-            for one, (_, each) in zip(untuned, composed, strict=True)
+            search.configuration: run_dir(base).parent
+            for search, (_, base) in zip(untuned, composed, strict=True)
         },
         trial_overrides=["effect=null"] if config.effect else [],  # it is for the fresh seeds
     )
@@ -148,7 +148,7 @@ def sweep(
         num_runs = options.num_remaining_runs(searches)
         print(f"then {num_runs} runs, depending on the results of these trials")
         if config.effect:
-            plan = Plan.of([(each, run_dir(each), "") for _, each in composed])
+            plan = Plan.of([(base, run_dir(base), "") for _, base in composed])
             plan.print_seeds_for(config.effect, 1, "hydra.sweeper.seeds={}")
         return runs.returned
     for trials in tuning:
@@ -160,23 +160,23 @@ def sweep(
 def list_combinations(parsed: Sequence[Override]) -> list[list[str]]:
     """Return the configurations of a command line: all combinations of its swept values."""
     choices: dict[str, list[str]] = {}
-    for each in parsed:
-        key = each.get_key_element()
-        if not each.is_sweep_override():
-            choices[key] = [f"{key}={each.get_value_element_as_str()}"]
-        elif each.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
+    for override in parsed:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             raise ValueError(
-                f"{each.input_line} has no list of values.\n\n"
+                f"{override.input_line} has no list of values.\n\n"
                 f"hint: use {key}=A,B; define ranges for tuning in conf/search_space"
             )
-    found = [list(each) for each in product(*choices.values())]
-    if not found:
+    combinations = [list(overrides) for overrides in product(*choices.values())]
+    if not combinations:
         raise ValueError(
             "the sweep has no runs.\n\nhint: a range or glob(...) on the command line is empty"
         )
-    return found
+    return combinations
 
 
 def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:

@@ -68,7 +68,8 @@ def launch(
         jobs.append(job)
     unique = list({(job.folder, job.config.num_replicas): job for job in jobs}.values())
     refuse_shared_seeds(unique)
-    done, todo = ([job for job in unique if job.done is which] for which in (True, False))
+    done = [job for job in unique if job.done]
+    todo = [job for job in unique if not job.done]
     if any(job.config.plan for job in jobs):
         _validate_configs(todo)
         num_processes = num_processes or _max_parallel_runs(todo or unique, memory_per_run_gib)
@@ -92,7 +93,7 @@ def launch(
 
 
 def _max_parallel_runs(jobs: list[Job], memory_per_run_gib: float) -> int:
-    """Return how many runs to train at a time: bounded by cores and free memory; 1 on a GPU."""
+    """Return how many runs to train at a time: as cores and free memory allow, or 1 on a GPU."""
     if any(_on_gpu(job.config) for job in jobs):
         return 1
     threads = max((job.config.num_threads for job in jobs), default=1)
@@ -102,7 +103,7 @@ def _max_parallel_runs(jobs: list[Job], memory_per_run_gib: float) -> int:
 
 def _num_cores() -> int:
     """Return how many cores this process may use; respects the limits of a container."""
-    from joblib import cpu_count  # late: it takes 0.1 s, while the server imports torch
+    from joblib import cpu_count  # takes 0.1 s; the server imports torch meanwhile
 
     return int(cpu_count())
 
@@ -203,7 +204,7 @@ def _child(config: DictConfig, hydra_context: HydraContext, folder: str) -> None
 
 
 def _exit_with_parent() -> None:
-    """Exit when the study's process ends: a killed study must not leave its runs behind."""
+    """Exit when the study's process ends, so that a killed study leaves no runs behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
@@ -215,7 +216,7 @@ def _exit_after(process: Any) -> None:
 
 
 def _validate_configs(jobs: list[Job]) -> None:
-    """Raise ValueError for configs that contradict themselves.
+    """Raise ValueError if the options of a config contradict each other.
 
     A child process checks them, because this one has not imported torch.
     """
@@ -249,6 +250,7 @@ def _one_job_per_run(jobs: list[Job]) -> list[Job]:
     configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         others = (override for override in job.overrides if not override.startswith("seed="))
+        # A negative seed is an error of its own, so it is not merged with the others
         configurations[(*others, min(job.config.seed, 0))].append(job)
     return [
         job
@@ -262,7 +264,7 @@ def _uses_seed(config: DictConfig) -> bool:
     raw = OmegaConf.to_container(config)
     assert isinstance(raw, dict)
     checked = {name: raw.get(name) for name in (*GROUPS, *OPTIONS) if name != "callbacks"}
-    checked["data"] = {**(checked["data"] or {}), "seed": None}  # of the order of the images
+    checked["data"] = {**(checked["data"] or {}), "seed": None}  # it only orders the images
     return re.search(r"\$\{[^}]*(seed|run_)", str(checked)) is not None
 
 
@@ -289,8 +291,8 @@ def _record_after_exit(job: Job, exit_code: int) -> RunRecord:
     it could write its record, write one here.
     """
     HydraConfig.instance().set_config(job.config)  # print_failure reads the overrides from it
-    found = [_record_of(*run, exit_code) for run in job.runs]
-    record = next((record for record in found if record.status != "finished"), found[0])
+    records = [_record_of(*run, exit_code) for run in job.runs]
+    record = next((record for record in records if record.status != "finished"), records[0])
     if record.status == "failed":
         cli.print_failure(job.config, record.reason or "", RunFolder(job.folder).log)
     return record

@@ -1,6 +1,6 @@
-"""Tune hyperparameters in a fair sweep: trials, more trials near the best, finalists.
+"""Choose hyperparameters in a fair sweep: trials, more trials near the best, finalists.
 
-This module is independent of Hydra and files: a trial is a row with an outcome.
+This module depends on neither Hydra nor files. It sees a trial only as a row with an outcome.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from optlab.runs.study_file import TrialRow, WinnerRow
 from optlab.studies.search_space import Hyperparameter, Values, grid, quasi_random, stratified
 
-WHOLE_SPACE_FROM = 10  # trials; below, space=auto tunes the learning rate only
+WHOLE_SPACE_FROM = 10  # trials; with fewer, space=auto tunes only the learning rate
 SHARE_PROMOTED = 3  # one trial in three continues on the next rung, with three times the epochs
 
 
@@ -22,7 +22,7 @@ class Search:
     Attributes:
         optimizer: name of the optimizer.
         configuration: hash of the config before tuning.
-        typed: overrides of the configuration.
+        typed: overrides of the configuration, as on the command line.
         space: hyperparameters to tune; the second round may extend their ranges.
         default: their values in the config before tuning.
         tuning_seeds: seeds of the trials. All trials use the first one, finalists use all.
@@ -57,8 +57,8 @@ class Search:
     def second_round(self, number: int) -> list[Values]:
         """Return points near the best trial, or beyond the edge of the space if it is at one.
 
-        Every search gets `number` of them, at an edge or not, so the budgets stay equal. Empty if
-        no trial has a result.
+        Every search gets `number` of them, at an edge or not, so the budgets stay equal. The list
+        is empty if no trial has a result.
         """
         ranked = self.ranked()
         if not ranked or not number:
@@ -124,36 +124,36 @@ class Trial(NamedTuple):
     search: Search
     values: Values
     seed: int
-    num_epochs: int | None = None  # of a rung of a halving; None: of a whole run
+    num_epochs: int | None = None  # of a rung of successive halving; None for a whole run
 
 
 def rounds(searches: Sequence[Search], extra_trials: int, finalists: int) -> Iterator[list[Trial]]:
     """Yield the trials of all searches, round by round.
 
-    Add the rows of a round to `Search.trials` before you ask for the next one.
+    Add the rows of a round to `Search.trials` before the next one is generated.
     """
     yield [
-        Trial(each, values, each.tuning_seeds[0], each.rungs[0][1])
-        for each in searches
-        for values in each.first_round()
+        Trial(search, values, search.tuning_seeds[0], search.rungs[0][1])
+        for search in searches
+        for values in search.first_round()
     ]
-    for level in range(1, max(len(search.rungs) for search in searches)):
+    for rung in range(1, max(len(search.rungs) for search in searches)):
         yield [
-            Trial(each, row.params, each.tuning_seeds[0], each.rungs[level][1])
-            for each in searches
-            if level < len(each.rungs)
-            for row in each.ranked(each.rungs[level - 1][1])[: each.rungs[level][0]]
+            Trial(search, row.params, search.tuning_seeds[0], search.rungs[rung][1])
+            for search in searches
+            if rung < len(search.rungs)
+            for row in search.ranked(search.rungs[rung - 1][1])[: search.rungs[rung][0]]
         ]
     yield [
-        Trial(each, values, each.tuning_seeds[0])
-        for each in searches
-        for values in each.second_round(extra_trials)
+        Trial(search, values, search.tuning_seeds[0])
+        for search in searches
+        for values in search.second_round(extra_trials)
     ]
     yield [
-        Trial(each, row.params, seed)
-        for each in searches
-        for row in each.ranked()[:finalists]
-        for seed in each.tuning_seeds[1:]
+        Trial(search, row.params, seed)
+        for search in searches
+        for row in search.ranked()[:finalists]
+        for seed in search.tuning_seeds[1:]
     ]
 
 
@@ -164,11 +164,11 @@ def mean_score(trials: Iterable[TrialRow], chance_accuracy: float) -> float | No
     does not count.
     """
     rows = list(trials)
-    found = [row.val_accuracy for row in rows if row.val_accuracy is not None]
+    values = [row.val_accuracy for row in rows if row.val_accuracy is not None]
     num_diverged = sum(row.status == "diverged" for row in rows)
-    if not found:
+    if not values:
         return None
-    return (math.fsum(found) + num_diverged * chance_accuracy) / (len(found) + num_diverged)
+    return (math.fsum(values) + num_diverged * chance_accuracy) / (len(values) + num_diverged)
 
 
 def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:

@@ -40,7 +40,7 @@ from optlab.training.validate import on_cuda, uses_cuda_graphs, uses_ddp
 def build_data(config: DictConfig) -> Any:
     """Build the data module, and load and split its images."""
     node = config.data
-    if "name" in node and not _has_parameter(node._target_, "name"):  # then it is only a label
+    if "name" in node and not _has_parameter(node._target_, "name"):  # name is only a label
         node = OmegaConf.masked_copy(node, [key for key in node if key != "name"])
     try:
         root = node.get("root") if node._target_ == OPTLAB_DATAMODULE else None
@@ -89,7 +89,7 @@ def build_net(config: DictConfig, datamodule: Any) -> nn.Module | None:
 
 
 def use_cached_features(net: nn.Module | None, datamodule: Any) -> None:
-    """If `net.cache_features`, let the data module yield features in place of images.
+    """If `net.cache_features` is true, let the data module yield features instead of images.
 
     They are the outputs of the network's frozen body (its pretrained backbone), computed once.
 
@@ -283,10 +283,10 @@ def _check_batch_norm(config: DictConfig, net: nn.Module, datamodule: Any) -> No
             "hint: trainer=cpu num_threads=2 uses two cores for one run"
         )
     num_train, batch_size = (getattr(datamodule, name, 0) for name in ("num_train", "batch_size"))
-    one_is_last = batch_size and num_train % batch_size == 1
-    if one_is_last and not _trains_on_one_image(net, datamodule):
+    leaves_one = batch_size and num_train % batch_size == 1
+    if leaves_one and not _trains_on_one_image(net, datamodule):
         raise ValueError(
-            f"data.batch_size is {batch_size}, which leaves a single one of the {num_train} images "
+            f"data.batch_size is {batch_size}, which leaves only one of the {num_train} images "
             "for the last batch. Batch normalization needs at least two images.\n\n"
             f"hint: data.batch_size={batch_size + 1}"
         )

@@ -1,4 +1,4 @@
-"""ImageClassifier, the LightningModule: computes the loss of a batch, configures the optimizer."""
+"""The LightningModule `ImageClassifier` computes the loss of a batch and makes the optimizer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +62,7 @@ class ImageClassifier(L.LightningModule):
         except Exception as error:  # torch's message does not name the batch or the labels
             check_batch(batch, self.val_metrics.num_classes, error)
             raise
-        # Not self.log, which costs a third of a small step: the CSVMetrics callback records both
+        # The CSVMetrics callback records both. self.log would take a third of a small step's time
         return {"loss": loss, "logits": logits.detach()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -95,8 +95,8 @@ class ImageClassifier(L.LightningModule):
         # ReduceLROnPlateau is stepped once per epoch, after validation and before the checkpoint
         on_plateau = isinstance(scheduler, ReduceLROnPlateau)
         frequency = int(self.trainer.num_training_batches) if on_plateau else 1
-        config = {"scheduler": scheduler, "interval": "step", "frequency": frequency}
-        return {"optimizer": optimizer, "lr_scheduler": {**config, "monitor": "val/loss"}}
+        lr_scheduler = {"scheduler": scheduler, "interval": "step", "frequency": frequency}
+        return {"optimizer": optimizer, "lr_scheduler": {**lr_scheduler, "monitor": "val/loss"}}
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with named parameters, in the order of the network."""

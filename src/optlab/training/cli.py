@@ -144,6 +144,7 @@ def _chosen(group: str) -> str | None:
 
 
 def _failed(config: DictConfig) -> float:
+    """Return NaN in a study that continues; otherwise exit with code 1."""
     if config.on_error == "stop" or not _in_study():
         raise SystemExit(1)
     return math.nan
@@ -179,7 +180,7 @@ def _train_and_record_failure(config: DictConfig) -> bool:
 
 def _import_run() -> Callable[[DictConfig], Any]:
     """Import and return `optlab.training.run.run`, late: it imports torch."""
-    # `frozen_imports` calls gc.freeze. A second call would keep an earlier run's garbage for ever
+    # `frozen_imports` calls gc.freeze. A second call would keep an earlier run's garbage forever
     first = "optlab.training.run" not in sys.modules
     with frozen_imports() if first else nullcontext():
         from optlab.training.run import run
@@ -198,7 +199,7 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> RunRecord
     """Return the record of a failed run, with the names that a report needs to count it."""
     data, model, optimizer = (config.get(group) or {} for group in ("data", "model", "optimizer"))
     lr, multiplier = optimizer.get("lr"), config.lr_multiplier
-    numbers = all(isinstance(value, int | float) for value in (lr, multiplier))
+    are_numbers = all(isinstance(value, int | float) for value in (lr, multiplier))
     return RunRecord(
         **initial_record_fields(config),
         status="failed",
@@ -208,7 +209,7 @@ def failed_record(config: DictConfig, reason: str, started_at: str) -> RunRecord
         optimizer=OptimizerFacts(
             name=_name_of(optimizer),
             target=optimizer.get("_target_"),
-            lr=lr * multiplier if numbers else None,
+            lr=lr * multiplier if are_numbers else None,
         ),
         started_at=started_at,
         finished_at=now(),
@@ -223,7 +224,7 @@ def _name_of(*nodes: Any) -> str:
 
 
 def print_failure(config: DictConfig, reason: str, log_file: Path | None = None) -> None:
-    """Print the root cause, the log (by default of this process) and how to repeat the run."""
+    """Print the cause, the log (by default of this process) and the command to run it again."""
     log_files = [log_file] if log_file else _log_files()
     print(
         f"\n{config.run_name} failed: {reason}\n\n"

@@ -26,7 +26,7 @@ from optlab.training.clock import TrainingClock
 # Uniform predictions have a loss of log(num_classes). A loss ten times as high at the end of an
 # epoch means that training has diverged, even if no number is infinite yet.
 DIVERGENCE_FACTOR = 10.0
-DIVERGENCE_WINDOW = 100  # the median is over the losses of this many last optimizer steps
+DIVERGENCE_WINDOW = 100  # the median loss of this many last optimizer steps is compared
 WRITE_INTERVAL_S = 2.0  # seconds between two transfers from the device within an epoch
 COUNT_EVERY = 64  # batches whose predictions are counted at once: one kernel instead of many
 
@@ -38,15 +38,15 @@ class Diverged(Exception):
 class CSVMetrics(Callback):
     """Writes the CSV files, feeds the loggers and ends a run that diverges.
 
-    It reads the loss that `training_step` returned at its first evaluation within an optimizer
-    step: LBFGS and two-pass optimizers evaluate it several times. `train/accuracy` comes from the
+    LBFGS and two-pass optimizers evaluate the loss several times within an optimizer step. The
+    first of these losses is recorded. `train/accuracy` comes from the
     "logits" of a `training_step` that returns {"loss": ..., "logits": ...}; it is empty for one
     that does not. Validation metrics are those that the module logged as `val/loss` and
     `val/accuracy`.
     """
 
-    time_share = 1.0  # of the clock; replicas share its time
-    logged: tuple[str, ...] = ("train/",)  # what loggers get from here; the module logs the others
+    time_share = 1.0  # fraction of the clock's time; replicas share it
+    logged: tuple[str, ...] = ("train/",)  # prefixes logged here; the module logs the others
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class CSVMetrics(Callback):
         self._first_loss: Tensor | None = None  # of the batch that is trained on
         self._num_losses = 0  # evaluated for that batch
         self._group: list[Tensor] = []  # batch losses of the current optimizer step
-        self._losses: list[Tensor] = []  # () each, of the steps that are not yet written
+        self._losses: list[Tensor] = []  # scalars, of the steps that are not yet written
         self._lrs: list[float] = []
         self._lr = math.nan
         self._written: list[float] = []  # losses of the epoch's steps so far
@@ -100,8 +100,8 @@ class CSVMetrics(Callback):
         self._is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._outputs_have_loss = pl_module.automatic_optimization
         schedulers = trainer.lr_scheduler_configs
-        # Otherwise, when a batch ends, a scheduler has already set the next step's learning rate
-        self._lr_is_of_this_step = all(each.reduce_on_plateau for each in schedulers)
+        # False if a scheduler has already set the next step's learning rate when a batch ends
+        self._lr_is_of_this_step = all(config.reduce_on_plateau for config in schedulers)
         # Reading a loss from a GPU would wait for it, and each of several devices sees only its
         # share of the batch. In both cases losses are checked when rows are written.
         self._is_one_process = trainer.world_size == 1
@@ -224,7 +224,7 @@ class CSVMetrics(Callback):
             reason = f"the validation loss was not finite after step {trainer.global_step}"
         self._check(reason)
 
-    # --- what replicas override, which train several runs at once --------------------------------
+    # --- overridden by replicas, which train several runs at once --------------------------------
 
     def _loss_of(self, outputs: Any) -> Tensor | None:
         """Return the batch loss, shape (), at its first evaluation, or None without a loss."""
@@ -241,7 +241,7 @@ class CSVMetrics(Callback):
         return labels
 
     def _validation(self, trainer: L.Trainer) -> tuple[float, float]:
-        """Loss and accuracy of the latest validation."""
+        """Return the loss and the accuracy of the latest validation."""
         metrics = trainer.callback_metrics
         for name in ("val/loss", "val/accuracy"):
             if name not in metrics:
@@ -305,8 +305,8 @@ class CSVMetrics(Callback):
         if not self._predictions:
             return
         logits, labels = zip(*self._predictions, strict=True)
-        right = (torch.cat(logits).argmax(dim=-1) == torch.cat(labels)).sum()
-        self._num_correct = right if self._num_correct is None else self._num_correct + right
+        correct = (torch.cat(logits).argmax(dim=-1) == torch.cat(labels)).sum()
+        self._num_correct = correct if self._num_correct is None else self._num_correct + correct
         self._predictions.clear()
 
     def _accuracy(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
@@ -358,7 +358,7 @@ def append_rows(path: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 
 def keep_rows(path: Path, columns: tuple[str, ...], by: str, last: int) -> int:
-    """Start a CSV file, or keep only the rows of an old one with column `by` at most `last`.
+    """Start a CSV file, or keep the rows of an old one whose column `by` is at most `last`.
 
     Returns:
         Value of `by` in the last row that is kept, or 0 if there is none.

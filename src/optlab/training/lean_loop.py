@@ -95,9 +95,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
             reason = "training_step takes the data loader's iterator"
         if not self._announced:
             self._announced = True
-            which = "OptLab's lean loop" if reason is None else f"Lightning's own loop, as {reason}"
-            log.info("training runs in %s", which)
-        # The extra epoch in which StochasticWeightAveraging updates batch-norm statistics
+            loop = "OptLab's lean loop" if reason is None else f"Lightning's own loop, as {reason}"
+            log.info("training runs in %s", loop)
+        # True in the extra epoch in which StochasticWeightAveraging updates batch-norm statistics
         without_backward = self.automatic_optimization._skip_backward
         self._lean = reason is None and not without_backward
         if self._lean:
@@ -173,18 +173,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
         """Train on one batch.
 
         Raises:
-            StopIteration: the data has ended, or a hook returned -1 to skip the rest of the epoch.
+            StopIteration: if the data has ended, or a hook returned -1 to end the epoch.
         """
         if not self._lean or self.restarting:
             super().advance(data_fetcher)
             return
         if self.val_loop.restarting:
             self.val_loop.restarting = False
-        connector, progress, results = (
-            self.trainer._logger_connector,
-            self.batch_progress,
-            self._results,
-        )
+        connector = self.trainer._logger_connector
+        progress, results = self.batch_progress, self._results
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
@@ -221,7 +218,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         trainer = self.trainer
-        ends_or_validates = (
+        ends_epoch = (
             self.batch_progress.is_last_batch
             or trainer.should_stop
             or self._num_ready_batches_reached()
@@ -231,7 +228,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             or self._skip_next_val
             or self._validates_within_epoch
             or self._has_plateau_within_epoch
-            or ends_or_validates
+            or ends_epoch
         ):
             super().on_advance_end(data_fetcher)
             return
@@ -241,7 +238,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             raise SIGTERMException
 
     def _train_on(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Run forward and backward, and `optimizer.step` unless gradients are accumulated."""
+        """Run the forward and backward pass, and `optimizer.step` unless gradients accumulate."""
         results: list[ClosureResult] = []
 
         def forward_and_backward() -> Tensor | None:
@@ -376,13 +373,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _call(self, hook: str, *arguments: Any) -> Any:
         """Call a hook of the callbacks and of the module; return the module's return value."""
-        callbacks, of_module = self._callback_hooks[hook], self._module_hooks[hook]
-        if not callbacks and of_module is None:
+        callback_hooks, module_hook = self._callback_hooks[hook], self._module_hooks[hook]
+        if not callback_hooks and module_hook is None:
             return None
         outer_hook = self._set_hook(hook)
-        for call in callbacks:
-            call(self.trainer, self._module, *arguments)
-        response = of_module(*arguments) if of_module is not None else None
+        for callback_hook in callback_hooks:
+            callback_hook(self.trainer, self._module, *arguments)
+        response = module_hook(*arguments) if module_hook is not None else None
         self._set_hook(outer_hook)
         return response
 
@@ -405,7 +402,7 @@ def _never_saves_per_batch(callback: Callback, hook: str) -> bool:
 
 
 def use_lean_loop(trainer: L.Trainer) -> None:
-    """Replace the trainer's epoch loop by a `LeanEpochLoop`. Call this before `trainer.fit`."""
+    """Replace the trainer's epoch loop with a `LeanEpochLoop`. Call this before `trainer.fit`."""
     standard = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(
         trainer, min_steps=standard.min_steps, max_steps=standard.max_steps

@@ -100,22 +100,20 @@ def train(config: DictConfig, folder: Path) -> RunRecord:
         folder, datamodule.num_classes, clock, expects_earlier_rows=expects_earlier_rows
     )
     batch_norm = RecomputeBatchNorm()
-    callbacks = [
-        *(clock, cost, csv, *build.build_callbacks(config, module)),
-        *(batch_norm, results, resume),
-    ]
-    lr_finders = [each for each in callbacks if isinstance(each, LearningRateFinder)]
+    callbacks = [clock, cost, csv, *build.build_callbacks(config, module)]
+    callbacks += [batch_norm, results, resume]
+    lr_finders = [callback for callback in callbacks if isinstance(callback, LearningRateFinder)]
     # A checkpoint holds the learning rate that was found. A second search would make Lightning
     # drop the checkpoint
     if checkpoint is not None:
-        callbacks = [each for each in callbacks if each not in lr_finders]
+        callbacks = [callback for callback in callbacks if callback not in lr_finders]
     trainer = build.build_trainer(config, callbacks, build.build_loggers(config))
 
     start = resolve_path(config.ckpt_path) if config.ckpt_path else None
     reason = fit(trainer, module, datamodule, checkpoint or start)
     # Nothing was left to train: an earlier process was killed between the last epoch and the test
     if checkpoint is not None and not csv.has_started:
-        if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             resume.path.unlink()  # the averaged weights are computed only when training ends
             return train(config, folder)
         module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
@@ -202,7 +200,7 @@ def _validate_last_weights(
 ) -> None:
     """Validate the last weights, unless the last validation was of these weights.
 
-    Callbacks such as StochasticWeightAveraging replace the weights by their average when training
+    Callbacks such as StochasticWeightAveraging replace the weights with their average when training
     ends, or in an extra epoch that recomputes batch-norm statistics. The average is then saved as
     the last weights, and also as the best weights if its validation score is the best. If
     validation does not run after every epoch, the last epoch may not have been validated.
@@ -212,21 +210,21 @@ def _validate_last_weights(
         return
     checkpoint = load_checkpoint(last)
     saved, final = checkpoint["state_dict"], module.state_dict()
-    is_of_last_row = checkpoint["epoch"] + 1 == record.num_epochs
-    is_saved = is_of_last_row and all(torch.equal(saved[name], final[name].cpu()) for name in saved)
+    is_last_epoch = checkpoint["epoch"] + 1 == record.num_epochs
+    is_saved = is_last_epoch and all(torch.equal(saved[name], final[name].cpu()) for name in saved)
     validation = record.validation
     is_validated = validation is not None and validation.last.step == record.num_steps
     if (is_saved and is_validated) or not trainer.enable_validation:
         return
     metrics = evaluate(trainer, module, datamodule.val_dataloader(), datamodule.num_classes)
-    found = EpochMetrics(
+    result = EpochMetrics(
         loss=metrics["loss"].item(),
         accuracy=metrics["accuracy"].item(),
         epoch=record.num_epochs,
         step=record.num_steps,
     )
-    validation = record.validation = record.validation or Validation(best=found, last=found)
-    validation.last = found
+    validation = record.validation = record.validation or Validation(best=result, last=result)
+    validation.last = result
     state: dict[str, Any] = checkpoint
     if not is_saved:
         state = {"state_dict": {name: tensor.cpu() for name, tensor in final.items()}}
@@ -235,8 +233,8 @@ def _validate_last_weights(
     monitor, mode = best_rule(config)
     name = monitor.removeprefix("val/")
     new, old = (
-        ranking_key(getattr(each, name), mode, math.nan if each.loss is None else each.loss)
-        for each in (validation.last, validation.best)
+        ranking_key(getattr(epoch, name), mode, math.nan if epoch.loss is None else epoch.loss)
+        for epoch in (validation.last, validation.best)
     )
     if mode == "last" or new >= old:
         validation.best = validation.last
@@ -252,14 +250,15 @@ def _evaluate(
     datamodule: Any,
     results: TestResults,
 ) -> TestPredictions:
-    loggers, trainer.loggers = trainer.loggers, []  # log_hyperparameters logs the test metrics
+    """Test the module's weights, the `best` or the `last`, and add the results to the record."""
+    loggers, trainer.loggers = trainer.loggers, []  # log_hyperparameters logs these later
     trainer.test(module, datamodule=datamodule, verbose=False)
     trainer.loggers = loggers
-    found = {"test": results.results}
+    metrics_by_split = {"test": results.results}
     if hasattr(datamodule, "train_eval_dataloader"):
         batches = datamodule.train_eval_dataloader(max_images=TRAIN_EVAL_IMAGES)
-        found["train"] = evaluate(trainer, module, batches, datamodule.num_classes)
-    for split, metrics in found.items():
+        metrics_by_split["train"] = evaluate(trainer, module, batches, datamodule.num_classes)
+    for split, metrics in metrics_by_split.items():
         add_metrics(record, split, weights, metrics)
     return results.predictions
 
@@ -269,8 +268,8 @@ def add_metrics(
 ) -> None:
     """Record `loss` and `accuracy` on `train` or `test` with the `best` or the `last` weights."""
     evaluation = getattr(record, split) or Evaluation()
-    found = Metrics(loss=metrics["loss"].item(), accuracy=metrics["accuracy"].item())
-    setattr(evaluation, weights, found)
+    result = Metrics(loss=metrics["loss"].item(), accuracy=metrics["accuracy"].item())
+    setattr(evaluation, weights, result)
     setattr(record, split, evaluation)
 
 
@@ -292,8 +291,8 @@ def write_run_report(
         predictions = results.predictions if trainer.world_size == 1 else None
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunFigures):
-                shown = trainer.loggers if loggers is None else loggers
-                callback.draw(folder, record, predictions, net, datamodule, shown)
+                shown_in = trainer.loggers if loggers is None else loggers
+                callback.draw(folder, record, predictions, net, datamodule, shown_in)
     except Exception as error:  # the result is valid without its figures
         log.exception("figures could not be drawn")
         message = f"{folder}: figures could not be drawn ({error}); see train.log for the traceback"
@@ -325,9 +324,9 @@ def clear(config: DictConfig, folder: Path) -> None:
     files.record.unlink(missing_ok=True)
     if config.rerun:
         lightning_csv = folder / "lightning_csv"
-        for earlier in (files.checkpoints, files.snapshots, files.figures, lightning_csv):
-            shutil.rmtree(earlier, ignore_errors=True)
-        for kept in (files.test_probabilities, files.test_mistakes):
-            kept.unlink(missing_ok=True)
+        for subfolder in (files.checkpoints, files.snapshots, files.figures, lightning_csv):
+            shutil.rmtree(subfolder, ignore_errors=True)
+        for path in (files.test_probabilities, files.test_mistakes):
+            path.unlink(missing_ok=True)
         for events in files.event_files:
             events.unlink()
