@@ -11,7 +11,7 @@ from made_records import record_run
 from optlab.analysis import read_study
 from optlab.report import make_report
 from optlab.runs.study_file import StudyFile, TrialRow, read_study_file, write_study_file
-from optlab.studies.fair_sweeper import _warn
+from optlab.studies.fair_sweeper import _print_cautions
 from optlab.studies.search import Search
 from optlab.studies.search_space import Hyperparameter
 from optlab.studies.searches import SEEDS_APART, build_override
@@ -46,7 +46,7 @@ def sweep(tmp_path):
             winner.runs = [f"{configuration}-{winner.params['lr']}-{s}" for s in fresh]
         rows = [*one.trials, *([winner] if winner else [])]
         add_rows((tmp_path, row) for row in rows)
-        _warn([tmp_path])
+        _print_cautions([tmp_path])
         return read_study_file(tmp_path).tuning
 
     return noted

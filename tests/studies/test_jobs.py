@@ -5,7 +5,7 @@ from made_records import make_record
 
 from optlab.runs.record import write_record
 from optlab.studies.jobs import Job, compose_jobs, make_plan
-from optlab.studies.launcher import _one_job_per_run, launch_order
+from optlab.studies.launcher import _one_job_per_configuration, launch_order
 
 
 @pytest.fixture
@@ -42,12 +42,14 @@ def test_job_is_done_when_each_of_its_replicas_has_a_result(make_job):
 )
 def test_seeds_are_checked_once_unless_more_depends_on_them(common, checked, make_job):
     jobs = [make_job(*common, f"seed={seed}") for seed in range(3)]
-    assert [job.config.seed for job in _one_job_per_run(jobs)] == checked
+    assert [job.config.seed for job in _one_job_per_configuration(jobs)] == checked
 
 
 def test_other_options_and_negative_seeds_are_checked_by_themselves(make_job):
     jobs = [make_job(f"lr_multiplier={lr}", f"seed={seed}") for lr in (1, 2) for seed in (1, 0, -1)]
-    found = [(job.config.lr_multiplier, job.config.seed) for job in _one_job_per_run(jobs)]
+    found = [
+        (job.config.lr_multiplier, job.config.seed) for job in _one_job_per_configuration(jobs)
+    ]
     assert found == [(1, 1), (1, -1), (2, 1), (2, -1)]
 
 

@@ -47,8 +47,8 @@ def csv(tmp_path):
 
 
 def see(csv, losses, last_step):
-    csv._written, csv._step = losses, last_step
-    csv._check(csv._divergence())
+    csv._written_losses, csv._step = losses, last_step
+    csv._end_if_diverged(csv._divergence())
 
 
 def test_divergence_names_the_first_step_that_was_not_finite(csv):

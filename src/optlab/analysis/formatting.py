@@ -83,7 +83,7 @@ def joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def some(names: list[str]) -> str:
+def join_first(names: list[str]) -> str:
     """The names, as many as a sentence holds: `a, b, c, d, e and 3 more`."""
     rest = len(names) - MOST_NAMED
     return joined([*names[:MOST_NAMED], f"{rest} more"] if rest > 0 else names)

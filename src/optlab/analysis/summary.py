@@ -264,11 +264,11 @@ class WorkloadSummary:
         """
         runs = [run for run in self.workload.runs if run.status != "failed"]
         devices = [run.record.device or Device() for run in runs]
-        together = [run.record.replica.of if run.record.replica else 1 for run in runs]
+        num_replicas = [run.record.replica.of if run.record.replica else 1 for run in runs]
         for what, values in (
             ("devices", {str(device.name) for device in devices}),
             ("numbers of devices", {str(device.num_devices) for device in devices}),
-            ("numbers of replicas trained together", {str(number) for number in together}),
+            ("numbers of replicas trained together", {str(number) for number in num_replicas}),
         ):
             if len(values) > 1:
                 return f"different {what} ({', '.join(sorted(values))})"

@@ -9,11 +9,11 @@ from optlab.analysis.formatting import (
     MINUS,
     MOST_NAMED,
     count,
+    join_first,
     joined,
     percent_estimate,
     points,
     seconds,
-    some,
 )
 from optlab.analysis.next_step import NextStep, next_step
 from optlab.analysis.summary import ConfigurationSummary, WorkloadSummary
@@ -62,7 +62,7 @@ def _lead(summary: WorkloadSummary, best: ConfigurationSummary) -> str:
             "no other configuration finished to compare it with."
         )
     if len(summary.tied) > 1:
-        tied = some([row.name for row in summary.tied])
+        tied = join_first([row.name for row in summary.tied])
         return f"{tied} tie on validation with {validation}{over}."
     return f"{name} leads on validation with {validation}; its test accuracy is {test}{over}."
 
@@ -89,7 +89,7 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
     if too_few and step and all(row.num_finished == 1 for row in summary.finished):
         remarks.append(
             "Each configuration has one seed, so there are no confidence intervals and the order "
-            f"may be due to chance. To test it, add {_typed(step)}."
+            f"may be due to chance. To test it, add {_quoted(step)}."
         )
     elif too_few:
         remarks.append(
@@ -99,7 +99,8 @@ def _certainty(summary: WorkloadSummary, best: ConfigurationSummary, is_tuned: b
     without = [row.name for row in summary.rows if _shares_no_seed(row)]
     if without:
         remarks.append(
-            f"No seed in common with {name}, so not compared with it on test: {some(without)}."
+            f"No seed in common with {name}, so not compared with it on test: "
+            f"{join_first(without)}."
         )
     return [*remarks, *_looks(summary), *_new_images(summary), *_power(summary, step)]
 
@@ -122,10 +123,10 @@ def _rounds(summary: WorkloadSummary) -> list[str]:
     sentences = [f"Seeds were added in rounds of {joined([*map(str, plan.rounds)])}."]
     for (num_seeds, status), names in sorted(stopped.items()):
         why = {"lower": "lower on validation", "no result": "without a finished run"}[status]
-        sentences.append(f"After {num_seeds} seeds {some(names)} stopped ({why}).")
+        sentences.append(f"After {num_seeds} seeds {join_first(names)} stopped ({why}).")
     for num_seeds, names in sorted(continuing.items()):
         who = "The others have" if stopped else "All have"
-        sentences.append(f"{who} {num_seeds} seeds: {some(names)}.")
+        sentences.append(f"{who} {num_seeds} seeds: {join_first(names)}.")
         if len(names) > 1 and num_seeds < plan.rounds[-1]:
             sentences.append("The sweep has not ended; the same command resumes it.")
     if stopped:
@@ -143,7 +144,7 @@ def _looks(summary: WorkloadSummary) -> list[str]:
     remarks = []
     for looks, names in by_looks.items():
         if len(looks) > 1:
-            whose = "" if len(by_looks) == 1 else f" on {some(names)}"
+            whose = "" if len(by_looks) == 1 else f" on {join_first(names)}"
             remarks.append(
                 f"The claims{whose} were tested before, with fewer seeds "
                 f"({joined([str(number) for number in looks[:-1]])}). Each look is one more chance "
@@ -161,7 +162,7 @@ def _new_images(summary: WorkloadSummary) -> list[str]:
         if difference.is_significant and interval is not None:
             by_answer[interval[0] > 0 or interval[1] < 0].append(row.name)
     return [
-        f"{words}: {some(names)}."
+        f"{words}: {join_first(names)}."
         for words, names in (
             ("With other test images the difference holds as well", by_answer[True]),
             (
@@ -178,7 +179,7 @@ def _shared_tuning(summary: WorkloadSummary) -> list[str]:
     shared = [row for row in summary.finished if row.configuration.shared_tuning]
     if not shared:
         return []
-    names = some([row.name for row in shared])
+    names = join_first([row.name for row in shared])
     those = "each optimizer" if len(shared) == len(summary.finished) else names
     seeds = sorted({seed for row in shared for seed in row.configuration.shared_tuning})
     return [
@@ -207,14 +208,16 @@ def _power(summary: WorkloadSummary, step: NextStep | None) -> list[str]:
     needed = {name: difference.seeds_needed for name, difference in undecided.items()}
     listed = [f"{name} {count(number)}" for name, number in needed.items() if number]
     if listed and step:
-        text += f" Seeds that the observed differences need, if they are real: {some(listed)}."
+        text += (
+            f" Seeds that the observed differences need, if they are real: {join_first(listed)}."
+        )
         members = [row.name for row in summary.finished if row.label in step.labels]
-        only = f", with only {some(members)}" if len(members) < len(summary.finished) else ""
-        text += f" Next{only}: {_typed(step)}."
+        only = f", with only {join_first(members)}" if len(members) < len(summary.finished) else ""
+        text += f" Next{only}: {_quoted(step)}."
     return [text]
 
 
-def _typed(step: NextStep) -> str:
+def _quoted(step: NextStep) -> str:
     return " ".join(quote(each) for each in step.overrides)
 
 
@@ -246,13 +249,13 @@ def _other_weights(summary: WorkloadSummary) -> list[str]:
     remarks = []
     stopped = [row for row in summary.finished if row.configuration.judged_weights == "best"]
     if 0 < len(stopped) < len(summary.finished):
-        names = some([row.name for row in stopped])
+        names = join_first([row.name for row in stopped])
         remarks.append(
             f"Judged at the best epoch, because of early stopping: {names}. That flatters them on "
             "validation; the others are judged at their last weights."
         )
     if order := summary.order_by_best_epoch:
-        names = some([row.name for row in order])
+        names = join_first([row.name for row in order])
         remarks.append(f"Ranked by the best epoch of each run, the order would be {names}.")
     return remarks
 
@@ -266,7 +269,7 @@ def _missing_seeds(summary: WorkloadSummary) -> list[str]:
         )
     few = [row for row in summary.rows if row.has_few_runs]
     if few:
-        listed = some([f"{row.name} ({row.num_finished})" for row in few])
+        listed = join_first([f"{row.name} ({row.num_finished})" for row in few])
         remarks.append(f"With far fewer runs than the others, and so ranked after them: {listed}.")
     return remarks
 
@@ -276,7 +279,7 @@ def _edited_code(summary: WorkloadSummary) -> list[str]:
     if not edited:
         return []
     return [
-        f"A class was edited between the runs of {some(edited)}, so they do not repeat one "
+        f"A class was edited between the runs of {join_first(edited)}, so they do not repeat one "
         "configuration. Train them again with rerun=true."
     ]
 
@@ -291,7 +294,7 @@ def _named(members: list[tuple[ConfigurationSummary, Difference]]) -> str:
         text = interval(difference)
         text = f", {difference.confidence} interval {text}" if text else ""
         names.append(f"{row.name} ({points(difference.mean)} points{text})")
-    return some(names)
+    return join_first(names)
 
 
 def interval(difference: Difference) -> str:
@@ -341,20 +344,20 @@ def _target(summary: WorkloadSummary) -> list[str]:
         + (f" ({count(row.steps_to_target)})" if row.num_reached else "")
         for row in rows
     ]
-    remarks = [f"Runs that reached {target}, and median steps: {some(reached)}."]
+    remarks = [f"Runs that reached {target}, and median steps: {join_first(reached)}."]
     if len(rows) > 1:
-        remarks.append(_first(summary, rows))
+        remarks.append(_fewest_steps(summary, rows))
     unequal = _unequal_steps(rows)
     if unequal:
         remarks.append(f"Steps are not equal work: {unequal}.")
     timed = [row for row in rows if math.isfinite(row.time_to_target_s or math.inf)]
     if timed and not summary.unlike_clocks:
         times = [f"{row.name} {seconds(row.time_to_target_s)}" for row in timed]
-        remarks.append(f"Median seconds until then, reported without a claim: {some(times)}.")
+        remarks.append(f"Median seconds until then, reported without a claim: {join_first(times)}.")
     return remarks
 
 
-def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
+def _fewest_steps(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
     """Say which configuration needs the fewest steps to the target, by paired tests.
 
     Args:
@@ -378,8 +381,8 @@ def _first(summary: WorkloadSummary, rows: list[ConfigurationSummary]) -> str:
     if not later:
         return f"No significant difference in steps to the target between {name} and the others."
     return (
-        f"{name} needs significantly fewer steps to the target than {some(separated)}, but not "
-        f"than {some(others)}."
+        f"{name} needs significantly fewer steps to the target than {join_first(separated)}, but "
+        f"not than {join_first(others)}."
     )
 
 
@@ -394,7 +397,7 @@ def _unequal_steps(rows: list[ConfigurationSummary]) -> str:
         f"{name} {count(round(number, 1))}" for name, number in evaluations.items() if number > 1
     ]
     if more and len(set(evaluations.values())) > 1:
-        return f"evaluations of the loss in a step are more than one for {some(more)}"
+        return f"evaluations of the loss in a step are more than one for {join_first(more)}"
     options = ("data.batch_size", "trainer.accumulate_grad_batches")
     differ = [
         option

@@ -91,11 +91,11 @@ def make_report(study_dir: str | Path) -> Path:
     folder.write("verdict.json", verdict_json(study, summaries))
     folder.write("index.html", render("report.html.j2", **content))
     folder.remove_older(_STEMS)
-    _note_looks(study, summaries)
+    _record_looks(study, summaries)
     return folder.folder / "index.html"
 
 
-def _note_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
+def _record_looks(study: Study, summaries: list[WorkloadSummary]) -> None:
     """Record in study.json at which numbers of seeds each comparison was reported so far.
 
     Repeated looks at growing numbers of seeds inflate the error rate, so they are counted.

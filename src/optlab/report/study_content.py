@@ -5,7 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from optlab.analysis.formatting import NOTHING, joined, percent, percent_estimate, points, some
+from optlab.analysis.formatting import (
+    NOTHING,
+    join_first,
+    joined,
+    percent,
+    percent_estimate,
+    points,
+)
 from optlab.analysis.labels import display_name
 from optlab.analysis.learning_rates import lr_points_of_tuning, lr_table
 from optlab.analysis.published import published_rows, published_table
@@ -77,7 +84,7 @@ def _tuning(tuning: Tuning, folder: ReportFolder) -> dict[str, Any]:
     epochs = sorted({row.num_epochs for row in tuning.rows if row.num_epochs is not None})
     content: dict[str, Any] = {
         "num_trials": " to ".join(str(number) for number in sorted({budgets[0], budgets[-1]})),
-        "tuning_seeds": some([str(seed) for seed in tuning.tuning_seeds]) or "unknown",
+        "tuning_seeds": join_first([str(seed) for seed in tuning.tuning_seeds]) or "unknown",
         "seeds": ", ".join(map(str, tuning.seeds)) or "none",
         "for_each_seed": any(winner.for_seed is not None for winner in tuning.winners),
         "short_epochs": ", ".join(map(str, epochs)),

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from optlab.analysis.formatting import some
+from optlab.analysis.formatting import join_first
 from optlab.analysis.study import Study
 from optlab.analysis.summary import WorkloadSummary, summarize
 from optlab.analysis.tables import SUMMARY
@@ -29,7 +29,9 @@ def print_summary(study: Study, console: Console | None = None) -> None:
         for run, reason in workload.left_out:
             by_reason.setdefault(reason, []).append(run.folder.name)
         for reason, names in by_reason.items():
-            console.print(f"[yellow]left out[/yellow] {escape(some(names))}: {escape(reason)}")
+            console.print(
+                f"[yellow]left out[/yellow] {escape(join_first(names))}: {escape(reason)}"
+            )
     for run in study.counted_runs:
         if not run.is_finished:
             reason = (run.record.reason or "no reason recorded").splitlines()[0]

@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from optlab.analysis.adaptive import decide
-from optlab.analysis.formatting import joined, some
+from optlab.analysis.formatting import join_first, joined
 from optlab.analysis.labels import display_name
 from optlab.analysis.rounds import round_levels
 from optlab.analysis.study import read_study
@@ -97,8 +97,8 @@ def sweep(
         if missing:
             print(
                 f"round {number} is incomplete: another command is training "
-                f"{some([folder.name for folder in missing])}. Run this command again later to "
-                "resume the sweep",
+                f"{join_first([folder.name for folder in missing])}. Run this command again later "
+                "to resume the sweep",
                 flush=True,
             )
             break
@@ -213,9 +213,9 @@ def _decide(
     further = [names[each] for each in decision.continuing]
     print(
         f"{workload.name}, round {number} of {len(plan.rounds)}, {plan.rounds[number - 1]} seeds: "
-        + (f"{some(stopped)} stopped" if stopped else "no configuration is clearly worse")
+        + (f"{join_first(stopped)} stopped" if stopped else "no configuration is clearly worse")
         + (
-            f"; {some(further)} continue to {plan.rounds[number]}"
+            f"; {join_first(further)} continue to {plan.rounds[number]}"
             if continuing
             else "; the sweep is complete"
         ),

@@ -76,14 +76,14 @@ class TrialRunner:
             )
             trial.search.trials.append(row)
         before = read_files(self.studies.values())
-        update_trials(rows, without="unfinished")
-        self._note(rows.values())
+        update_trials(rows, missing_status="unfinished")
+        self._write_rows(rows.values())
         with restore_if_not_started(before, rows):
             self.launch(jobs)
-        chance_accuracy = update_trials(rows, without="failed")
+        chance_accuracy = update_trials(rows, missing_status="failed")
         for trial in trials:
             trial.search.chance_accuracy = max(chance_accuracy, trial.search.chance_accuracy)
-        self._note(rows.values())
+        self._write_rows(rows.values())
 
     def finish(self, searches: Sequence[Search]) -> None:
         """Write the winners to study.json, and run them on their fresh seeds."""
@@ -98,11 +98,11 @@ class TrialRunner:
             runs = compose_seeds(self.compose, chosen, search.fresh_seeds)
             winner.runs = [run_hash(run) for run in runs]
             winners.append(winner)
-        self._note(winners)
-        _warn(self.studies.values())
+        self._write_rows(winners)
+        _print_cautions(self.studies.values())
         self.launch(jobs)
 
-    def _note(self, rows: Iterable[TrialRow]) -> None:
+    def _write_rows(self, rows: Iterable[TrialRow]) -> None:
         add_rows((self.studies[row.configuration], row) for row in rows)
 
 
@@ -179,12 +179,12 @@ def list_combinations(parsed: Sequence[Override]) -> list[list[str]]:
     return combinations
 
 
-def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
+def update_trials(rows: Mapping[Path, TrialRow], missing_status: TrialStatus) -> float:
     """Set the outcomes of trials from the records in their folders.
 
     Args:
         rows: trials by the folders of their runs.
-        without: the status of a trial without a record.
+        missing_status: the status of a trial without a record.
 
     Returns:
         Chance accuracy, 1 / number of classes; 0 without a record.
@@ -192,7 +192,7 @@ def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
     chance_accuracy = 0.0
     for folder, trial in rows.items():
         record = find_record(folder)
-        trial.status = record.status if record else without
+        trial.status = record.status if record else missing_status
         finished = record is not None and record.status == "finished"
         trial.val_accuracy = record.objective if record and finished else None
         if record and record.dataset.class_names:
@@ -200,7 +200,7 @@ def update_trials(rows: Mapping[Path, TrialRow], without: TrialStatus) -> float:
     return chance_accuracy
 
 
-def _warn(studies: Iterable[Path]) -> None:
+def _print_cautions(studies: Iterable[Path]) -> None:
     from optlab.analysis.tuning import Tuning  # brings pandas
 
     for study in dict.fromkeys(studies):

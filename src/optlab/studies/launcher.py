@@ -220,7 +220,7 @@ def _validate_configs(jobs: list[Job]) -> None:
 
     A child process checks them, because this one has not imported torch.
     """
-    distinct = _one_job_per_run(jobs)
+    distinct = _one_job_per_configuration(jobs)
     context: Any = multiprocessing.get_context(START_METHOD)
     receiver, sender = context.Pipe(duplex=False)
     configs = [(job.config, str(job.folder)) for job in distinct]
@@ -245,7 +245,7 @@ def _validate_configs(jobs: list[Job]) -> None:
         )
 
 
-def _one_job_per_run(jobs: list[Job]) -> list[Job]:
+def _one_job_per_configuration(jobs: list[Job]) -> list[Job]:
     """Return one job per configuration, or one per seed if other options depend on the seed."""
     configurations: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:

@@ -12,7 +12,7 @@ from optlab.runs.study_file import TrialRow, WinnerRow
 from optlab.studies.search_space import Hyperparameter, Values, grid, quasi_random, stratified
 
 WHOLE_SPACE_FROM = 10  # trials; with fewer, space=auto tunes only the learning rate
-SHARE_PROMOTED = 3  # one trial in three continues on the next rung, with three times the epochs
+REDUCTION_FACTOR = 3  # one trial in three continues on the next rung, with three times the epochs
 
 
 @dataclass
@@ -180,15 +180,15 @@ def halving(trials: int, max_epochs: int) -> list[tuple[int, int | None]]:
     Raises:
         ValueError: if a third of the epochs or of the trials is less than one.
     """
-    if min(trials, max_epochs) < SHARE_PROMOTED:
+    if min(trials, max_epochs) < REDUCTION_FACTOR:
         raise ValueError(
-            f"hydra.sweeper.schedule=halving needs at least {SHARE_PROMOTED} trials and "
-            f"{SHARE_PROMOTED} epochs, but there are {trials} trials and trainer.max_epochs is "
+            f"hydra.sweeper.schedule=halving needs at least {REDUCTION_FACTOR} trials and "
+            f"{REDUCTION_FACTOR} epochs, but there are {trials} trials and trainer.max_epochs is "
             f"{max_epochs}.\n\nhint: raise them, or use hydra.sweeper.schedule=full"
         )
-    number = int(math.log(min(trials, max_epochs), SHARE_PROMOTED) + 1e-9)
+    number = int(math.log(min(trials, max_epochs), REDUCTION_FACTOR) + 1e-9)
     shorter = [
-        (trials // SHARE_PROMOTED**rung, max_epochs // SHARE_PROMOTED ** (number - rung))
+        (trials // REDUCTION_FACTOR**rung, max_epochs // REDUCTION_FACTOR ** (number - rung))
         for rung in range(number)
     ]
-    return [*shorter, (trials // SHARE_PROMOTED**number, None)]
+    return [*shorter, (trials // REDUCTION_FACTOR**number, None)]

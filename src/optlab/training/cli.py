@@ -98,7 +98,7 @@ def train(config: DictConfig) -> float:
     single run then exits with code 1; in a study the others continue, unless on_error=stop.
     """
     check_top_level(config)
-    sweeper = _chosen("hydra/sweeper")
+    sweeper = _choice_of("hydra/sweeper")
     if not _in_study() and sweeper in ("fair", "adaptive"):
         raise ValueError(f"hydra/sweeper={sweeper} runs a study, not one run.\n\nhint: add -m")
     runs = [(replica, run_dir(replica)) for replica in replicas(config)]  # one for each seed
@@ -122,7 +122,7 @@ def train(config: DictConfig) -> float:
     found = [find_record(folder) for _, folder in runs]
     if config.rerun or not all(record and record.has_result for record in found):
         if not _train_and_record_failure(config):
-            return _failed(config)
+            return _exit_or_nan(config)
         if not is_main_process():
             return math.nan  # the first process of the run has the result
         found = [find_record(folder) for _, folder in runs]
@@ -133,17 +133,17 @@ def train(config: DictConfig) -> float:
             since = f"{' and '.join(changed)} changed since then. " if changed else ""
             print(f"{folder}: already done: {record.outcome}. {since}rerun=true trains it again.")
     if any(record is None or record.status != "finished" for record in found):
-        return _failed(config)
+        return _exit_or_nan(config)
     return found[0].objective if found[0] else math.nan
 
 
-def _chosen(group: str) -> str | None:
+def _choice_of(group: str) -> str | None:
     if not HydraConfig.initialized():
         return None
     return cast("str | None", HydraConfig.get().runtime.choices.get(group))
 
 
-def _failed(config: DictConfig) -> float:
+def _exit_or_nan(config: DictConfig) -> float:
     """Return NaN in a study that continues; otherwise exit with code 1."""
     if config.on_error == "stop" or not _in_study():
         raise SystemExit(1)

@@ -76,11 +76,11 @@ class CSVMetrics(Callback):
     def _begin_epoch(self) -> None:
         self._first_loss: Tensor | None = None  # of the batch that is trained on
         self._num_losses = 0  # evaluated for that batch
-        self._group: list[Tensor] = []  # batch losses of the current optimizer step
+        self._batch_losses: list[Tensor] = []  # of the current optimizer step
         self._losses: list[Tensor] = []  # scalars, of the steps that are not yet written
         self._lrs: list[float] = []
         self._lr = math.nan
-        self._written: list[float] = []  # losses of the epoch's steps so far
+        self._written_losses: list[float] = []  # losses of the epoch's steps so far
         self._predictions: list[tuple[Tensor, Tensor]] = []  # logits and labels, not yet counted
         self._num_correct: Tensor | None = None
         self._num_images = 0
@@ -164,13 +164,13 @@ class CSVMetrics(Callback):
         if trainer.accumulate_grad_batches > 1:
             self._num_batches += 1
             if loss is not None:
-                self._group.append(loss)
+                self._batch_losses.append(loss)
             if trainer.fit_loop._should_accumulate():
                 return
             # Lightning has divided each by accumulate_grad_batches; a last group may be shorter
             scale = trainer.accumulate_grad_batches / self._num_batches
-            loss = torch.stack(self._group).sum() * scale if self._group else None
-            self._group.clear()
+            loss = torch.stack(self._batch_losses).sum() * scale if self._batch_losses else None
+            self._batch_losses.clear()
             self._num_batches = 0
         self._step += 1
         if loss is None:  # training_step returned None: no loss, no row
@@ -182,7 +182,7 @@ class CSVMetrics(Callback):
         if self._checks_every_step and not math.isfinite(loss.item()):
             with self.clock.stopped(pl_module):
                 self._write_steps(trainer)
-                self._check(self._divergence())
+                self._end_if_diverged(self._divergence())
         elif self._is_one_process and time.perf_counter() > self._next_write_s:
             with self.clock.stopped(pl_module):
                 self._write_steps(trainer)
@@ -199,9 +199,9 @@ class CSVMetrics(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write_steps(trainer)
-        if not self._written:  # an epoch without a step, which some callbacks add
+        if not self._written_losses:  # an epoch without a step, which some callbacks add
             return
-        self._check(self._divergence(only_if_not_finite=True))
+        self._end_if_diverged(self._divergence(only_if_not_finite=True))
         accuracy = self._accuracy(trainer, pl_module)
         # An earlier validation in this epoch used other weights
         has_validated = self._validated_at == trainer.global_step
@@ -210,7 +210,7 @@ class CSVMetrics(Callback):
             trainer.current_epoch + 1,
             trainer.global_step,
             float(self._lr),
-            float(torch.tensor(self._written, dtype=torch.float32).double().mean()),
+            float(torch.tensor(self._written_losses, dtype=torch.float32).double().mean()),
             accuracy,
             val_loss,
             val_accuracy,
@@ -222,7 +222,7 @@ class CSVMetrics(Callback):
         reason = self._divergence()
         if reason is None and has_validated and not math.isfinite(val_loss):
             reason = f"the validation loss was not finite after step {trainer.global_step}"
-        self._check(reason)
+        self._end_if_diverged(reason)
 
     # --- overridden by replicas, which train several runs at once --------------------------------
 
@@ -255,7 +255,7 @@ class CSVMetrics(Callback):
     def _loggers(self, trainer: L.Trainer) -> list[Any]:
         return trainer.loggers
 
-    def _check(self, reason: str | None) -> None:
+    def _end_if_diverged(self, reason: str | None) -> None:
         """End a run that has diverged.
 
         Raises:
@@ -279,7 +279,7 @@ class CSVMetrics(Callback):
         rows = list(zip(range(last - len(losses) + 1, last + 1), losses, self._lrs, strict=True))
         self._losses.clear()
         self._lrs.clear()
-        self._written += losses
+        self._written_losses += losses
         if not trainer.is_global_zero:
             return
         append_rows(self.files.steps, rows)
@@ -320,7 +320,7 @@ class CSVMetrics(Callback):
 
     def _divergence(self, only_if_not_finite: bool = False) -> str | None:
         """Return why the epoch's steps show divergence, or None."""
-        losses = torch.tensor(self._written)
+        losses = torch.tensor(self._written_losses)
         first_step = self._step - len(losses) + 1
         finite = losses.isfinite()
         if not finite.all():

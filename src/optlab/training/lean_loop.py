@@ -129,7 +129,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
         # Lightning clears gradients after training_step, and a user's training_step may read the
         # old ones. ImageClassifier's does not. Clearing them first frees their memory for the
         # forward pass, which saves 2 % of a small step.
-        self._clears_first = type(module).training_step is ImageClassifier.training_step and not (
+        self._zeroes_grad_before_forward = type(
+            module
+        ).training_step is ImageClassifier.training_step and not (
             self._callback_hooks["on_before_zero_grad"]
             or self._module_hooks["on_before_zero_grad"]
             or self._module_hooks["optimizer_zero_grad"]
@@ -148,16 +150,18 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._clips = trainer.gradient_clip_val is not None or is_overridden(
             "configure_gradient_clipping", module
         )
-        each_step = [config for config in trainer.lr_scheduler_configs if config.interval == "step"]
+        step_configs = [
+            config for config in trainer.lr_scheduler_configs if config.interval == "step"
+        ]
         self._step_schedulers = [
-            config.scheduler for config in each_step if not config.reduce_on_plateau
+            config.scheduler for config in step_configs if not config.reduce_on_plateau
         ]
         self._steps_schedulers_itself = not is_overridden("lr_scheduler_step", module) and all(
-            config.frequency == 1 for config in each_step if not config.reduce_on_plateau
+            config.frequency == 1 for config in step_configs if not config.reduce_on_plateau
         )
-        self._has_plateau_within_epoch = any(
+        self._steps_plateau_within_epoch = any(
             config.reduce_on_plateau and config.frequency < trainer.num_training_batches
-            for config in each_step
+            for config in step_configs
         )
         self._validates_within_epoch = (
             trainer._val_check_time_interval is not None
@@ -227,7 +231,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             not self._lean
             or self._skip_next_val
             or self._validates_within_epoch
-            or self._has_plateau_within_epoch
+            or self._steps_plateau_within_epoch
             or ends_epoch
         ):
             super().on_advance_end(data_fetcher)
@@ -271,7 +275,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _forward_and_backward(self, batch: Any, batch_idx: int) -> ClosureResult:
         clears = batch_idx % self.trainer.accumulate_grad_batches == 0
-        if clears and self._clears_first:
+        if clears and self._zeroes_grad_before_forward:
             self._zero_grad(batch_idx)
         outer_hook = self._set_hook("training_step")
         with self._forward_context():
@@ -287,7 +291,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             self._warning_cache.warn(
                 "`training_step` returned `None`. If this was on purpose, ignore this warning..."
             )
-        if clears and not self._clears_first:
+        if clears and not self._zeroes_grad_before_forward:
             self._zero_grad(batch_idx)
         if loss is not None:
             self._set_hook("backward")

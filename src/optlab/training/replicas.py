@@ -309,7 +309,7 @@ class ReplicaCSVMetrics(CSVMetrics):
     def _loggers(self, trainer: L.Trainer) -> list[Any]:
         return self.own_loggers
 
-    def _check(self, reason: str | None) -> None:
+    def _end_if_diverged(self, reason: str | None) -> None:
         if reason is not None:
             self.shared.diverged(self.replica, reason)
 
