@@ -67,28 +67,26 @@ def label_configurations(
         return []
     configs, parts = _with_choices(configs)
     keys = sorted({key for config in configs for key in config if only is None or key in only})
-    sections = {
-        key.removesuffix(".name") for config in configs for key in config if key.endswith(".name")
-    }
+    names = {key for config in configs for key in config if _is_name(key)}
 
     def companions(index: int, key: str) -> list[int]:
         """Configs that this key's value is to be distinguished from."""
-        section = key.partition(".")[0]
-        part = next((each for each in parts if key.startswith(f"{each}.")), None)
-        if part:
-            own = configs[index][part]
-            return [other for other, config in enumerate(configs) if config[part] == own]
-        if key == "optimizer.name":
-            return [*range(len(configs))]
-        if section == "optimizer" or any(
-            key == k or key.endswith(f".{k}") or key.startswith(f"{k}.") for k in nuisance
-        ):
-            section = "optimizer"
-        elif section not in sections or key == f"{section}.name":
-            return [*range(len(configs))]
-        name = f"{section}.name"
-        own = configs[index].get(name)
-        return [other for other, config in enumerate(configs) if config.get(name) == own]
+        around = [part for part in parts if key.startswith(f"{part}.")]
+        if not around:
+            is_tuned = any(
+                key == k or key.endswith(f".{k}") or key.startswith(f"{k}.") for k in nuisance
+            )
+            section = "optimizer" if is_tuned else key.partition(".")[0]
+            # A name is distinguished from others by the names around it: those of the optimizer's
+            # base by the optimizer's
+            own = key.removesuffix("name") if key in names else None
+            around = [
+                name
+                for name in names
+                if name.startswith(f"{section}.") and not (own and name.startswith(own))
+            ]
+        choices = [[config.get(each) for each in around] for config in configs]
+        return [other for other, choice in enumerate(choices) if choice == choices[index]]
 
     shown = [
         [
@@ -120,11 +118,16 @@ def label_configurations(
     return labels
 
 
+def _is_name(key: str) -> bool:
+    """Whether a key names a choice, as `optimizer.name` does; of a callback it is an argument."""
+    return key.endswith(".name") and not key.startswith("callbacks.")
+
+
 def _with_choices(configs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], set[str]]:
     """Replace the classes of nodes, such as callbacks, by a choice where they are not all equal.
 
     `callbacks.average._target_: ...EMAWeightAveraging` becomes `callbacks.average:
-    EMAWeightAveraging`, and `off` where there is none. A node that is named like its class is `on`.
+    EMAWeightAveraging`, and `off` where there is none.
 
     Returns:
         The configs, and these nodes. Nodes with a `name` are told apart by that.
@@ -134,8 +137,9 @@ def _with_choices(configs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     nodes |= {key for config in configs for key, value in config.items() if value is None}
     result, parts = [dict(config) for config in configs], set()
     for node in nodes:
-        choices = [_choice(config, node) for config in configs]
-        if f"{node}.name" not in keys and len({*choices}) > 1:
+        choices = _choices(configs, node)
+        has_name = f"{node}.name" in keys and _is_name(f"{node}.name")
+        if not has_name and len({*choices}) > 1:
             parts.add(node)
             for config, choice in zip(result, choices, strict=True):
                 config.pop(f"{node}._target_", None)
@@ -143,11 +147,22 @@ def _with_choices(configs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     return result, parts
 
 
-def _choice(config: dict[str, Any], node: str) -> str:
-    name = str(config.get(f"{node}._target_") or "").rpartition(".")[2]
-    if name and name.lower() != node.rpartition(".")[2].replace("_", ""):
-        return name
-    return "on" if any(key.startswith(f"{node}.") for key in config) else "off"
+def _choices(configs: Sequence[dict[str, Any]], node: str) -> list[str]:
+    """The class of a node in each config, with its path where two share a name; or on and off.
+
+    The only class of a node that is named like it, such as `early_stopping`, is `on`.
+    """
+    paths = [str(config.get(f"{node}._target_") or "") for config in configs]
+    classes = {path: path.rpartition(".")[2] for path in paths if path}
+    names = list(classes.values())
+    if [name.lower() for name in names] == [node.rpartition(".")[2].replace("_", "")]:
+        classes = {}
+    elif len({*names}) < len(names):
+        classes = {path: path for path in classes}
+    return [
+        classes.get(path) or ("on" if any(key.startswith(f"{node}.") for key in config) else "off")
+        for path, config in zip(paths, configs, strict=True)
+    ]
 
 
 def _usual_values(configs: Sequence[dict[str, Any]], keys: set[str]) -> dict[str, str]:
@@ -166,7 +181,8 @@ def _label(config: dict[str, Any], keys: list[str], short: dict[str, str]) -> st
     others = [key for key in keys if key != "optimizer.name" and key in config]
     others.sort(key=lambda key: (not key.endswith(".name"), key))
     parts = [optimizer] if "optimizer.name" in keys or not others else []
-    if not parts and len(others) == 1 and others[0].endswith(".name"):
+    # The choice of a group says enough; that of an optimizer's base would look like an optimizer
+    if not parts and len(others) == 1 and re.fullmatch(r"\w+\.name", others[0]):
         return _value(config[others[0]])
     return " · ".join([*parts, *(f"{short[key]}={_value(config[key])}" for key in others)])
 
