@@ -47,7 +47,7 @@ def check_choice(option: str, value: Any, allowed: Iterable[str]) -> None:
 
 def as_typed(value: Any) -> Any:
     """Return a value as it is typed on the command line: null, true and false for Python's."""
-    return {"None": "null", "True": "true", "False": "false"}.get(str(value), value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else value
 
 
 def is_within(value: Any, within: str) -> bool:

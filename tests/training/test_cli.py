@@ -174,7 +174,7 @@ def test_plan_refuses_what_a_run_refuses(make_config):
     [
         ("rerun=maybe", r"rerun .*\bmaybe\b.* true.*false"),
         ("plan=2", r"plan .*\b2\b.* true.*false"),
-        ("on_error=panic", r"on_error .*\bpanic\b.* continue, stop"),
+        ("on_error=panic", r"on_error .*\bpanic\b.* continue\b.*\bstop\b"),
         ("seed=abc", r"seed .*\babc\b.* >= 0"),
         ("num_replicas=two", r"num_replicas .*\btwo\b.* >= 1"),
     ],

@@ -46,6 +46,7 @@ def test_value_of_the_type_is_right(value, hint):
         (True, float, "true", ["finite"]),
         (1, bool, "1", ["true", "false"]),
         (None, bool, "null", ["true", "false"]),
+        ("None", float | None, "None", ["finite", "null"]),
         (3, str, "3", ["string"]),
         ("fast", RATE, "fast", ["finite"]),
         (0.5, Sequence[int], "0.5", ["list", "whole"]),

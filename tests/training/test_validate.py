@@ -1,5 +1,7 @@
 """Contradictions of a config: each is named, all at once, before anything is read."""
 
+import re
+
 import pytest
 
 from optlab.training.option_values import ConfigError
@@ -23,7 +25,10 @@ PROBLEMS = [
     (["trainer.accumulate_grad_batches=0"], r"trainer\.accumulate_grad_batches .*\b0\b.* >= 1"),
     (["num_replicas=0"], r"num_replicas .*\b0\b.* >= 1"),
     (["trainer.accelerator={a:1}"], r"trainer\.accelerator .*\{.a.: 1\}.*auto, gpu, cpu"),
-    (["trainer.max_epochs=null"], r"trainer\.max_epochs .*\bnull\b.* >= 1"),
+    (["trainer.max_epochs=null"], r"trainer\.max_epochs .*\bnull\b.* >= 1$"),
+    (["trainer.max_epochs=None"], r"trainer\.max_epochs .*\bNone\b.* >= 1$"),
+    (["trainer._target_=argparse.Namespace", "trainer.max_epochs=null"], r"max_epochs .*\bnull\b"),
+    (["trainer.devices=null"], r"trainer\.devices .*\bnull\b.* list\b(?!(?s:.*)ddp)"),
     (["trainer.max_steps=0"], r"trainer\.max_steps .*\b0\b.* >= 1, or -1"),
     (["trainer.max_steps=many"], r"trainer\.max_steps .*\bmany\b.* >= 1, or -1"),
     (["module.label_smoothing=1"], r"module\.label_smoothing .*\b1\b.* \[0, 1\)"),
@@ -37,6 +42,10 @@ PROBLEMS = [
     (["data.batch_size=0"], r"data\.batch_size .*\b0\b.* >= 1"),
     (["+model.droput=0.5"], r"model\.droput\b.*MLP .*model\.dropout"),
     (["+optimizer.momentum=0.9"], r"\.momentum\b.*\.Adam (?!.*params).* betas, .*name,"),
+    (["+optimizer.params=1"], r"optimizer\.params .*\b1\b.*\w$"),
+    (["+callbacks.swa=1"], r"callbacks\.swa\b(?!.*\bbest\b).*\bnull\b.* _target_\b"),
+    (["+callbacks.swa._target_=3"], r"callbacks\.swa\._target_ .*\b3\b"),
+    (["optimizer=lookahead", "optimizer@optimizer.base=sam"], r"base .*\bSAM\b.*Lookahead "),
     (["+data.batchsize=3"], r"data\.batchsize\b.*data\.batch_size"),
     (["optimizer._target_=torch.optim.Sgd"], r"optimizer\._target_ .*torch\.optim\.Sgd\b"),
     (["callbacks.best.monitor=test/accuracy"], r"monitor .*test/accuracy.*val/accuracy, val/loss"),
@@ -178,6 +187,14 @@ def test_contradiction_is_named(overrides, message, make_config):
         validate_config(make_config(*overrides))
     count, *problems = str(refused.value).split("\n  - ")
     assert (count.split().count("1"), len(problems)) == (1, 1)
+
+
+def test_unknown_options_are_not_suggested_for_each_other(make_config):
+    with pytest.raises(ConfigError) as refused:
+        validate_config(make_config("+optimizer.zzz=1", "+optimizer.zzzz=1"))
+    for problem in str(refused.value).split("\n  - ")[1:]:
+        assert re.search(r"optimizer\.zzzz?: .* betas, ", problem)
+        assert problem.count("zzz") == 1
 
 
 def test_gpu_that_is_not_there_is_named(make_config, monkeypatch):

@@ -139,7 +139,8 @@ def config_problems(config: DictConfig) -> Iterator[str]:
     if any(dropout) if OmegaConf.is_list(dropout) else dropout:
         yield f"model.dropout is {dropout}, which model=mlp_numpy does not support; use 0"
     if model.get("activation", "relu") not in ACTIVATIONS:
-        yield f"model.activation is {model.activation}; allowed: {', '.join(ACTIVATIONS)}"
+        chosen = as_typed(model.activation)
+        yield f"model.activation is {chosen}; allowed: {', '.join(ACTIVATIONS)}"
     for option, value, plain in (
         ("trainer.precision", trainer.precision, "32-true"),
         ("trainer.strategy", trainer.strategy, "auto"),

@@ -50,8 +50,8 @@ def unknown_top_level_options(config: DictConfig) -> Iterator[str]:
         others = {other: value for other, value in raw.items() if other != key}
         if key not in _references(others):
             moved = [] if nearest(key, known) else elsewhere(others, key)
-            hint = f"; did you mean {' or '.join(moved)}?" if moved else ""
-            yield unknown("", key, known) + hint
+            meant = f"unknown option {key}; did you mean {' or '.join(moved)}?"
+            yield meant if moved else unknown("", key, known)
 
 
 def unknown_hydra_options(

@@ -13,7 +13,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from optlab.ranges import as_typed, is_within
-from optlab.training.option_names import BASE, SET_ELSEWHERE, unknown, unknown_top_level_options
+from optlab.training.option_names import (
+    SET_ELSEWHERE,
+    nearest,
+    unknown,
+    unknown_top_level_options,
+)
 from optlab.training.run_id import OPTLAB_DATAMODULE
 
 # Options that no signature describes
@@ -72,7 +77,7 @@ RANGES = {
     for option in options.split()
 }
 # Groups whose `name` is a label
-LABELED = ("data", "model", "optimizer", "optimizer.base", "scheduler")
+LABELED = ("data", "model", "optimizer", "scheduler")
 EXTRAS = {"pytorch_optimizer": "optimizers"}  # package -> the extra that installs it
 HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 # Packages whose types and ranges are checked; of other classes, only the next tuple is
@@ -116,6 +121,8 @@ def top_level_problems(config: DictConfig) -> Iterator[str]:
     for flag in ("accelerator", "strategy", "max_epochs", "max_steps"):
         if flag not in (config.get("trainer") or (flag,)):
             yield f"trainer.{flag} is missing; do not remove it from the config"
+    if (config.get("trainer") or {}).get("max_epochs", 1) is None:  # would be Lightning's 1,000
+        yield "trainer.max_epochs is null; it must be a whole number >= 1"
     for option, hint in TYPES.items():
         if option not in config:
             yield f"{option} is missing; do not remove it from the config"
@@ -144,14 +151,15 @@ def option_problems(config: DictConfig) -> Iterator[str]:
                 choice = f"callbacks={CHOICE_WITH[path]}"
                 yield f"{path} is {as_typed(entry)}; use {choice}, or null to disable it"
             elif entry is not None:
-                others = [str(other) for other in node if other != name]
-                message = unknown(f"{group}.", str(name), others)
-                yield f"{message} (each entry of {group} must be null or have a _target_)"
+                near = nearest(str(name), [str(other) for other in node if other != name])
+                meant = f"; did you mean {group}.{near}?" if near else ""
+                yield f"unknown option {path}{meant} (each entry must be null or have a _target_)"
 
 
 def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iterator[str]:
     target = node.get("_target_", target)
-    labels = {"name"} if path in LABELED else set()
+    target = None if target is None else str(target)
+    labels = {"name"} if path.replace(".base", "") in LABELED else set()
     parameters: dict[str, inspect.Parameter] = {}
     if target is not None:
         try:
@@ -181,20 +189,24 @@ def _wrong_below(path: str, node: DictConfig, target: str | None = None) -> Iter
         elif key in parameters and not is_open:
             hint, within = (
                 parameters[key].annotation,
-                RANGES.get(f"{owner}.{key}", RANGES.get(option.replace(BASE, "optimizer"))),
+                RANGES.get(f"{owner}.{key}", RANGES.get(option.replace(".base", ""))),
             )
             if not str(target).startswith(CHECKED):
                 hint, within = Any, within if option in CHECKED_FOR_EVERY_CLASS else None
-            elif option == "trainer.max_epochs":  # null would be Lightning's 1,000 epochs
-                hint = int
             elif hint is inspect.Parameter.empty:  # such as arguments of torch's SummaryWriter
                 hint = float if within else Any
+            if option == "trainer.max_epochs" and value is not None:  # see top_level_problems
+                hint = int
             if problem := value_problem(option, value, hint, within):
                 yield problem
         elif key not in {*parameters, *labels} and not takes_any:
             # Those without a default and without a value are passed by OptLab, such as params
-            known = {each for each, p in parameters.items() if p.default is not p.empty}
-            known = {*known, *node, *labels} - {key, *(SET_ELSEWHERE if path == "trainer" else ())}
+            known = labels | {
+                name
+                for name, p in parameters.items()
+                if (p.default is not p.empty or name in node)
+                and not (path == "trainer" and name in SET_ELSEWHERE)
+            }
             yield unknown(f"{path}.", key, known, owner=str(target or ""))
 
 
@@ -230,10 +242,12 @@ def value_problem(
         hint = float | None
     if _fits(value, hint) and (within is None or is_within(value, within)):
         return None
-    words, null = _describe_type(hint), ", or null" if NoneType in get_args(hint) else ""
+    words, null = _describe_type(hint), "null" if NoneType in get_args(hint) else ""
     if within:
         words += f", each {within}" if "a list" in words else f" {within}"
-    return f"{option} is {as_typed(value)}; it must be {words}{null}"
+    if not (words or null):
+        return f"{option} is {as_typed(value)}; no value is allowed"
+    return f"{option} is {as_typed(value)}; it must be {', or '.join(filter(None, (words, null)))}"
 
 
 def check_arguments(path: str, init: Callable[..., Any], values: Mapping[str, Any]) -> None:
@@ -287,10 +301,10 @@ def _describe_type(hint: Any) -> str:
         choices = [each for arm in arms if get_origin(arm) is Literal for each in get_args(arm)]
         kinds = [arm for arm in arms if get_origin(arm) is not Literal and arm is not NoneType]
         words = [_describe_type(arm) for arm in kinds if not (arm is int and float in arms)]
-        words.append(", ".join(dict.fromkeys(map(str, choices))))
+        words.append(_any_of(choices))
         return " or ".join(filter(None, dict.fromkeys(words)))
     if kind is Literal:
-        return ", ".join(map(str, arms))
+        return _any_of(arms)
     if kind in WORDS or not isinstance(kind, type):
         return WORDS.get(kind, "")
     if issubclass(kind, Mapping):
@@ -300,3 +314,8 @@ def _describe_type(hint: Any) -> str:
     length = f"{len(arms)} " if kind is tuple and ... not in arms else ""
     of = _describe_type(arms[-1] if kind is tuple and length else arms[0]) if arms else "a value"
     return f"a list of {length}{of.removeprefix('a ')}s"
+
+
+def _any_of(choices: Sequence[Any]) -> str:
+    *others, last = dict.fromkeys(map(str, choices)) or ("",)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -144,8 +144,8 @@ def _trainer_problems(config: DictConfig) -> Iterator[str]:
             yield f"trainer.min_{count} is {least}, more than trainer.max_{count}, {most}"
     if trainer.get("gradient_clip_algorithm") and trainer.get("gradient_clip_val") is None:
         yield (
-            f"trainer.gradient_clip_algorithm is {trainer.gradient_clip_algorithm}, which has no "
-            "effect without trainer.gradient_clip_val"
+            f"trainer.gradient_clip_algorithm is {as_typed(trainer.gradient_clip_algorithm)}, "
+            "which has no effect without trainer.gradient_clip_val"
         )
     precision = trainer.get("precision")
     if precision in HALF and not (on_cuda(config) or _on_mps(config)):
@@ -371,6 +371,8 @@ def _several(devices: Any, config: DictConfig) -> bool:
         return len(devices) > 1
     if devices in ("auto", -1, "-1"):
         return on_cuda(config) and torch.cuda.device_count() > 1
+    if devices is None or isinstance(devices, bool):  # refused with the wrong values
+        return False
     if isinstance(devices, str) and "," in devices:
         return len([device for device in devices.split(",") if device.strip()]) > 1
     return str(devices) != "1"
