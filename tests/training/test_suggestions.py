@@ -42,6 +42,7 @@ def clean_hydra():
         ("seed.x=3", r"seed\.x\b.*\nallowed: "),
         ("hydra/launcher=locla", r"launcher=locla\b.*\nhint: (?!.* or ).*launcher=local\b"),
         ("optimizer=sgd,adamm", r"optimizer=adamm\b.*\nhint: [^=]*optimizer=adam\b"),
+        ("optimizer.batchsize=32", r"optimizer\.batchsize\b.*\nhint: .*data\.batch_size\b"),
         ("optimizer=zzz", r"optimizer=zzz\b.*\nallowed: adabelief"),
     ],
     ids=lambda value: value if "\\" not in value else "",
@@ -50,6 +51,14 @@ def test_typo_is_explained(argument, expected):
     message = explain_overrides(["-m", argument], CONF)
     assert message is not None
     assert re.search(expected, message)
+
+
+@pytest.mark.parametrize("choice", ["null", "zzz"])
+def test_unknown_base_of_an_optimizer_is_named_as_it_is_typed(choice):
+    typed = [to_hydra_override(each) for each in ("optimizer=sam", f"optimizer.base={choice}")]
+    message = explain_overrides(typed, CONF)
+    assert message is not None
+    assert re.search(rf"optimizer\.base={choice}\b.*\nallowed: adabelief", message)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from optlab.training.option_names import SET_ELSEWHERE, elsewhere, nearest, trainer_flags
+from optlab.training.option_names import (
+    BASE,
+    BASE_GROUP,
+    SET_ELSEWHERE,
+    elsewhere,
+    nearest,
+    trainer_flags,
+)
 
 # Options that plugins bring, and the extra that installs each
 EXTRAS = {
@@ -63,17 +70,19 @@ def _wrong_choices(overrides: list[Override]) -> list[str]:
         known = _options(override.key_or_group)
         if not known or override.is_delete():
             continue
+        is_base = override.get_key_element() == BASE_GROUP  # which Hydra does not accept null for
+        typed = BASE if is_base else override.key_or_group
         # Several choices of one group at once are a list
         names = [name for value in _values(override) for name in value.strip("[]").split(",")]
         for choice in (name.strip(" '\"") for name in names):
-            if choice not in known and choice != "null":
-                extra = EXTRAS.get(f"{override.key_or_group}={choice}")
+            if choice not in known and (choice != "null" or is_base):
+                extra = EXTRAS.get(f"{typed}={choice}")
                 problems.append(
-                    f"unknown choice {override.key_or_group}={choice}"
+                    f"unknown choice {typed}={choice}"
                     + (
                         f'\nhint: install it with pip install -e ".[{extra}]"'
                         if extra
-                        else _hint(choice, known, f"{override.key_or_group}=")
+                        else _hint(choice, known, f"{typed}=")
                     )
                 )
     return problems
@@ -169,11 +178,11 @@ def _wrong_key(config: DictConfig, key: str, value: str) -> str | None:
             if path == "trainer.":
                 addable = {*trainer_flags()} - {*known} - {*SET_ELSEWHERE}
                 also = [f"+trainer.{flag}" for flag in addable]
-            typed = f"{path}{part}"
             moved = elsewhere(whole, part)
-            if moved and (moved[0].split(".")[-1] == part or not nearest(typed, [*options, *also])):
+            names = [name.rpartition(".")[2] for name in [*options, *also]]
+            if moved and (moved[0].split(".")[-1] == part or not nearest(part, names)):
                 return f"unknown option {key}\nhint: did you mean {' or '.join(moved)}?"
-            return f"unknown option {key}" + _hint(typed, options, also=also)
+            return f"unknown option {key}" + _hint(f"{path}{part}", options, also=also)
         path += f"{part}."
         if OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part):
             return None
