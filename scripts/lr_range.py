@@ -36,16 +36,18 @@ def main(arguments: list[str] | None = None) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from optlab.training.option_names import to_hydra_override
     from optlab.training.suggestions import explain_overrides
 
     found = {}
     try:
-        if problems := explain_overrides(options.overrides, ROOT / "conf"):
+        typed = list(map(to_hydra_override, options.overrides))
+        if problems := explain_overrides(typed, ROOT / "conf"):
             raise ValueError(problems)
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             configs = {
                 label: compose("train", overrides=["callbacks=none", "logger=none", *overrides])
-                for label, overrides in combinations(options.overrides)
+                for label, overrides in combinations(typed)
             }
 
         from optlab.training.lr_range import lr_range  # torch
@@ -85,6 +87,8 @@ def combinations(overrides: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield a label and plain overrides for each combination of swept values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    from optlab.training.option_names import BASE, BASE_GROUP
+
     parsed = OverridesParser.create().parse_overrides(overrides)
     swept = [each for each in parsed if each.is_sweep_override()]
     fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
@@ -92,7 +96,8 @@ def combinations(overrides: list[str]) -> Iterator[tuple[str, list[str]]]:
         chosen = [
             f"{each.get_key_element()}={value}" for each, value in zip(swept, values, strict=True)
         ]
-        yield " · ".join(chosen).replace("optimizer=", "") or "run", [*fixed, *chosen]
+        label = " · ".join(each.replace(f"{BASE_GROUP}=", f"{BASE}=") for each in chosen)
+        yield label.replace("optimizer=", "") or "run", [*fixed, *chosen]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def test_all_optimizers_begin_at_the_same_loss_and_a_picture_is_written(tmp_path
     assert (tmp_path / "lr_range.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_null_and_a_base_are_read_as_train_py_does(tmp_path):
+    arguments = ["optimizer=sam", "optimizer.base=sgd,adam", "callbacks=null", *SHORT]
+    assert main([*arguments, "--to", str(tmp_path)]) == 0
+    runs = pd.read_csv(tmp_path / "lr_range.csv")["run"]
+    assert list(runs.unique()) == ["optimizer.base=sgd", "optimizer.base=adam"]
+
+
 def test_first_loss_is_that_of_the_first_batch(make_config):
     config = make_config("optimizer=sgd")
     found = lr_range(config, 1e-5, 1.0, 10)
