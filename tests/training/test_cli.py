@@ -280,6 +280,20 @@ def test_yaml_that_cannot_be_parsed_is_told_with_its_line(monkeypatch):
         cli.run_cli(main)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data=null", r"\bdata\b.*null"),
+        ("data=digits ~seed", r"\bseed\b.*missing"),
+        ("data=digits optimizer.base=sgd", r"optimizer\.base\b(?s:.*)hint: .*optimizer=sam\b"),
+        ("data=digits run_name=${data.nope}", r"'data\.nope'"),  # Hydra's own message
+    ],
+)
+def test_what_every_run_needs_cannot_be_removed(override, message, type_command):
+    with pytest.raises(SystemExit, match=rf"^error: .*{message}"):
+        type_command(*override.split())
+
+
 def test_optimizer_whose_step_returns_nothing_trains(make_config, tmp_path, monkeypatch):
     (tmp_path / "mine_silent.py").write_text(
         "import torch\n"

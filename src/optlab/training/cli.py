@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import re
 import runpy
 import shlex
 import sys
@@ -44,7 +45,7 @@ from optlab.training.commands import (
     to_hydra_arguments,
 )
 from optlab.training.environment import initial_record_fields, now
-from optlab.training.option_names import to_hydra_override
+from optlab.training.option_names import BASE, BASE_GROUP, to_hydra_override
 from optlab.training.option_values import ConfigError, check_top_level
 from optlab.training.plan import Plan
 from optlab.training.process import frozen_imports
@@ -260,6 +261,14 @@ def _whole_message(error: BaseException) -> str:
     resolver_prefix = "ValueError raised while resolving interpolation: "
     if str(error).startswith(resolver_prefix):  # an error of OptLab's resolvers is complete
         return str(error).removeprefix(resolver_prefix).partition("\n    full_key:")[0]
+    # Names of folders refer to these
+    if removed := re.match(r"Interpolation key '(data|seed|study|outputs)(\.name)?' ", str(error)):
+        return f"{removed[1]} is missing or null, but a run needs it\n\nhint: do not remove it"
+    if BASE_GROUP in str(error):
+        return (
+            f"{BASE} chooses what another optimizer wraps, and this one wraps none\n\n"
+            "hint: add optimizer=sam, asam or lookahead"
+        )
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, ValueError):
         return str(error.__cause__)  # raised by a sweeper or launcher
     if isinstance(error, OverrideParseException):

@@ -101,8 +101,7 @@ def _overrides(hydra: Any, kind: str, without: tuple[str, ...] = ()) -> list[str
 
 def _command(hydra: Any, arguments: list[str]) -> str | None:
     renamed = any(each.startswith("hydra.job.name=") for each in _overrides(hydra, "hydra"))
-    is_of_ddp = hydra.job.name.startswith(DDP_PROCESS)
-    is_further = is_of_ddp and Path(sys.argv[0]).stem in (Path(PROGRAM).stem, "optlab")
+    is_further = hydra.job.name.startswith(DDP_PROCESS) and Path(sys.argv[0]).name == PROGRAM
     if hydra.job.name != Path(PROGRAM).stem and not (is_further or renamed):
         return None  # a program of the user's own, which may have changed the config
     cwd, sources = Path(hydra.runtime.cwd), hydra.runtime.config_sources
