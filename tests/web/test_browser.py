@@ -617,7 +617,7 @@ def test_keyboard_reaches_every_part_with_a_visible_focus(
     focused = """() => {
         const each = document.activeElement;
         const shown = [each, each.nextElementSibling].filter(Boolean);
-        const outlined = shown.join_first((one) => getComputedStyle(one).outlineStyle !== 'none');
+        const outlined = shown.some((one) => getComputedStyle(one).outlineStyle !== 'none');
         return [each.id || each.parentElement.className, outlined];
     }"""
     with quiet_page(browser, f"{url}?study={OTHER}") as page:
