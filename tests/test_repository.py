@@ -1,5 +1,6 @@
-"""The files around the package: links lead somewhere, versions agree, the glossary stays short."""
+"""The files of the repository: links lead somewhere, versions agree, tests repeat no message."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -65,3 +66,23 @@ def test_glossary_is_in_order_and_has_at_most_30_terms():
     terms = re.findall(r"^\| \*\*(.+?)\*\* \|", page, re.MULTILINE)
     assert 20 < len(terms) <= 30
     assert terms == sorted(terms)
+
+
+def phrases(folder, num_words=5):
+    """Every run of this many words in the strings of a folder's files; docstrings are left out."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        docs = [node.value for node in nodes if isinstance(node, ast.Expr)]
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docs:
+                for run in re.findall(r"(?:[a-z']+ )+[a-z']+", node.value.lower()):
+                    words = run.split()
+                    found |= {*zip(*(words[start:] for start in range(num_words)), strict=False)}
+    return found
+
+
+def test_no_test_repeats_five_words_of_a_message():
+    messages = phrases(ROOT / "src")
+    assert len(messages) > 1000
+    assert not messages & phrases(ROOT / "tests")

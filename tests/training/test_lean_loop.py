@@ -51,7 +51,7 @@ OPTIMIZERS = sorted(path.stem for path in ROOT.glob("conf/optimizer/*.yaml"))
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
-        ".*does not have many workers",
+        ".*many workers",
         ".*your dataloader is not resumable",  # in mid-epoch: both loops draw its order anew
         ".*training_step.* returned .*None",
         ".*yielded None",

@@ -22,9 +22,9 @@ from optlab.training.classifier import ImageClassifier
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
-        ".*does not have many workers",
+        ".*many workers",
         ".*LeafSpec:FutureWarning",  # Lightning 2.6 with torch 2.15
-        ".*Checkpoint directory .* exists and is not empty",
+        ".*Checkpoint directory .* is not empty",
         ".*Detected call of .lr_scheduler.step",
     )
 ]
