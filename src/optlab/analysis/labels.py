@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,34 +70,34 @@ def label_configurations(
     keys = sorted({key for config in configs for key in config if only is None or key in only})
     names = {key for config in configs for key in config if _is_name(key)}
 
-    def companions(index: int, key: str) -> list[int]:
-        """Configs that this key's value is to be distinguished from."""
+    def surroundings(key: str) -> list[str]:
+        """Nodes and names; this key distinguishes only configs that agree in them."""
         around = [part for part in parts if key.startswith(f"{part}.")]
-        if not around:
-            is_tuned = any(
-                key == k or key.endswith(f".{k}") or key.startswith(f"{k}.") for k in nuisance
-            )
-            section = "optimizer" if is_tuned else key.partition(".")[0]
-            # A name is distinguished from others by the names around it: those of the optimizer's
-            # base by the optimizer's
-            own = key.removesuffix("name") if key in names else None
-            around = [
-                name
-                for name in names
-                if name.startswith(f"{section}.") and not (own and name.startswith(own))
-            ]
-        choices = [[config.get(each) for each in around] for config in configs]
-        return [other for other, choice in enumerate(choices) if choice == choices[index]]
-
-    shown = [
-        [
-            key
-            for key in keys
-            if len({as_text(configs[other].get(key, _MISSING)) for other in companions(index, key)})
-            > 1
+        if around:
+            return around
+        is_tuned = any(
+            key == k or key.endswith(f".{k}") or key.startswith(f"{k}.") for k in nuisance
+        )
+        section = "optimizer" if is_tuned else key.partition(".")[0]
+        # A name is distinguished from others by the names around it: those of the optimizer's
+        # base by the optimizer's
+        own = key.removesuffix("name") if key in names else None
+        return [
+            name
+            for name in names
+            if name.startswith(f"{section}.") and not (own and name.startswith(own))
         ]
-        for index in range(len(configs))
-    ]
+
+    shown: list[list[str]] = [[] for _ in configs]
+    for key in keys:
+        around = surroundings(key)
+        choices = [tuple(as_text(config.get(each)) for each in around) for config in configs]
+        values = defaultdict(set)
+        for choice, config in zip(choices, configs, strict=True):
+            values[choice].add(as_text(config.get(key, _MISSING)))
+        for some, choice in zip(shown, choices, strict=True):
+            if len(values[choice]) > 1:
+                some.append(key)
     varying = {key for some in shown for key in some}
     others = varying - {"optimizer.name"}
     optimizers = {config.get("optimizer.name") for config in configs}
@@ -130,16 +131,16 @@ def _with_choices(configs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     EMAWeightAveraging`, and `off` where there is none.
 
     Returns:
-        The configs, and these nodes. Nodes with a `name` are told apart by that.
+        The configs, and these nodes. Nodes with a `name` are distinguished by it.
     """
     keys = {key for config in configs for key in config}
+    names = {key for key in keys if _is_name(key)}
     nodes = {key.removesuffix("._target_") for key in keys if key.endswith("._target_")}
     nodes |= {key for config in configs for key, value in config.items() if value is None}
     result, parts = [dict(config) for config in configs], set()
     for node in nodes:
         choices = _choices(configs, node)
-        has_name = f"{node}.name" in keys and _is_name(f"{node}.name")
-        if not has_name and len({*choices}) > 1:
+        if f"{node}.name" not in names and len({*choices}) > 1:
             parts.add(node)
             for config, choice in zip(result, choices, strict=True):
                 config.pop(f"{node}._target_", None)
