@@ -22,6 +22,7 @@ DAMAGED = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, struct.error),
     *(AttributeError, LookupError, TypeError, ValueError),
 )
+RETRAIN = "train the run again with rerun=true"  # what a message suggests
 STATE_PREFIX = "net."  # the training module keeps the network under this name
 
 
@@ -101,10 +102,11 @@ def build_network(model: ModelFacts, named_in: Path) -> nn.Module:
         ) from error
 
 
-def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+def load_checkpoint(path: Path, *, mmap: bool = False, hint: str = RETRAIN) -> dict[str, Any]:
     """Load a checkpoint onto the CPU, without running code that it may contain.
 
     With `mmap`, a tensor is read from the file when it is used; it must not change until then.
+    `hint` is the next step that the error suggests.
 
     Raises:
         ValueError: if it is damaged or contains objects other than tensors and plain values.
@@ -118,16 +120,12 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         problem = "is damaged"
         if named:
             problem = f"contains an object of {named[1]}; only tensors and plain values are allowed"
-        raise ValueError(f"{path} {problem}") from error
+        raise ValueError(f"{path} {problem}.\n\nhint: {hint}") from error
 
 
 def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
     """The network's part of a state_dict, which is the file itself or in it under `key`."""
-    hint = "hint: train the run again with rerun=true"
-    try:
-        state = load_checkpoint(path)
-    except ValueError as error:
-        raise ValueError(f"{error}.\n\n{hint}") from error
+    state = load_checkpoint(path)
     try:
         state = state if key is None else state[key]
         return {
@@ -136,4 +134,6 @@ def _network_state(path: Path, key: str | None) -> dict[str, Tensor]:
             if name.startswith(STATE_PREFIX)
         }
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a run: {error!r}.\n\n{hint}") from error
+        raise ValueError(
+            f"{path} is not a checkpoint of a run: {error!r}.\n\nhint: {RETRAIN}"
+        ) from error

@@ -220,13 +220,11 @@ def _trained(weights: str) -> nn.Module:
             f"model.weights is {weights!r}, but there is no such file.\n\n"
             f"hint: the path is relative to {Path.cwd()}"
         )
+    hint = "save torch.save(resnet18.state_dict(), path) and nothing else"
     try:
-        state = load_checkpoint(path)
+        state = load_checkpoint(path, hint=hint)
     except ValueError as error:
-        raise ValueError(
-            f"model.weights: {error}.\n\n"
-            "hint: save torch.save(resnet18.state_dict(), path) and nothing else"
-        ) from error
+        raise ValueError(f"model.weights: {error}") from error
     return _torchvision_resnet18(state, f"model.weights={weights}")
 
 

@@ -43,11 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._has_read_back |= read_back
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        try:
-            return load_checkpoint(Path(path))
-        except ValueError as error:
-            hint = "hint: set ckpt_path to another checkpoint, or to null"
-            raise ValueError(f"{error}.\n\n{hint}") from error
+        return load_checkpoint(Path(path), hint="set ckpt_path to another checkpoint, or to null")
 
 
 def save_atomically(checkpoint: dict[str, Any], path: Path, *, read_back: bool = False) -> None:
@@ -253,10 +249,7 @@ def resume_point(path: Path, config: DictConfig, checksum: str | None) -> Path |
     if not path.is_file():
         return None
     again = "rerun=true starts this run again from the beginning"
-    try:
-        state = load_checkpoint(path, mmap=True)
-    except ValueError as error:
-        raise ValueError(f"{error}.\n\nhint: {again}") from error
+    state = load_checkpoint(path, mmap=True, hint=again)
     if "loops" not in state:  # the checkpoint of one replica has only its weights
         return None
     best = path.with_name("best.ckpt")

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from optlab.files import atomic_write, write_json
-from optlab.models.load import load_checkpoint
+from optlab.models.load import RETRAIN, load_checkpoint
 from optlab.runs.folder import RunFolder
 from optlab.runs.record import RunRecord
 from optlab.training.metrics import ClassificationMetrics
@@ -205,14 +205,13 @@ def evaluate_checkpoint(run_dir: Path, checkpoint: Path, split: str) -> dict[str
     assert isinstance(config, DictConfig)
     datamodule = build.build_data(config)
     module = build.build_module(config, build.build_net(config, datamodule), datamodule)
-    hint = "hint: use another checkpoint, or train the run again with rerun=true"
+    hint = f"use another checkpoint, or {RETRAIN}"
+    state = load_checkpoint(checkpoint, hint=hint)
     try:
-        module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
-    except ValueError as error:
-        raise ValueError(f"{error}.\n\n{hint}") from error
+        module.load_state_dict(state["state_dict"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{checkpoint} does not fit the module of {path}: {error}\n\n{hint}"
+            f"{checkpoint} does not fit the module of {path}: {error}\n\nhint: {hint}"
         ) from error
     options = {key: config.trainer[key] for key in ("accelerator", "devices", "precision")}
     trainer = L.Trainer(
