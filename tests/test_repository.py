@@ -73,7 +73,7 @@ def phrases(folder, num_words=5):
     found = set()
     for path in folder.rglob("*.py"):
         nodes = [*ast.walk(ast.parse(path.read_text()))]
-        docs = [node.value for node in nodes if isinstance(node, ast.Expr)]
+        docs = {node.value for node in nodes if isinstance(node, ast.Expr)}
         for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docs:
                 for run in re.findall(r"(?:[a-z']+ )+[a-z']+", node.value.lower()):

@@ -46,5 +46,5 @@ def test_notebook_runs_and_shows_its_pictures(notebook):
     for activation in ("relu", "tanh", "gelu", "sigmoid"):
         assert re.search(rf"^{activation}\b.* \d+e[+-]\d+", printed, re.MULTILINE)
     largest = re.search(r"^largest .* (\d+e[+-]\d+)$", printed, re.MULTILINE)
-    assert float(largest[1]) < 1e-12  # float64, rounding alone
+    assert float(largest[1]) < 1e-12  # float64, only rounding
     assert "Warning" not in printed

@@ -103,7 +103,7 @@ def _max_parallel_runs(jobs: list[Job], memory_per_run_gib: float) -> int:
 
 def _num_cores() -> int:
     """Return how many cores this process may use; respects the limits of a container."""
-    from joblib import cpu_count  # takes 0.1 s; the server imports torch meanwhile
+    from joblib import cpu_count  # takes 0.1 s, while the server imports torch
 
     return int(cpu_count())
 
